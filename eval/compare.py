@@ -1,0 +1,143 @@
+"""Comparing artefacts: one row for each on each target, what it keeps of the teacher, what it gains on the baseline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from palmtop.eval.gather import Artefact, Gathered, gather
+from palmtop.eval.table import NOT_COMPARABLE, NOT_MEASURED, NOT_VALID, Cell, Row, Section, Table
+from palmtop.eval.verdicts import notes, verdicts
+from palmtop.measurement import Measurement
+
+MAIN = ("accuracy", "pearson")
+"""The deciding metric of a run that names none."""
+
+
+def compare(runs: Sequence[Path]) -> Table:
+    """The table of what was measured in one or several run folders; of equal things the newest number.
+
+    Raises:
+        UserError: a run without measurements, or a damaged file.
+    """
+    return Table(tuple(_section(_View(gathered)) for gathered in gather(runs)))
+
+
+@dataclass(frozen=True)
+class _View:
+    """A task's artefacts, seen from its baseline and teacher."""
+
+    gathered: Gathered
+
+    @cached_property
+    def metric(self) -> str:
+        known = {metric for artefact in self.gathered.artefacts for metric in artefact.numbers}
+        return self.gathered.standing.metric or next((metric for metric in MAIN if metric in known), MAIN[0])
+
+    @cached_property
+    def baselines(self) -> list[Artefact]:
+        """The baseline on each of its targets; where no run names one, the first .tflite."""
+        first = next((artefact.name for artefact in self.gathered.artefacts if artefact.format == "tflite"), None)
+        return self.gathered.named(self.gathered.standing.baseline or first)
+
+    @cached_property
+    def teachers(self) -> list[Artefact]:
+        return self.gathered.named(self.gathered.standing.teacher)
+
+    def baseline_for(self, artefact: Artefact) -> Artefact | None:
+        """The baseline on the artefact's own target, or on its first one."""
+        return next((known for known in self.baselines if known.target == artefact.target), next(iter(self.baselines), None))
+
+
+def _section(view: _View) -> Section:
+    rows = tuple(_row(view, artefact) for artefact in view.gathered.artefacts)
+    baseline = view.baselines[0].name if view.baselines else None
+    return Section(view.gathered.task, view.metric, rows, tuple(view.gathered.machines),
+                   (*notes(rows, view.gathered.task, view.gathered.machines, baseline), *view.gathered.conflicts),
+                   verdicts(rows, view.gathered.task, view.metric))
+
+
+def _row(view: _View, artefact: Artefact) -> Row:
+    roles = {"baseline": artefact in view.baselines, "teacher": artefact in view.teachers, "floor": artefact.format == "linear"}
+    size = artefact.numbers.get("model_bytes")
+    precision = str(size.conditions.get("precision", NOT_MEASURED)) if size else NOT_MEASURED
+    return Row(artefact.name, artefact.digest, artefact.format, precision, artefact.target, artefact.machine,
+               tuple(role for role, played in roles.items() if played), _cells(view, artefact), artefact.numbers)
+
+
+def _cells(view: _View, artefact: Artefact) -> dict[str, Cell]:
+    times = {name: _cell(artefact, name) for name in ("latency_ms", "latency_p90_ms", "latency_p99_ms", "tokenize_ms", "text_latency_ms",
+                                                     "load_ms", "memory_mb")}
+    return times | {
+        "model_mb": _cell(artefact, "model_bytes", 1e-6), "download_mb": _cell(artefact, "download_bytes", 1e-6),
+        "metric": _metric(view, artefact), "difference_points": _difference(view, artefact), "kept_percent": _kept(view, artefact),
+        "agreement_torch": _with_torch(artefact), "agreement_teacher": _with_teacher(view, artefact), "speedup": _speedup(view, artefact),
+    }
+
+
+def _cell(artefact: Artefact, metric: str, scale: float = 1.0) -> Cell:
+    found = artefact.numbers.get(metric)
+    if found is None:
+        return Cell(word=NOT_MEASURED)
+    if found.value is None:
+        return Cell(word=NOT_MEASURED, why=found.why, n=found.n)
+    return _scaled(found, found.value, scale)
+
+
+def _scaled(found: Measurement, value: float, scale: float) -> Cell:
+    low, high = (None if bound is None else bound * scale for bound in (found.low, found.high))
+    return Cell(value * scale, low, high, found.n, kind=found.kind)
+
+
+def _metric(view: _View, artefact: Artefact) -> Cell:
+    cell = _cell(artefact, view.metric)
+    return Cell(word=NOT_VALID, why=cell.why, n=cell.n) if cell.why else cell
+
+
+def _difference(view: _View, artefact: Artefact) -> Cell:
+    """In points. Paired, with an interval, where both were answered in one run; else the plain difference."""
+    if artefact in view.baselines:
+        return Cell(word="baseline")
+    baseline, paired = view.baseline_for(artefact), artefact.numbers.get("difference_baseline")
+    if baseline is None:
+        return Cell(word=NOT_COMPARABLE, why="there is no baseline")
+    if paired is not None and paired.value is not None and paired.conditions.get("with") == baseline.digest:
+        return _scaled(paired, paired.value, 100)
+    ours, theirs = artefact.value(view.metric), baseline.value(view.metric)
+    return Cell(word=NOT_COMPARABLE) if ours is None or theirs is None else Cell((ours - theirs) * 100)
+
+
+def _kept(view: _View, artefact: Artefact) -> Cell:
+    """Per cent of the teacher's metric."""
+    ours, theirs = artefact.value(view.metric), next((known.value(view.metric) for known in view.teachers), None)
+    if ours is None or theirs is None:
+        return Cell(word=NOT_COMPARABLE, why="the metric of the one or the other isn't there")
+    return Cell(100 * ours / theirs) if theirs > 0 else Cell(word=NOT_COMPARABLE, why="the teacher's own metric isn't positive")
+
+
+def _with_torch(artefact: Artefact) -> Cell:
+    if artefact.format in ("torch", "linear"):
+        return Cell(word="itself" if artefact.format == "torch" else "no torch model")
+    return _cell(artefact, "agreement_torch")
+
+
+def _with_teacher(view: _View, artefact: Artefact) -> Cell:
+    if artefact in view.teachers:
+        return Cell(word="itself")
+    found = artefact.numbers.get("agreement_teacher")
+    teachers = {teacher.digest for teacher in view.teachers}
+    if found is not None and teachers and found.conditions.get("with") not in teachers:
+        return Cell(word=NOT_MEASURED, why="it was compared with another teacher")
+    return _cell(artefact, "agreement_teacher")
+
+
+def _speedup(view: _View, artefact: Artefact) -> Cell:
+    """The baseline's median by the artefact's; only of one session, in which both took turns."""
+    if artefact in view.baselines:
+        return Cell(word="baseline")
+    ours = artefact.numbers.get("latency_ms")
+    if ours is None or ours.value is None:
+        return Cell(word=NOT_MEASURED)
+    theirs = [baseline.numbers["latency_ms"] for baseline in view.baselines if "latency_ms" in baseline.numbers]
+    beside = next((latency.value for latency in theirs if latency.session == ours.session), None)
+    return Cell(beside / ours.value) if beside is not None else Cell(word=NOT_COMPARABLE, why="not timed side by side with the baseline")

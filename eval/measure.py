@@ -1,0 +1,49 @@
+"""Measuring bundles on targets: answers, agreement, size, loading, and latencies side by side; whatever is known is kept."""
+
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from palmtop.bundle import Bundle
+from palmtop.eval.cost import Cost
+from palmtop.eval.ledger import Ledger
+from palmtop.eval.plan import Plan, Say, plans
+from palmtop.eval.quality import Quality
+from palmtop.eval.run_file import RunFile, Standing
+from palmtop.recipe import MeasureText
+
+MeasureOptions = MeasureText
+
+
+def measure(bundles: Mapping[str, Bundle], options: MeasureOptions, out: Path, say: Say) -> None:
+    """Measure each bundle on each target of `options.on` that runs its format; append to measurements.jsonl in `out`.
+
+    What was measured before under equal conditions (bundle, target, machine, versions, data, settings) is kept. Latencies are
+    kept only as a whole: if one of a group is missing, all of the group are taken again, in turns. Bundles of several tasks
+    are measured task by task.
+
+    Raises:
+        UserError: wrong names, what targets lack, or faults in the data; before any work.
+    """
+    made = plans(bundles, options, say)
+    out.mkdir(parents=True, exist_ok=True)
+    _note(made, out)
+    session = uuid.uuid4().hex[:12]
+    for plan in made:
+        ledger = Ledger(out, plan.task_id, session)
+        quality, cost = Quality(plan, out, options.threads, ledger, say), Cost(plan, options, ledger, say)
+        for subject in plan.subjects:
+            quality.take(subject)
+            cost.take(subject)
+        for group in dict.fromkeys(subject.group for subject in plan.subjects):
+            cost.take_latencies([subject for subject in plan.subjects if subject.group == group])
+
+
+def _note(made: list[Plan], out: Path) -> None:
+    """Write down what the table will be about."""
+    run_file = RunFile.read(out)
+    for plan in made:
+        bundles = {subject.name: subject.bundle.digest for subject in plan.subjects}
+        baseline = plan.baseline.name if plan.baseline else None
+        run_file.note(plan.task_id, Standing(metric=plan.task.main_metric, bundles=bundles, baseline=baseline, teacher=plan.teacher))
+    run_file.write(out)

@@ -1,0 +1,148 @@
+"""What is to be measured: which bundles on which targets, by task, against which baseline and teacher."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from palmtop import target
+from palmtop.bundle import Bundle
+from palmtop.errors import UserError, did_you_mean, raise_all
+from palmtop.recipe import MeasureText
+from palmtop.target import Target
+from palmtop.task import Split, Task
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A bundle on a target: a row of the table."""
+
+    name: str
+    bundle: Bundle
+    target: Target
+    machine: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.name} on {self.target.name}"
+
+    @property
+    def group(self) -> str:
+        """Subjects of one group take turns when they are timed: all runtimes of this machine, or one other target."""
+        return "host" if self.target.name.startswith("host_") else self.target.name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The subjects of one task."""
+
+    task_id: str
+    """The task as measurements name it: name, version, digest of the evaluation data."""
+    task: Task
+    split: Split
+    """The evaluation data."""
+    bundles: dict[str, Bundle]
+    """All that were given for this task, measured or not."""
+    subjects: tuple[Subject, ...]
+    baseline: Subject | None
+    teacher: str | None
+    """Name of a torch bundle."""
+    _others: dict[str, Subject] = field(default_factory=dict)
+
+    def torch_ancestor(self, bundle: Bundle) -> str | None:
+        """The nearest torch bundle, among those given, that a bundle was made from; a torch bundle is its own."""
+        by_digest = {given.digest: name for name, given in self.bundles.items() if given.format == "torch"}
+        return next((by_digest[step.digest] for step in reversed(bundle.lineage) if step.digest in by_digest), None)
+
+
+    def on_torch(self, name: str) -> Subject | str:
+        """A torch bundle in torch, whether or not it is one of the subjects; or what this machine lacks for it."""
+        known = next((subject for subject in self.subjects if subject.name == name), None)
+        if known:
+            return known
+        torch = target.find("host_torch")
+        return torch.missing() or self._others.setdefault(name, Subject(name, self.bundles[name], torch, torch.machine().as_dict()))
+
+
+def plans(bundles: Mapping[str, Bundle], options: MeasureText, say: Say) -> list[Plan]:
+    """One plan for each task. What can't be measured is said in a line.
+
+    Raises:
+        UserError: unknown names, packages or programs that a target lacks, nothing to measure; told together.
+    """
+    targets = {wanted: wanted.machine().as_dict() for wanted in _targets(bundles, options)}
+    given: dict[str, Task] = {}
+    by_task: dict[str, dict[str, Bundle]] = {}
+    for name, bundle in bundles.items():
+        task = Task.of(bundle.path)
+        if task is None:
+            say(f"{name}: not measured, it has no task (no task.json: it wasn't trained for one)")
+            continue
+        task_id = f"{task.name} v{task.version} {task.load('evaluation').digest[:16]}"
+        given.setdefault(task_id, task)
+        by_task.setdefault(task_id, {})[name] = bundle
+    _check_comparable(options, by_task)
+    made = []
+    for task_id, task in given.items():
+        subjects, of_task = _subjects(by_task[task_id], targets, options, say), by_task[task_id]
+        made.append(Plan(task_id, task, task.load("evaluation"), of_task, tuple(subjects), _baseline(subjects, options),
+                         _teacher(of_task, options)))
+    if not any(plan.subjects for plan in made):
+        raise UserError(f"there is nothing to measure on {', '.join(options.on)}: name bundles that were trained for a task, "
+                        "and a target that runs their format")
+    return made
+
+
+def _targets(bundles: Mapping[str, Bundle], options: MeasureText) -> list[Target]:
+    """The targets that are needed, after checking every name and what they lack."""
+    faults = [f"measure: no bundle '{name}'; {did_you_mean(name, bundles)}"
+              for name in (options.baseline, options.teacher, *(options.bundles or ())) if name is not None and name not in bundles]
+    teacher = bundles.get(options.teacher or "")
+    if teacher is not None and teacher.format != "torch":
+        faults.append(f"measure: the teacher '{options.teacher}' is a {teacher.format} bundle; name the torch one that it was made from")
+    formats, found = {bundle.format for bundle in bundles.values()}, []
+    for name in options.on:
+        try:
+            wanted = target.find(name)
+        except UserError as error:
+            faults += [f"measure: {fault}" for fault in error.faults]
+            continue
+        if wanted.formats & formats:
+            found.append(wanted)
+            faults += [f"measure: {lack}; or leave '{name}' out" for lack in (wanted.missing(),) if lack]
+    raise_all(faults)
+    return found
+
+
+def _subjects(bundles: Mapping[str, Bundle], targets: Mapping[Target, dict[str, Any]], options: MeasureText, say: Say) -> list[Subject]:
+    subjects: list[Subject] = []
+    for name, bundle in bundles.items():
+        if options.bundles is not None and name not in options.bundles:
+            continue
+        fitting = [Subject(name, bundle, wanted, machine) for wanted, machine in targets.items() if bundle.format in wanted.formats]
+        if not fitting:
+            say(f"{name}: not measured, none of {', '.join(options.on)} runs {bundle.format}")
+        subjects += fitting
+    return subjects
+
+
+def _baseline(subjects: list[Subject], options: MeasureText) -> Subject | None:
+    """The bundle that was named, or the first .tflite; on the first target that runs it."""
+    named = [subject for subject in subjects if subject.name == options.baseline]
+    return next(iter(named or [subject for subject in subjects if subject.bundle.format == "tflite"]), None)
+
+
+def _teacher(bundles: Mapping[str, Bundle], options: MeasureText) -> str | None:
+    """The bundle that was named, or the first that was fine-tuned."""
+    if options.teacher in bundles:
+        return options.teacher
+    return next((name for name, bundle in bundles.items() if bundle.format == "torch" and bundle.card.origin.stage == "finetune"), None)
+
+
+def _check_comparable(options: MeasureText, by_task: Mapping[str, Mapping[str, Bundle]]) -> None:
+    """A baseline and a teacher of different tasks, or of none, can't be compared with anything."""
+    tasks = {f"the {role} '{name}'": next((task for task, given in by_task.items() if name in given), "no task")
+             for role, name in (("baseline", options.baseline), ("teacher", options.teacher)) if name is not None}
+    if len(set(tasks.values())) > 1 or "no task" in tasks.values():
+        raise UserError("measure: " + " and ".join(f"{who} is of {task}" for who, task in tasks.items())
+                        + ": choose both among the bundles of one task")

@@ -1,0 +1,58 @@
+"""measure.json beside measurements.jsonl: which bundles, baseline and teacher a run's table is about."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from palmtop.bundle import write_durably
+from palmtop.errors import UserError
+
+FILE = "measure.json"
+
+
+class Standing(BaseModel):
+    """What the table of one task is about."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    metric: str | None = None
+    """The metric that decides."""
+    bundles: dict[str, str] = {}
+    """Digests by name, in the order of the table's rows."""
+    baseline: str | None = None
+    """Name of the bundle that the others are compared with."""
+    teacher: str | None = None
+    """Name of the bundle whose answers the others are compared with."""
+
+
+class RunFile(BaseModel):
+    """The choices of a run's calls, by task."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tasks: dict[str, Standing] = {}
+
+    @classmethod
+    def read(cls, run: Path) -> Self:
+        """The run's file, or an empty one where there is none.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        try:
+            return cls.model_validate_json((run / FILE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return cls()
+        except (ValidationError, UnicodeDecodeError):
+            raise UserError(f"{run / FILE} is damaged: remove it and measure again (what was measured is kept)") from None
+
+    def write(self, run: Path) -> None:
+        """Write it durably."""
+        write_durably(run / FILE, self.model_dump_json(indent=1) + "\n")
+
+    def note(self, task: str, newer: Standing) -> None:
+        """Take in one call's choices; bundles of earlier calls stay, under their names."""
+        older = self.tasks.get(task, Standing())
+        self.tasks[task] = Standing(metric=newer.metric, bundles=older.bundles | newer.bundles, baseline=newer.baseline or older.baseline,
+                                    teacher=newer.teacher or older.teacher)

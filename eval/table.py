@@ -1,0 +1,69 @@
+"""The table: cells, rows and sections, before they are drawn."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from palmtop.measurement import Measurement
+
+NOT_MEASURED, NOT_COMPARABLE, NOT_VALID = "not measured", "not comparable", "not valid"
+
+COLUMNS = ("model_mb", "download_mb", "metric", "difference_points", "kept_percent", "agreement_torch", "agreement_teacher",
+           "latency_ms", "latency_p90_ms", "latency_p99_ms", "speedup", "tokenize_ms", "text_latency_ms", "load_ms", "memory_mb")
+"""Names of a row's cells. MB are 10^6 bytes, points are hundredths of the metric."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number with its 95 % interval, or the word that stands in its place."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    word: str | None = None
+    why: str | None = None
+    """The reason for the word."""
+    kind: str = "measured"
+
+
+@dataclass(frozen=True)
+class Row:
+    """An artefact on a target."""
+
+    name: str
+    digest: str
+    format: str
+    precision: str
+    target: str
+    machine: int
+    """Number of the machine in its section, from 1."""
+    roles: tuple[str, ...]
+    """Among baseline, teacher, floor."""
+    cells: dict[str, Cell]
+    """By column, see COLUMNS."""
+    numbers: dict[str, Measurement]
+    """The newest measurement of each metric, as it was written."""
+
+    def __str__(self) -> str:
+        return f"{self.name} on {self.target}"
+
+
+@dataclass(frozen=True)
+class Section:
+    """The rows of one task, and what has to be said under them."""
+
+    task: str
+    metric: str
+    rows: tuple[Row, ...]
+    machines: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
+    """Where the numbers come from."""
+    verdicts: tuple[str, ...]
+    """What they say, plainly."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """All sections, one for each task."""
+
+    sections: tuple[Section, ...]

@@ -1,0 +1,1 @@
+"""One target a file: where an artefact runs and is measured."""

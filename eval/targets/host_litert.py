@@ -1,0 +1,80 @@
+"""The target host_litert: a .tflite file in LiteRT on this machine's processor, XNNPACK on."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
+
+from palmtop import target
+from palmtop.errors import UserError
+from palmtop.eval.loading import cost_of_loading
+from palmtop.eval.targets._host import Answer, Batch, HostRunner, file_of, lacking
+from palmtop.signature import Signature
+from palmtop.target import Machine, Runner
+from palmtop.tokenization import Text
+
+MODEL = "model.tflite"
+RUNTIME = ("ai_edge_litert.interpreter", "tokenizers")
+"""Imported before the clock of `cost_of_loading` starts."""
+
+
+class Target(target.Target):
+    """LiteRT's interpreter: one text at a time, at the shortest of the file's lengths."""
+
+    name: ClassVar[str] = "host_litert"
+    formats: ClassVar[frozenset[str]] = frozenset({"tflite"})
+
+    def missing(self) -> str | None:
+        """ai-edge-litert and tokenizers are needed."""
+        return lacking(self.name, {"ai_edge_litert": "ai-edge-litert", "tokenizers": "tokenizers"}, "tflite")
+
+    def machine(self) -> Machine:
+        """This machine, with the versions of LiteRT and tokenizers."""
+        return target.host_machine(("ai-edge-litert", "tokenizers"))
+
+    def open(self, folder: Path, threads: int = 1) -> Runner:
+        """Load model.tflite; every signature of it shares one set of weights."""
+        signature = Signature.read(folder)
+        return HostRunner(folder, signature, _answer(file_of(folder, MODEL), signature, threads))
+
+    def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
+        """See `palmtop.eval.loading`."""
+        return cost_of_loading(self.name, folder, text, threads)
+
+
+def _answer(file: Path, signature: Signature, threads: int) -> Answer:
+    from ai_edge_litert.interpreter import Interpreter
+
+    if signature.lengths is None:
+        raise UserError(f"{file.parent}: signature.json names no lengths, but a .tflite has fixed ones: export it again")
+    interpreter = Interpreter(model_path=str(file), num_threads=threads)
+    runners: dict[int, tuple[Any, dict[str, tuple[str, type]]]] = {}
+
+    def answer(batch: Batch) -> Float32[ndarray, "batch outputs"]:
+        length = batch["input_ids"].shape[1]
+        if length not in runners:  # each signature takes memory of its own, so only those that are used
+            runners[length] = _runner(interpreter, signature, length, file)
+        runner, feeds = runners[length]
+        outputs = runner(**{tensor: batch[name].astype(dtype, copy=False) for name, (tensor, dtype) in feeds.items()})
+        return np.asarray(next(iter(outputs.values())), np.float32).reshape(len(batch["input_ids"]), -1)
+
+    return answer
+
+
+def _runner(interpreter: Any, signature: Signature, length: int, file: Path) -> tuple[Any, dict[str, tuple[str, type]]]:
+    """The callable of one length, and for each input its tensor's name and type."""
+    several = signature.lengths is not None and len(signature.lengths) > 1
+    key = f"length_{length}" if several else "serving_default"
+    known = sorted(interpreter.get_signature_list())
+    if key not in known:
+        raise UserError(f"{file} has no signature '{key}' (it has: {', '.join(known) or 'none'}): export it again")
+    runner = interpreter.get_signature_runner(key)
+    details = runner.get_input_details()
+    names = {name: name for name in signature.inputs}
+    if set(names) != set(details):  # litert-torch's own names, in the order of the signature
+        names = {name: f"args_{position}" for position, name in enumerate(signature.inputs)}
+    if set(names.values()) != set(details):
+        raise UserError(f"{file} takes {', '.join(sorted(details))}, signature.json says {', '.join(signature.inputs)}: export it again")
+    return runner, {name: (tensor, details[tensor]["dtype"]) for name, tensor in names.items()}

@@ -1,0 +1,65 @@
+"""The target host_onnx: an ONNX file in onnxruntime on this machine's processor."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
+
+from palmtop import target
+from palmtop.errors import UserError
+from palmtop.eval.loading import cost_of_loading
+from palmtop.eval.targets._host import Answer, Batch, HostRunner, file_of, lacking
+from palmtop.signature import Signature
+from palmtop.target import Machine, Runner
+from palmtop.tokenization import Text
+
+MODEL = "model.onnx"
+RUNTIME = ("onnxruntime", "tokenizers")
+"""Imported before the clock of `cost_of_loading` starts."""
+
+
+class Target(target.Target):
+    """onnxruntime's CPU provider: one text at a time, unpadded, as an app runs it.
+
+    Texts aren't batched: dynamic quantization takes one scale from the whole batch, so batching changes answers.
+    """
+
+    name: ClassVar[str] = "host_onnx"
+    formats: ClassVar[frozenset[str]] = frozenset({"onnx"})
+
+    def missing(self) -> str | None:
+        """onnxruntime and tokenizers are needed."""
+        return lacking(self.name, {name: name for name in RUNTIME}, "onnx")
+
+    def machine(self) -> Machine:
+        """This machine, with the versions of onnxruntime and tokenizers."""
+        return target.host_machine(RUNTIME)
+
+    def open(self, folder: Path, threads: int = 1) -> Runner:
+        """Load model.onnx."""
+        signature = Signature.read(folder)
+        return HostRunner(folder, signature, _answer(file_of(folder, MODEL), signature, threads))
+
+    def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
+        """See `palmtop.eval.loading`."""
+        return cost_of_loading(self.name, folder, text, threads)
+
+
+def _answer(file: Path, signature: Signature, threads: int) -> Answer:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    types = {node.name: np.int64 if node.type == "tensor(int64)" else np.int32 for node in session.get_inputs()}
+    if set(types) != set(signature.inputs):
+        raise UserError(f"{file} takes {', '.join(sorted(types))}, signature.json says {', '.join(signature.inputs)}: export it again")
+
+    def answer(batch: Batch) -> Float32[ndarray, "batch outputs"]:
+        outputs = session.run(None, {name: batch[name].astype(dtype, copy=False) for name, dtype in types.items()})
+        return np.asarray(outputs[0], np.float32)
+
+    return answer

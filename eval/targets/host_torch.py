@@ -1,0 +1,57 @@
+"""The target host_torch: a Hugging Face folder in PyTorch on this machine's processor."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from jaxtyping import Float32
+from numpy import ndarray
+
+from palmtop import target
+from palmtop.eval.loading import cost_of_loading
+from palmtop.eval.targets._host import Answer, Batch, HostRunner, lacking
+from palmtop.signature import Signature
+from palmtop.target import Machine, Runner
+from palmtop.tokenization import Text
+
+RUNTIME = ("torch", "transformers", "tokenizers")
+"""Imported before the clock of `cost_of_loading` starts."""
+BATCH = 32
+
+
+class Target(target.Target):
+    """PyTorch, eager attention, float32."""
+
+    name: ClassVar[str] = "host_torch"
+    formats: ClassVar[frozenset[str]] = frozenset({"torch"})
+
+    def missing(self) -> str | None:
+        """torch, transformers and tokenizers are needed."""
+        return lacking(self.name, {name: name for name in RUNTIME}, "train")
+
+    def machine(self) -> Machine:
+        """This machine, with the versions of torch, transformers and tokenizers."""
+        return target.host_machine(RUNTIME)
+
+    def open(self, folder: Path, threads: int = 1) -> Runner:
+        """Load the classifier; nothing comes from the network."""
+        return HostRunner(folder, Signature.read(folder), _answer(folder, threads), BATCH)
+
+    def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
+        """See `palmtop.eval.loading`."""
+        return cost_of_loading(self.name, folder, text, threads)
+
+
+def _answer(folder: Path, threads: int) -> Answer:
+    import torch
+
+    from palmtop.family import open_classifier
+
+    model = open_classifier(folder)
+
+    def answer(batch: Batch) -> Float32[ndarray, "batch outputs"]:
+        torch.set_num_threads(threads)  # the setting is the process's; other runners may have changed it
+        with torch.inference_mode():
+            logits = model(**{name: torch.from_numpy(values).long() for name, values in batch.items()}).logits
+        return logits.numpy()  # type: ignore[no-any-return]  # transformers is untyped
+
+    return answer

@@ -1,0 +1,20 @@
+// Truncation as Hugging Face's tokenizers do it by default (longest first, on the right); tokenizers.js has none.
+
+/**
+ * Cut one text, or a pair, to `room` tokens (special tokens apart).
+ * Of a pair the longer text is cut first; when both are longer than half the room, each keeps half and the longer one
+ * the odd token (the second, if they are equally long).
+ * Returns [first, second or null, whether anything was cut].
+ */
+export function truncate(first, second, room) {
+  if (first.length + (second?.length ?? 0) <= room) return [first, second, false];
+  if (second === null) return [first.slice(0, Math.max(0, room)), null, true];
+  const [shorter, longer] = shares(Math.min(first.length, second.length), room);
+  const [a, b] = first.length > second.length ? [longer, shorter] : [shorter, longer];
+  return [first.slice(0, a), second.slice(0, b), true];
+}
+
+function shares(shorter, room) {
+  const half = Math.floor(room / 2);
+  return shorter <= half ? [shorter, room - shorter] : [half, room - half];
+}

@@ -1,0 +1,51 @@
+"""Write ONNX through torch.onnx, for any batch and length."""
+
+import warnings
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from palmtop import parity
+from palmtop.bundle import Bundle, Format
+from palmtop.signature import Signature
+from palmtop.stage import Outline, Stage
+
+FILE = "model.onnx"
+
+
+class ToOnnx(Stage):
+    """Convert for ONNX Runtime."""
+
+    accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
+    produces: ClassVar[Format] = "onnx"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
+    extra: ClassVar[str] = "onnx"
+
+    probabilities: bool = False
+    """Put the softmax into the file; without it the file answers logits."""
+    tolerance: float = Field(default=1e-3, gt=0)
+    """Largest difference from torch that is let through, as a share of the outputs' spread."""
+
+    def outline(self, source: Outline | None) -> Outline:
+        """A file with the source's labels."""
+        from palmtop.export.edge import outline_of_export
+
+        return outline_of_export("to_onnx", source, self.produces, self.probabilities)
+
+    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+        """Convert, write, and compare with torch in ONNX Runtime."""
+        import torch
+
+        from palmtop.export.edge import any_size_program, copy_app_files, edge_classifier
+
+        assert source is not None  # the driver checked `accepts`
+        signature = Signature.read(source.path).model_copy(update={"output": "probabilities" if self.probabilities else "logits"})
+        program = any_size_program(edge_classifier(source, self.probabilities), signature.inputs, signature.max_length)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
+            torch.onnx.export(program, (), str(out / FILE), input_names=list(signature.inputs), output_names=[signature.output],
+                              external_data=False, verbose=False)
+        signature.write(out)
+        copy_app_files(source, out)
+        return {"precision": "float32"} | parity.check(("torch", source.path), ("onnx", out), self.tolerance).facts()

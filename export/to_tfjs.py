@@ -1,0 +1,52 @@
+"""Write a TensorFlow.js graph model straight from torch's graph, for any batch and length."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from palmtop import parity, target
+from palmtop.bundle import Bundle, Format
+from palmtop.errors import UserError
+from palmtop.signature import Signature
+from palmtop.stage import Outline, Stage
+
+TOLERANCE = {"float32": 1e-3, "float16": 5e-2}
+
+
+class ToTfjs(Stage):
+    """Convert for TensorFlow.js: model.json and its shards, checked in a real browser."""
+
+    accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
+    produces: ClassVar[Format] = "tfjs"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "playwright")
+    extra: ClassVar[str] = "web"
+
+    precision: Literal["float32", "float16"] = "float32"
+    """Of the weights as downloaded; the page widens float16 when it loads them, so that is a smaller file, not a faster model."""
+    probabilities: bool = False
+    """Put the softmax into the graph; without it the graph answers logits."""
+    tolerance: float | None = Field(default=None, gt=0)
+    """Largest difference from torch that is let through, as a share of the outputs' spread; by default 0.001, or 0.05 in float16."""
+
+    def outline(self, source: Outline | None) -> Outline:
+        """A graph with the source's labels; refused where no browser could check it."""
+        from palmtop.export.edge import outline_of_export
+
+        if lack := target.for_format("tfjs").missing():
+            raise UserError(f"to_tfjs checks what it writes in a browser, but {lack}")
+        return outline_of_export("to_tfjs", source, self.produces, self.probabilities)
+
+    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+        """Convert, write, and compare with torch in Chromium."""
+        from palmtop.export.edge import any_size_program, copy_app_files, edge_classifier
+        from palmtop.export.graph_model import write_graph_model
+
+        assert source is not None  # the driver checked `accepts`
+        signature = Signature.read(source.path).model_copy(update={"output": "probabilities" if self.probabilities else "logits"})
+        program = any_size_program(edge_classifier(source, self.probabilities), signature.inputs, signature.max_length)
+        facts = write_graph_model(program, signature.inputs, signature.output, out, self.precision)
+        signature.write(out)
+        copy_app_files(source, out)
+        found = parity.check(("torch", source.path), ("tfjs", out), self.tolerance or TOLERANCE[self.precision])
+        return {"precision": self.precision} | facts | found.facts()

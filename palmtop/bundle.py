@@ -1,0 +1,169 @@
+"""Bundle: a model on disk, sealed, with provenance. A folder without a card is unfinished, never a result."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from palmtop.errors import UserError
+
+CARD = "palmtop.json"
+LOGS = "logs"
+"""The folder of training logs inside a bundle: kept with it, but no part of the model, so not sealed."""
+
+Format = Literal["torch", "tflite", "tfjs", "onnx", "linear"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Origin(_Frozen):
+    """How a bundle was made. Two bundles of equal origin are the same thing made twice."""
+
+    stage: str
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+    """sha256 of everything that was read: the source bundle, the task's data, a model folder."""
+    versions: dict[str, str]
+    """Packages whose version can change the result."""
+
+
+class Ancestor(_Frozen):
+    """One step of a bundle's way from the teacher on."""
+
+    digest: str
+    stage: str
+    format: Format
+
+
+class FileEntry(_Frozen):
+    """A sealed file."""
+
+    size_bytes: int
+    sha256: str
+
+
+class Card(_Frozen):
+    """What palmtop.json holds."""
+
+    palmtop: int = 1
+    format: Format
+    digest: str
+    origin: Origin
+    lineage: tuple[Ancestor, ...]
+    """From the first ancestor to this bundle's source; the bundle itself is not in it."""
+    facts: dict[str, Any]
+    """What happened, as the stage measured it; not what was asked for."""
+    files: dict[str, FileEntry]
+    created: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A sealed model folder."""
+
+    path: Path
+    card: Card
+
+    @property
+    def format(self) -> Format:
+        return self.card.format
+
+    @property
+    def digest(self) -> str:
+        return self.card.digest
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def lineage(self) -> tuple[Ancestor, ...]:
+        """The way to this bundle, itself included."""
+        return (*self.card.lineage, Ancestor(digest=self.digest, stage=self.card.origin.stage, format=self.format))
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a bundle; every sealed file must be there in its sealed size.
+
+        Raises:
+            UserError: no such folder, no card, a damaged card, or files missing or of another size, all told together.
+        """
+        if not path.is_dir():
+            raise UserError(f"there is no folder {path}")
+        try:
+            card = Card.model_validate_json((path / CARD).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{path} isn't a bundle (it has no {CARD}): finish it by running its recipe again, "
+                            "or make one of a Hugging Face folder with 'palmtop adopt'") from None
+        except (ValidationError, UnicodeDecodeError):
+            raise UserError(f"{path / CARD} is damaged: remove the folder and make the bundle again") from None
+        faults = [fault for name, entry in card.files.items() if (fault := _size_fault(path, name, entry))]
+        if faults:
+            raise UserError(faults)
+        return cls(path, card)
+
+    def verify(self) -> None:
+        """Read every sealed file and compare its sha256.
+
+        Raises:
+            UserError: the files that were changed since sealing, by name.
+        """
+        faults = [f"{self.path / name} was changed after it was sealed (sha256 differs): remove the folder and make the bundle again"
+                  for name, entry in self.card.files.items() if sha256_of(self.path / name) != entry.sha256]
+        if faults:
+            raise UserError(faults)
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether `path` is a finished bundle (its card is written last)."""
+    return (path / CARD).is_file()
+
+
+def seal(folder: Path, bundle_format: Format, origin: Origin, source: Bundle | None, facts: dict[str, Any]) -> None:
+    """Hash what a stage left in `folder` and write the card, durably, as the last thing."""
+    files = {path.relative_to(folder).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=sha256_of(path))
+             for path in sorted(_content(folder))}
+    content = json.dumps([bundle_format, {name: entry.sha256 for name, entry in files.items()}])
+    card = Card(format=bundle_format, digest=hashlib.sha256(content.encode()).hexdigest(), origin=origin,
+                lineage=source.lineage if source else (), facts=facts, files=files,
+                created=datetime.now(UTC).isoformat(timespec="seconds"))
+    write_durably(folder / CARD, card.model_dump_json(indent=1) + "\n")
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a file so that after a crash it is there whole or not at all."""
+    beside = path.with_name(f".{path.name}.new")
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def _content(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        if path.is_file() and path.relative_to(folder).parts[0] not in (CARD, LOGS):
+            yield path
+
+
+def _size_fault(folder: Path, name: str, entry: FileEntry) -> str | None:
+    try:
+        size = (folder / name).stat().st_size
+    except FileNotFoundError:
+        return f"{folder / name} is missing: remove the folder and make the bundle again"
+    return None if size == entry.size_bytes else (
+        f"{folder / name} has {size} bytes, sealed with {entry.size_bytes}: remove the folder and make the bundle again")

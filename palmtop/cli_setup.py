@@ -1,0 +1,58 @@
+"""palmtop setup: what pip can't install. The browser target's Chromium, and its npm packages."""
+
+import os
+import shutil
+import subprocess
+
+from palmtop.errors import UserError, raise_all
+
+
+def setup() -> None:
+    """Install what pip can't: Chromium, npm and the npm packages of the browser target; say what is there."""
+    from palmtop.eval.targets._chromium import chromium_version, find_chromium
+    from palmtop.eval.targets._web_packages import install_packages
+
+    if lacking := _lacking():
+        _install(list(lacking))
+    raise_all(list(_lacking().values()))
+    browser = find_chromium() or ""
+    print(f"Chromium {chromium_version(browser)}: {browser}")
+    print(f"npm packages: {install_packages()}")
+
+
+def _lacking() -> dict[str, str]:
+    """Packages of Debian and Ubuntu that are wanted, each with what is said when it can't be had."""
+    from palmtop.eval.targets._chromium import find_chromium, missing_chromium
+    from palmtop.eval.targets._web_packages import packages
+
+    found = {}
+    if find_chromium() is None:
+        found["chromium"] = missing_chromium().removesuffix("; `palmtop setup` does it")
+    if packages() is None and shutil.which("npm") is None:
+        found["npm"] = "npm isn't installed and couldn't be from here: install Node.js with npm (apt-get install npm), and run this again"
+    return found
+
+
+def _install(packages: list[str]) -> None:
+    """With apt-get, where this user may; what is still missing afterwards is told by the caller."""
+    rights = _rights()
+    if rights is None:
+        return
+    print(f"installing {', '.join(packages)} with apt-get", flush=True)
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for words in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", *packages]):
+        done = subprocess.run([*rights, "apt-get", *words], env=environment, check=False, capture_output=True, text=True)
+        if done.returncode:
+            told = (done.stderr.strip() or done.stdout.strip()).splitlines()
+            raise UserError(f"apt-get {words[0]} failed ({told[-1] if told else f'status {done.returncode}'}): mend that, or install "
+                            f"{', '.join(packages)} by other means and run this again")
+
+
+def _rights() -> list[str] | None:
+    """What stands before apt-get: nothing for root, sudo where it asks no password; None when there is no way."""
+    if not shutil.which("apt-get"):
+        return None
+    if os.geteuid() == 0:
+        return []
+    free = shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], check=False, capture_output=True).returncode == 0
+    return ["sudo", "-n"] if free else None

@@ -1,0 +1,44 @@
+"""UserError: something the user can mend, told in one message: what is wrong, the value, what to do."""
+
+import difflib
+import errno
+from collections.abc import Iterable, Sequence
+
+
+class UserError(Exception):
+    """A fault of the input or the machine that the user can mend; the command line shows it without a traceback.
+
+    Several faults found together are told together, one a line.
+    """
+
+    def __init__(self, faults: str | Sequence[str]) -> None:
+        self.faults = (faults,) if isinstance(faults, str) else tuple(faults)
+        super().__init__("\n".join(self.faults))
+
+
+def raise_all(faults: Sequence[str]) -> None:
+    """Raise one UserError that tells every fault, or return when there is none."""
+    if faults:
+        raise UserError(faults)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error message about an unknown `name`: the nearest known one, or all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.55)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names) or 'none'}"
+
+
+def from_os(error: OSError) -> UserError | None:
+    """What an operating system's refusal means to a user, or None for one that is not theirs to mend."""
+    where = error.filename or "the output folder"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(f"no space left on the disk while writing {where}: free some space and run the same command again; "
+                         "finished steps are kept and the unfinished one continues")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return UserError(f"{where} is a file, or lies below one, where a folder is wanted: choose another folder with --out")
+    if error.errno == errno.EISDIR:
+        return UserError(f"{where} is a folder where a file is wanted: name the file in it")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UserError(f"{where} can't be written or read ({error.strerror}): change its permissions or choose another folder with --out")
+    return None

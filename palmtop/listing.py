@@ -1,0 +1,73 @@
+"""Which stages there are, read from the files in compress/ and export/ without importing one."""
+
+import ast
+import importlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ROOMS = ("compress", "export")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the list of stages says of one."""
+
+    name: str
+    summary: str
+    accepts: frozenset[str]
+    produces: str
+
+
+def names() -> dict[str, str]:
+    """Every stage by name, with its room. A stage `some_name` is the class `SomeName` in some_name.py."""
+    found = {}
+    for room in ROOMS:
+        for path in sorted(_folder(room).glob("*.py")):
+            if re.search(rf"^class {class_name(path.stem)}\(", path.read_text(encoding="utf-8"), re.MULTILINE):
+                found[path.stem] = room
+    return found
+
+
+def class_name(name: str) -> str:
+    """to_tflite -> ToTflite."""
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def descriptions() -> list[Description]:
+    """Every stage, read from its file without importing it."""
+    return [_describe(name, room) for name, room in names().items()]
+
+
+def _describe(name: str, room: str) -> Description:
+    module = f"palmtop.{room}.{name}"
+    accepts, produces = (_declared(module, class_name(name), wanted) for wanted in ("accepts", "produces"))
+    formats = ast.literal_eval(accepts.args[0]) if isinstance(accepts, ast.Call) and accepts.args else ()
+    return Description(name, (ast.get_docstring(_tree(module)) or "").split("\n")[0], frozenset(formats),
+                       ast.literal_eval(produces) if produces else "?")
+
+
+def _declared(module: str, kind: str, wanted: str) -> ast.expr | None:
+    """The value that a class, or the nearest of its bases within palmtop, gives to a class variable."""
+    body = _tree(module).body
+    where = {alias.name: node.module or "" for node in body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    found = next(node for node in body if isinstance(node, ast.ClassDef) and node.name == kind)
+    for node in found.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == wanted:
+            return node.value
+    bases = [base.id for base in found.bases if isinstance(base, ast.Name) and where.get(base.id, "").startswith("palmtop.")]
+    return next((value for base in bases if (value := _declared(where[base], base, wanted))), None)
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    *rooms, name = module.split(".")[1:]
+    folder = _folder(rooms[0]) if rooms else Path(__file__).parent
+    return ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))
+
+
+@cache
+def _folder(room: str) -> Path:
+    linked = Path(__file__).parent / room
+    return linked if linked.is_dir() else Path(str(importlib.import_module(f"palmtop.{room}").__path__[0]))

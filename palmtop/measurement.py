@@ -1,0 +1,93 @@
+"""Measurement: a number that can stand alone, and the file of them, measurements.jsonl."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from palmtop.errors import UserError
+
+FILE = "measurements.jsonl"
+
+
+class Measurement(BaseModel):
+    """One number with all that is needed to read it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bundle: str
+    """Digest of the bundle."""
+    name: str
+    """The bundle's name in its run."""
+    format: str
+    target: str
+    metric: str
+    value: float | None
+    """None when it could not be measured; `why` then says the reason."""
+    unit: str
+    low: float | None = None
+    """Lower end of the 95 % interval."""
+    high: float | None = None
+    n: int | None = None
+    """How many texts or runs the number comes from."""
+    conditions: dict[str, Any] = {}
+    """What has to be equal for two numbers to be compared: threads, length, baseline, ..."""
+    machine: dict[str, Any]
+    task: str | None = None
+    """name, version and digest of the evaluation data."""
+    session: str
+    """Numbers of one session were taken side by side, in one run on one machine."""
+    date: str
+    kind: Literal["measured", "emulated", "estimated"] = "measured"
+    valid: bool = True
+    why: str | None = None
+    """Why the number is not valid or not there."""
+
+
+def append(path: Path, measurements: Iterable[Measurement]) -> None:
+    """Add to the file, after completing a line that a killed process left unfinished."""
+    lines = "".join(measurement.model_dump_json() + "\n" for measurement in measurements)
+    with path.open("a+b") as file:
+        if file.tell() and not _ends_with_newline(path):
+            lines = "\n" + lines
+        file.write(lines.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(path: Path) -> list[Measurement]:
+    """All measurements of a file, oldest first. An unfinished last line (a killed process) is left out.
+
+    Raises:
+        UserError: a line that is no measurement, by number.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8", errors="replace").split("\n")  # a killed process can cut a character in two
+    except FileNotFoundError:
+        return []
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            found.append(Measurement.model_validate_json(line))
+        except ValidationError as error:
+            if _cut_short(error):
+                continue
+            raise UserError(f"{path}, line {number} isn't a measurement ({error.errors()[0]['msg']}): "
+                            "remove the line and measure again") from None
+    return found
+
+
+def _cut_short(error: ValidationError) -> bool:
+    """Whether the line is JSON that stops in the middle, as a killed writer leaves it."""
+    fault = error.errors()[0]
+    return fault["type"] == "json_invalid" and "EOF" in str(fault["msg"])
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

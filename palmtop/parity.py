@@ -1,0 +1,107 @@
+"""Parity: does the exported file answer as torch does? Run in the file's own runtime, on real texts, padded ones among them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
+
+from palmtop import target
+from palmtop.bundle import Format
+from palmtop.errors import UserError
+from palmtop.signature import Signature
+from palmtop.task import Task
+from palmtop.tokenization import Encoding, HostTokenizer, Text
+
+TEXTS = 48
+
+PLAIN: tuple[Text, ...] = tuple((text,) for text in (
+    "hi", "what is the weather like in lisbon tomorrow morning?", "Transfer $250.75 from savings to checking, please.",
+    "The film is slow, and yet it never bores: a small wonder.", "naïve café — “quoted” text, 3 × 4 = 12", "how do you say cat in japanese",
+    "i would like to book a table for four people at an italian restaurant near the central station on friday evening at eight"))
+"""What is asked where a model has no task whose texts could be used."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an artefact's answers are from torch's."""
+
+    texts: int
+    difference: float
+    """Largest absolute difference of an output, divided by the spread: the standard deviation of torch's outputs over texts."""
+    typical: float
+    """Root mean square of the differences, divided by the spread."""
+    agreement: float
+    """Share of texts with the same first answer."""
+    worst: Text
+
+    def facts(self) -> dict[str, Any]:
+        """As a bundle's card holds it."""
+        return {"parity_texts": self.texts, "parity_difference": float(f"{self.difference:.3g}"),
+                "parity_typical": float(f"{self.typical:.3g}"), "parity_agreement": self.agreement}
+
+
+def check(reference: tuple[Format, Path], artefact: tuple[Format, Path], tolerance: float) -> Parity:
+    """Compare an artefact with the model it was made of: for an export torch, as transformers runs it, unpatched.
+
+    Args:
+        reference: format and folder of the model that is right.
+        artefact: format and folder of the file in question.
+        tolerance: the largest difference allowed, as a share of the spread.
+
+    Raises:
+        UserError: they differ by more, with the worst text.
+    """
+    signature = Signature.read(artefact[1])
+    texts = texts_for(artefact[1], signature.max_length)
+    encodings = HostTokenizer(reference[1], signature.max_length).encode(texts)
+    expected = answers(reference, encodings)
+    if signature.output == "probabilities" and Signature.read(reference[1]).output == "logits":
+        expected = _softmax(expected)
+    found = compare(expected, answers(artefact, encodings), texts)
+    if not found.difference <= tolerance:  # a NaN is no parity
+        raise UserError(f"the {artefact[0]} file answers otherwise than the {reference[0]} model: they differ by {found.difference:.3g} of the outputs' spread "
+                        f"(tolerance {tolerance:g}; {found.agreement:.1%} of {found.texts} answers agree); worst text: {found.worst!r}. "
+                        "The export is not kept. Raise 'tolerance' only if you know why they differ")
+    return found
+
+
+def answers(artefact: tuple[Format, Path], encodings: list[Encoding]) -> Float32[ndarray, "texts outputs"]:
+    """What a model answers in its own runtime on this machine.
+
+    Raises:
+        UserError: the machine lacks the runtime.
+    """
+    runtime = target.for_format(artefact[0])
+    if lack := runtime.missing():
+        raise UserError(f"a {artefact[0]} file is checked in its own runtime, but {lack}")
+    with runtime.open(artefact[1], threads=1) as runner:
+        return runner.predict(encodings)
+
+
+def compare(expected: Float32[ndarray, "texts outputs"], found: Float32[ndarray, "texts outputs"], texts: list[Text]) -> Parity:
+    """Differences as a share of the spread of the expected outputs."""
+    spread = float(expected.std(axis=0).mean()) or 1.0
+    distance = np.abs(expected - found)
+    worst = int(np.argmax(np.nan_to_num(distance, nan=np.inf).max(axis=1)))
+    agreement = float((expected.argmax(axis=1) == found.argmax(axis=1)).mean())
+    return Parity(len(texts), float(distance.max()) / spread, float(np.sqrt((distance**2).mean())) / spread, agreement, texts[worst])
+
+
+def texts_for(folder: Path, max_length: int) -> list[Text]:
+    """Texts of the model's own task, from the shortest to the longest it takes whole; plain ones where it has no task."""
+    task = Task.of(folder)
+    if task is None:
+        return list(PLAIN)
+    texts = task.load("evaluation").texts
+    lengths = np.array([len(row) for row in HostTokenizer(folder, max_length).encode(texts)])
+    order = np.argsort(lengths, kind="stable")
+    return [texts[index] for index in dict.fromkeys(order[np.linspace(0, len(order) - 1, min(TEXTS, len(order))).round().astype(int)])]
+
+
+def _softmax(logits: Float32[ndarray, "texts outputs"]) -> Float32[ndarray, "texts outputs"]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Float32[ndarray, "texts outputs"] = powers / powers.sum(axis=1, keepdims=True)
+    return shares

@@ -1,0 +1,221 @@
+"""Recipe: a list of stages, read and checked whole before work starts, run step by step."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field
+
+from palmtop import making, target
+from palmtop import stage as stages
+from palmtop.bundle import Bundle, Format
+from palmtop.errors import UserError, did_you_mean, raise_all
+from palmtop.making import Say
+from palmtop.settings import Settings, build
+from palmtop.stage import Outline, Stage
+from palmtop.task import Task
+from palmtop.yaml_file import read_mapping
+
+SHIPPED = Path(__file__).parent / "recipes"
+FLOOR = "floor"
+"""The step that every recipe of a classification task has: TF-IDF and a linear model on the same data."""
+
+
+class StepText(Settings):
+    """A step as it stands in the YAML."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """What the bundle is called: its folder and its row in the table."""
+    use: str
+    """The stage."""
+    source: str | None = Field(default=None, alias="from")
+    """The step whose bundle it starts from; by default the step before it."""
+    settings: dict[str, Any] = {}
+
+
+class MeasureText(Settings):
+    """What is measured when the steps are done."""
+
+    on: tuple[str, ...] = ("host_torch", "host_litert", "host_onnx", "host_linear", "browser")
+    """Targets; each bundle is measured on those that run its format."""
+    baseline: str | None = None
+    """The step whose bundle the others are compared with; by default the first .tflite."""
+    teacher: str | None = None
+    """The step whose answers the others are compared with; by default the first finetune."""
+    bundles: tuple[str, ...] | None = None
+    """The steps that are measured; by default every one whose bundle can answer the task."""
+    length: int = Field(default=32, ge=2, le=4096)
+    """Tokens at which latencies are compared."""
+    threads: int = Field(default=1, ge=1)
+    runs: int = Field(default=60, ge=50)
+    """Timed answers behind each latency."""
+
+
+class RecipeText(Settings):
+    """A recipe as it stands in the YAML."""
+
+    task: str | dict[str, Any] | None = None
+    """A shipped task's name, a task's YAML file, or a task written out here."""
+    seed: int = 0
+    steps: tuple[StepText, ...] = Field(min_length=1)
+    measure: MeasureText = MeasureText()
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step, checked."""
+
+    name: str
+    use: str
+    source: str | None
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Steps in the order they are run, and what is measured after them."""
+
+    name: str
+    steps: tuple[Step, ...]
+    measure: MeasureText
+    task: Task | None
+
+    @classmethod
+    def read(cls, reference: str) -> Self:
+        """Read a shipped recipe by name, or a YAML file, and check the whole of it.
+
+        Raises:
+            UserError: all faults together: unknown stages and settings with the nearest right names, values out of range,
+                steps that don't fit each other, missing files and packages, faults in the task's data, targets this machine lacks.
+        """
+        path = _find(reference)
+        text = build(RecipeText, read_mapping(path), path.name)
+        faults: list[str] = []
+        task = _task(text, path.parent.resolve(), faults)
+        steps = _steps(text, task, path.parent.resolve(), faults)
+        written = list(dict.fromkeys(step.name for step in (*text.steps, *steps)))
+        _check_fit(steps, written, faults)
+        _check_measure(text.measure, written, {step.stage.produces for step in steps}, faults)
+        raise_all(faults)
+        return cls(path.stem, tuple(steps), text.measure, task)
+
+    def run(self, out: Path, say: Say) -> dict[str, Bundle]:
+        """Make what is missing, in order, below the folder `out`; return every step's bundle."""
+        bundles: dict[str, Bundle] = {}
+        for step in self.steps:
+            source = bundles[step.source] if step.source else None
+            bundles[step.name] = making.make(step.use, step.stage, source, out / step.name, say)
+        return bundles
+
+
+def shipped() -> dict[str, Path]:
+    """Shipped recipes by name."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
+
+
+def summary(path: Path) -> str:
+    """The comment that a recipe file starts with, its first line."""
+    first = path.read_text(encoding="utf-8").split("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def _find(reference: str) -> Path:
+    if reference.endswith((".yaml", ".yml")):
+        return Path(reference)
+    if reference not in shipped():
+        raise UserError(f"no recipe '{reference}'; {did_you_mean(reference, shipped())} (your own: the name of its .yaml file)")
+    return shipped()[reference]
+
+
+def _task(text: RecipeText, folder: Path, faults: list[str]) -> Task | None:
+    if text.task is None:
+        return None
+    try:
+        task = Task.find(text.task, folder)
+        task.check()
+    except UserError as error:
+        faults += error.faults
+        return None
+    return task
+
+
+def _steps(text: RecipeText, task: Task | None, folder: Path, faults: list[str]) -> list[Step]:
+    written = list(text.steps)
+    if task is not None and task.kind == "classification" and all(step.use != "tfidf" for step in written):
+        written.append(StepText(name=FLOOR, use="tfidf"))
+    steps: list[Step] = []
+    for number, step in enumerate(written):
+        if step.name in {other.name for other in written[:number]}:
+            faults.append(f"two steps are called '{step.name}'; give each its own name")
+        try:
+            kind = stages.find(step.use)
+            stages.versions(kind)
+            made = build(kind, _common(kind, text, folder) | step.settings, f"step '{step.name}'")
+        except UserError as error:
+            faults += [fault if fault.startswith("step ") else f"step '{step.name}': {fault}"
+                       for fault in error.faults if fault not in faults]
+            continue
+        if step.source is not None and not made.accepts:
+            faults.append(f"step '{step.name}' ({step.use}) starts from nothing: remove its 'from'")
+        before = written[number - 1].name if number else None
+        steps.append(Step(step.name, step.use, (step.source or before) if made.accepts else None, made))
+    return steps
+
+
+def _common(kind: type[Stage], text: RecipeText, folder: Path) -> dict[str, Any]:
+    """The recipe's own settings, for the stages that have them."""
+    task = _absolute(text.task, folder) if text.task is not None else None
+    return {name: value for name, value in (("task", task), ("seed", text.seed)) if name in kind.model_fields and value is not None}
+
+
+def _absolute(task: str | dict[str, Any], folder: Path) -> Any:
+    if isinstance(task, str) and task.endswith((".yaml", ".yml")):
+        return str(folder / task)
+    return Task.find(task, folder).model_dump(mode="json", exclude_unset=True) if isinstance(task, dict) else task
+
+
+def _check_fit(steps: list[Step], written: list[str], faults: list[str]) -> None:
+    """Walk the recipe with outlines instead of bundles. A faulty step has none, and casts no further faults on those after it."""
+    outlines: dict[str, Outline] = {}
+    for step in steps:
+        if step.source is not None and (fault := _order_fault(step.name, step.source, written)):
+            faults.append(fault)
+        if step.stage.accepts and step.source is None:
+            faults.append(f"step '{step.name}' ({step.use}) needs a bundle to start from: put an 'adopt' step first, or name it with 'from'")
+        source = outlines.get(step.source) if step.source else None
+        if step.stage.accepts and source is None:
+            continue
+        if source is not None and source.format not in step.stage.accepts:
+            faults.append(f"step '{step.name}' ({step.use}) needs a {' or '.join(sorted(step.stage.accepts))} bundle, "
+                          f"but '{step.source}' is {source.format}")
+            continue
+        try:
+            step.stage.inputs()
+            outlines[step.name] = step.stage.outline(source)
+        except UserError as error:
+            told = set(faults)  # the task's own
+            faults += [f"step '{step.name}': {fault}" for fault in error.faults if fault not in told]
+
+
+def _order_fault(name: str, source: str, written: list[str]) -> str | None:
+    if source not in written:
+        return f"step '{name}' is from '{source}', which is no step; {did_you_mean(source, written)}"
+    if source == name:
+        return f"step '{name}' is from itself: name another step, or leave 'from' out"
+    if name in written and written.index(source) > written.index(name):
+        return f"step '{name}' is from '{source}', which comes later; put it first"
+    return None
+
+
+def _check_measure(measure: MeasureText, written: list[str], formats: set[Format], faults: list[str]) -> None:
+    for name in (measure.baseline, measure.teacher, *(measure.bundles or ())):
+        if name is not None and name not in written:
+            faults.append(f"measure: no step '{name}'; {did_you_mean(name, written)}")
+    for name in measure.on:
+        try:
+            wanted = target.find(name)
+        except UserError as error:
+            faults += [f"measure: {fault}" for fault in error.faults]
+            continue
+        if wanted.formats & formats and (lack := wanted.missing()):
+            faults.append(f"measure: {lack}; or leave '{name}' out of measure: on")

@@ -1,0 +1,126 @@
+"""Tiny models, tokenizers and tasks for the tests: made in a second, shaped like the real ones."""
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+WORDS = {
+    "weather": "rain snow sun wind storm cloud warm cold umbrella forecast outside tomorrow".split(),
+    "music": "play song album loud guitar piano singer volume track band listen radio".split(),
+    "money": "pay bank card bill transfer balance account dollars owe credit fee spend".split(),
+}
+FILLERS = "please the a my what is i want to can you now about for me this some it how".split()
+
+
+def sentences(count: int, seed: int = 0) -> list[tuple[str, str]]:
+    """(text, label) rows of 2 to 14 words, a third of them words of the label."""
+    chosen = random.Random(seed)
+    rows = []
+    for number in range(count):
+        label = sorted(WORDS)[number % len(WORDS)]
+        words = [chosen.choice(WORDS[label] if chosen.random() < 0.4 else FILLERS) for _ in range(chosen.randint(1, 13))]
+        rows.append((" ".join([chosen.choice(WORDS[label]), *words]), label))
+    return rows
+
+
+def write_task(folder: Path, kind: str = "classification", pair: bool = False, train: int = 96, evaluation: int = 36) -> dict[str, Any]:
+    """A task written out, with its CSV files in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, count, seed in (("train", train, 1), ("evaluation", evaluation, 2)):
+        lines = ["text,second,label,number"]
+        for row, (text, label) in enumerate(sentences(count, seed)):
+            lines.append(f"{text},{sentences(count, seed + 5)[row][0]},{label},{len(text.split()) / 4 + sorted(WORDS).index(label)}")
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    return {"name": "tiny", "kind": kind, "text": ["text", "second"] if pair else "text", "label": "label" if kind == "classification" else "number",
+            "train": str(folder / "train.csv"), "evaluation": str(folder / "evaluation.csv")}
+
+
+@dataclass(frozen=True)
+class _Vocabulary:
+    special: tuple[str, ...]
+    first: str
+    last: str
+    pad: str
+    kind: str
+
+
+_BERT = _Vocabulary(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"), "[CLS]", "[SEP]", "[PAD]", "wordpiece")
+_ROBERTA = _Vocabulary(("<s>", "<pad>", "</s>", "<unk>", "<mask>"), "<s>", "</s>", "<pad>", "bpe")
+_XLMR = _Vocabulary(("<s>", "<pad>", "</s>", "<unk>", "<mask>"), "<s>", "</s>", "<pad>", "unigram")
+_ALBERT = _Vocabulary(("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"), "[CLS]", "[SEP]", "<pad>", "unigram")
+_DEBERTA = _Vocabulary(("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"), "[CLS]", "[SEP]", "[PAD]", "unigram")
+
+VOCABULARIES = {"albert": _ALBERT, "bert": _BERT, "deberta-v2": _DEBERTA, "distilbert": _BERT, "electra": _BERT, "mobilebert": _BERT,
+                "mpnet": _Vocabulary(_ROBERTA.special, "<s>", "</s>", "<pad>", "wordpiece"), "roberta": _ROBERTA, "xlm-roberta": _XLMR}
+
+
+def write_tokenizer(folder: Path, family: str) -> int:
+    """A trained tokenizer of the family's kind; returns the size of its vocabulary."""
+    style = VOCABULARIES[family]
+    unknown = next(token for token in style.special if "unk" in token.lower())
+    texts = [text for text, _ in sentences(300, 9)]
+    if style.kind == "wordpiece":
+        tokenizer = Tokenizer(models.WordPiece(unk_token=unknown))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece()
+        trainer: Any = trainers.WordPieceTrainer(vocab_size=150, special_tokens=list(style.special))
+    elif style.kind == "bpe":
+        tokenizer = Tokenizer(models.BPE(unk_token=None))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=list(style.special), initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    else:
+        tokenizer = Tokenizer(models.Unigram())
+        tokenizer.normalizer = normalizers.NFKC()
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer.decoder = decoders.Metaspace()
+        trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=list(style.special), unk_token=unknown)
+    tokenizer.train_from_iterator(texts, trainer)
+    ids = {token: tokenizer.token_to_id(token) for token in (style.first, style.last)}
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{style.first} $A {style.last}", pair=f"{style.first} $A {style.last} $B:1 {style.last}:1", special_tokens=list(ids.items()))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": style.pad, "cls_token": style.first, "sep_token": style.last, "unk_token": unknown}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return tokenizer.get_vocab_size()
+
+
+def write_model(folder: Path, family: str, layers: int = 2) -> Path:
+    """A randomly initialised 'pretrained' encoder of the family with its tokenizer: a Hugging Face folder."""
+    import torch
+    from transformers import AutoModel
+
+    folder.mkdir(parents=True)
+    config = _config(family, write_tokenizer(folder, family), layers)
+    torch.manual_seed(0)
+    AutoModel.from_config(config).save_pretrained(folder)
+    return folder
+
+
+def _config(family: str, vocabulary: int, layers: int) -> Any:
+    import transformers
+
+    style = VOCABULARIES[family]
+    common = {"vocab_size": vocabulary, "hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4, "intermediate_size": 64,
+              "max_position_embeddings": 70, "pad_token_id": style.special.index(style.pad), "initializer_range": 0.1}
+    special = {
+        "albert": lambda: transformers.AlbertConfig(**common, embedding_size=16),
+        "bert": lambda: transformers.BertConfig(**common),
+        "deberta-v2": lambda: transformers.DebertaV2Config(**common, relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=16,
+                                                           norm_rel_ebd="layer_norm", share_att_key=True, position_biased_input=False,
+                                                           max_relative_positions=-1, type_vocab_size=0),
+        "distilbert": lambda: transformers.DistilBertConfig(vocab_size=vocabulary, dim=32, n_layers=layers, n_heads=4, hidden_dim=64,
+                                                            max_position_embeddings=70, pad_token_id=0, initializer_range=0.1),
+        "electra": lambda: transformers.ElectraConfig(**common, embedding_size=16),
+        "mobilebert": lambda: transformers.MobileBertConfig(**common | {"intermediate_size": 32}, intra_bottleneck_size=16, embedding_size=16,
+                                                            num_feedforward_networks=2),
+        "mpnet": lambda: transformers.MPNetConfig(**common),
+        "roberta": lambda: transformers.RobertaConfig(**common, type_vocab_size=1),
+        "xlm-roberta": lambda: transformers.XLMRobertaConfig(**common, type_vocab_size=1),
+    }
+    return special[family]()
