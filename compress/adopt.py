@@ -49,8 +49,9 @@ class Adopt(Stage):
             return {"model": _hub_commit(self.model, self.revision)}
         folder = _local(self.model)
         hashed = hashlib.sha256()
-        for path in sorted(path for path in folder.iterdir() if path.name in (*TOKENIZER, "config.json") or path.suffix in (".safetensors", ".bin")):
-            hashed.update(f"{path.name} {sha256_of(path)}\n".encode())
+        for path in sorted(folder.iterdir()):
+            if path.name in (*TOKENIZER, "config.json") or path.suffix in (".safetensors", ".bin"):
+                hashed.update(f"{path.name} {sha256_of(path)}\n".encode())
         return {"model": hashed.hexdigest()}
 
     def outline(self, source: Outline | None) -> Outline:
@@ -65,7 +66,8 @@ class Adopt(Stage):
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Copy weights, config and tokenizer; add signature.json and, with a head, task.json."""
         outline = self.outline(None)
-        folder = _local(self.model) if _is_local(self.model) else _from_hub(self.model, self.revision, [*TOKENIZER, "config.json", "*.safetensors", "*.index.json", *(PICKLES if self.read_pickle else ())])
+        patterns = [*TOKENIZER, "config.json", "*.safetensors", "*.index.json", *(PICKLES if self.read_pickle else ())]
+        folder = _local(self.model) if _is_local(self.model) else _from_hub(self.model, self.revision, patterns)
         _check_files(folder, self.model, self.read_pickle)
         config = _config(folder, self.model, self.trust_remote_code)
         _copy_weights(folder, out, self.read_pickle)
@@ -97,7 +99,8 @@ def _in_package(name: str) -> Path:
     folders = [path.parent for root in found.submodule_search_locations for path in Path(root).rglob("config.json")
                if "model_type" in path.read_text(encoding="utf-8")]
     if len(folders) != 1:
-        raise UserError(f"the package '{name}' holds {len(folders)} model folders; name one: {', '.join(map(str, folders)) or 'there is none'}")
+        raise UserError(f"the package '{name}' holds {len(folders)} model folders; name one: "
+                        f"{', '.join(map(str, folders)) or 'there is none'}")
     return folders[0]
 
 

@@ -15,11 +15,13 @@ from palmtop.family import keep_layers, layer_count, open_classifier
 from palmtop.stage import Outline
 from palmtop.task import Task
 from palmtop.teacher import Wanted, signals, weights_digest
-from palmtop.training import Batch, Loss, TrainingStage, fit, keep_logs
+from palmtop.training import TrainingStage, fit, keep_logs
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
+
+    from palmtop.training_loop import Batch, Loss
 
 
 class Distill(TrainingStage):
@@ -103,7 +105,8 @@ def explicit_layers(layers: tuple[int, ...], teacher_layers: int) -> list[int]:
         UserError: a layer that the teacher has not, or a list that is not ascending.
     """
     if not layers or min(layers) < 0 or max(layers) >= teacher_layers or sorted(set(layers)) != list(layers):
-        raise UserError(f"layers is {list(layers)}: give layers of the teacher in ascending order, each once, from 0 to {teacher_layers - 1}")
+        raise UserError(f"layers is {list(layers)}: give layers of the teacher in ascending order, each once, "
+                        f"from 0 to {teacher_layers - 1}")
     return list(layers)
 
 
@@ -141,25 +144,29 @@ def check_labels(id2label: dict[int, str], task: Task) -> None:
         return
     if set(outputs) == set(task.label_names):
         first = next(index for index, name in enumerate(outputs) if name != task.label_names[index])
-        raise UserError(f"the teacher's outputs are the labels of the task '{task.name}' in another order (output {first} is '{outputs[first]}', "
-                        f"the task has '{task.label_names[first]}'): give the task 'labels' in the teacher's order")
-    raise UserError(f"the teacher has {len(outputs)} labels ({', '.join(outputs[:3])}, ...), the task '{task.name}' {len(task.label_names)} "
-                    f"({', '.join(task.label_names[:3])}, ...): fine-tune it on this task first")
+        raise UserError(f"the teacher's outputs are the labels of the task '{task.name}' in another order (output {first} is "
+                        f"'{outputs[first]}', the task has '{task.label_names[first]}'): give the task 'labels' in the teacher's order")
+    raise UserError(f"the teacher has {len(outputs)} labels ({', '.join(outputs[:3])}, ...), the task '{task.name}' "
+                    f"{len(task.label_names)} ({', '.join(task.label_names[:3])}, ...): fine-tune it on this task first")
 
 
-def distillation_loss(settings: Distill, task: Task) -> Loss:
+def distillation_loss(settings: Distill, task: Task) -> "Loss":
     """The weighted terms: soft, labels, cosine. Those of weight 0 are left out."""
     from torch.nn.functional import mse_loss
 
     by_labels = label_loss(task)
 
-    def loss(student: "PreTrainedModel", batch: Batch) -> "dict[str, Tensor]":
+    def by_teacher(logits: "Tensor", taught: "Tensor") -> "Tensor":
+        if task.kind == "regression":
+            return mse_loss(logits, taught, reduction="none").mean(-1)
+        return soft_loss(logits, taught, settings.temperature)
+
+    def loss(student: "PreTrainedModel", batch: "Batch") -> "dict[str, Tensor]":
         output = student(**model_inputs(batch), output_hidden_states=settings.cosine_weight > 0)
         logits, taught = output.logits.float(), batch["teacher_logits"]
         terms = {}
         if settings.soft_weight:
-            soft = mse_loss(logits, taught, reduction="none").mean(-1) if task.kind == "regression" else soft_loss(logits, taught, settings.temperature)
-            terms["soft"] = settings.soft_weight * soft
+            terms["soft"] = settings.soft_weight * by_teacher(logits, taught)
         if settings.label_weight:
             terms["labels"] = settings.label_weight * by_labels(logits, batch["labels"])
         if settings.cosine_weight:

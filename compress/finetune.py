@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from palmtop.bundle import Bundle, Format
 from palmtop.encoded import Encoded
 from palmtop.errors import UserError
-from palmtop.family import FAMILIES, longest_input
+from palmtop.family import FAMILIES
 from palmtop.signature import Signature
 from palmtop.stage import Outline
 from palmtop.task import Task
-from palmtop.training import Batch, TrainingStage, fit, keep_logs
+from palmtop.training import TrainingStage, fit, keep_logs
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
+
+    from palmtop.training_loop import Batch
 
 
 class Finetune(TrainingStage):
@@ -43,7 +45,7 @@ class Finetune(TrainingStage):
         data = Encoded.of(task.load("train"), source.path, signature)
         by_labels = label_loss(task)
 
-        def loss(student: "PreTrainedModel", batch: Batch) -> "dict[str, Tensor]":
+        def loss(student: "PreTrainedModel", batch: "Batch") -> "dict[str, Tensor]":
             return {"labels": by_labels(student(**model_inputs(batch)).logits.float(), batch["labels"])}
 
         fitted = fit(model, data, loss, self, scratch, head=FAMILIES[model.config.model_type].new_head if new else ())
@@ -79,7 +81,7 @@ def label_loss(task: Task) -> "Callable[[Tensor, Tensor], Tensor]":
     return lambda logits, labels: cross_entropy(logits, labels, reduction="none")
 
 
-def model_inputs(batch: Batch) -> Batch:
+def model_inputs(batch: "Batch") -> "Batch":
     """The part of a batch that a model takes."""
     return {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
 
@@ -114,5 +116,6 @@ def _with_head(folder: Path, task: Task, seed: int) -> "tuple[PreTrainedModel, l
     new = sorted({*report["missing_keys"], *(fault[0] for fault in report["mismatched_keys"])})
     body = [name for name in new if not any(part in name for part in ("classifier", "pooler", "head"))]
     if body:
-        raise UserError(f"the weights in {folder} lack {len(body)} of the transformer's own ({body[0]}, ...): they don't belong to its config.json")
+        raise UserError(f"the weights in {folder} lack {len(body)} of the transformer's own ({body[0]}, ...): "
+                        "they don't belong to its config.json")
     return model, new

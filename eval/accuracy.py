@@ -80,10 +80,11 @@ def difference(metric: Metric, outputs: Float[ndarray, "texts outputs"], other: 
     fault = _fault(outputs, other.shape[1]) or _fault(other, other.shape[1])
     if fault:
         return Score(None, n=len(labels), why=fault)
-    classes = outputs.shape[1]
+    classes, regression = outputs.shape[1], metric in METRICS["regression"]
+    ours, theirs = (side[:, 0].astype(np.float64) if regression else side.argmax(axis=1) for side in (outputs, other))
 
     def of(chosen: Int[ndarray, " rows"]) -> float:
-        return _value(metric, outputs[chosen], labels[chosen], classes) - _value(metric, other[chosen], labels[chosen], classes)
+        return _value(metric, ours[chosen], labels[chosen], classes) - _value(metric, theirs[chosen], labels[chosen], classes)
 
     return _bootstrapped(of, len(labels), f"{metric} isn't defined for one of the two")
 
@@ -107,7 +108,7 @@ def matthews(counts: Int[ndarray, "labels answers"]) -> float:
 
 
 def _correlation(metric: Metric, answers: Float[ndarray, " texts"], values: Num[ndarray, " texts"]) -> Score:
-    wide = answers.astype(np.float64)[:, None]
+    wide = answers.astype(np.float64)
     return _bootstrapped(lambda chosen: _value(metric, wide[chosen], values[chosen], 1), len(values),
                          "all answers, or all values, are the same")
 
@@ -117,14 +118,14 @@ def _from_counts(metric: Callable[[Int[ndarray, "labels answers"]], float], why:
     return _bootstrapped(lambda chosen: metric(confusion(answers[chosen], labels[chosen], classes)), len(labels), why)
 
 
-def _value(metric: Metric, outputs: Float[ndarray, "texts outputs"], labels: Num[ndarray, " texts"], classes: int) -> float:
+def _value(metric: Metric, answers: Num[ndarray, " texts"], labels: Num[ndarray, " texts"], classes: int) -> float:
     if metric == "accuracy":
-        return float((outputs.argmax(axis=1) == labels).mean())
+        return float((answers == labels).mean())
     if metric == "macro_f1":
-        return macro_f1(confusion(outputs.argmax(axis=1), labels, classes))
+        return macro_f1(confusion(answers, labels, classes))
     if metric == "matthews":
-        return matthews(confusion(outputs.argmax(axis=1), labels, classes))
-    return _pearson(*(_ranks(side) if metric == "spearman" else side.astype(np.float64) for side in (outputs[:, 0], labels)))
+        return matthews(confusion(answers, labels, classes))
+    return _pearson(*(_ranks(side) if metric == "spearman" else side.astype(np.float64) for side in (answers, labels)))
 
 
 def _pearson(first: Float[ndarray, " texts"], second: Float[ndarray, " texts"]) -> float:

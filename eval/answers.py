@@ -76,7 +76,7 @@ def _kept(path: Path, depends: dict[str, Any]) -> Answers | None:
         raw = path.read_bytes()
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    if {name: note.get(name) for name in depends} != depends or note["sha256"] != hashlib.sha256(raw).hexdigest():
+    if {name: note.get(name) for name in depends} != depends or note.get("sha256") != hashlib.sha256(raw).hexdigest():
         return None
     return Answers(np.load(path), note["truncated"], note["tokenizer_mismatches"])
 

@@ -99,7 +99,8 @@ def _targets(bundles: Mapping[str, Bundle], options: MeasureText) -> list[Target
               for name in (options.baseline, options.teacher, *(options.bundles or ())) if name is not None and name not in bundles]
     teacher = bundles.get(options.teacher or "")
     if teacher is not None and teacher.format != "torch":
-        faults.append(f"measure: the teacher '{options.teacher}' is a {teacher.format} bundle; name the torch one that it was made from")
+        faults.append(f"measure: the teacher '{options.teacher}' has the format {teacher.format}; name the torch bundle that it was "
+                      "made from")
     formats, found = {bundle.format for bundle in bundles.values()}, []
     for name in options.on:
         try:

@@ -1,6 +1,5 @@
 """The quality of a task's subjects: metrics, agreement with teacher and torch, the paired difference from the baseline."""
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +30,7 @@ class Quality:
         self._versus_baseline(subject)
 
     def _metrics(self, subject: Subject) -> None:
-        task, labels, started = self.plan.task, self.plan.split.labels, time.monotonic()
+        task, labels = self.plan.task, self.plan.split.labels
         if self.ledger.knows(subject, (*METRICS[task.kind], "truncated_texts"), {}):
             self.say(f"{subject}: answers measured before, kept")
             return
@@ -41,8 +40,7 @@ class Quality:
         if given.tokenizer_mismatches is not None:
             taken["tokenizer_mismatches"] = Score(given.tokenizer_mismatches, "texts", n=len(labels))
         self.ledger.write(subject, taken, {})
-        main = f"{task.main_metric} {_shown(taken[task.main_metric])}"
-        self.say(f"{subject}: {main}, {len(labels)} texts, {time.monotonic() - started:.0f} s")
+        self.say(f"{subject}: {task.main_metric} {_shown(taken[task.main_metric])}, {len(labels)} texts")
 
     def _agreement(self, subject: Subject, metric: str, other: str | None, lack: str) -> None:
         conditions = {"with": self.plan.bundles[other].digest if other else None}

@@ -70,8 +70,7 @@ def _markdown_section(section: Section) -> str:
 def _grid(rows: Sequence[Sequence[str]]) -> list[str]:
     """Markdown with columns of even width; the two columns of words to the left, the numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [[cell.ljust(width) if place < WORDS else cell.rjust(width) for place, (cell, width) in enumerate(zip(row, widths, strict=True))]
-             for row in rows]
+    lines = [[cell.ljust(widths[place]) if place < WORDS else cell.rjust(widths[place]) for place, cell in enumerate(row)] for row in rows]
     rule = ["-" * width if place < WORDS else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
     return ["| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:])]
 
@@ -100,7 +99,7 @@ def _drawn(digits: int, scale: float = 1.0, interval: bool = False, sign: str = 
 WORDS = 2
 Columns = dict[str, tuple[str, Callable[[Cell], str]]]
 QUALITY: Columns = {
-    "model_mb": ("MB", _drawn(1)), "download_mb": ("MB to fetch", _drawn(1)), "metric": ("metric", _drawn(3, interval=True)),
+    "model_mb": ("MB", _drawn(2)), "download_mb": ("MB to fetch", _drawn(2)), "metric": ("metric", _drawn(3, interval=True)),
     "difference_points": ("points to baseline", _drawn(1, interval=True, sign="+")), "kept_percent": ("% of teacher", _drawn(1)),
     "agreement_torch": ("% as torch", _drawn(1, 100)), "agreement_teacher": ("% as teacher", _drawn(1, 100)),
 }

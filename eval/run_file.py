@@ -54,5 +54,6 @@ class RunFile(BaseModel):
     def note(self, task: str, newer: Standing) -> None:
         """Take in one call's choices; bundles of earlier calls stay, under their names."""
         older = self.tasks.get(task, Standing())
-        self.tasks[task] = Standing(metric=newer.metric, bundles=older.bundles | newer.bundles, baseline=newer.baseline or older.baseline,
+        kept = {name: digest for name, digest in older.bundles.items() if name not in newer.bundles}
+        self.tasks[task] = Standing(metric=newer.metric, bundles=newer.bundles | kept, baseline=newer.baseline or older.baseline,
                                     teacher=newer.teacher or older.teacher)

@@ -96,7 +96,7 @@ def _floor(rows: Sequence[Row], task: str, metric: str) -> list[str]:
     if floor is None or best is None or (floor.cells["metric"].value or 0) < (best.cells["metric"].low or 0):
         return []
     megabytes = floor.cells["model_mb"].value
-    size = f"a {megabytes:.1f} MB linear model" if megabytes is not None else "a linear model"
+    size = f"a {megabytes:.2g} MB linear model" if megabytes is not None else "a linear model"
     return [f"{size} does as well here: {floor.name} {_interval(floor)}, best of the others {best} {_interval(best)}"]
 
 

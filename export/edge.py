@@ -63,7 +63,7 @@ def example(inputs: Sequence[str], batch: int, tokens: int) -> dict[str, torch.T
 def any_size_program(edge: EdgeClassifier, inputs: Sequence[str], longest: int) -> torch.export.ExportedProgram:
     """The graph for any batch and any length from the family's shortest to `longest`."""
     batch, tokens = torch.export.Dim("batch", min=1, max=1024), torch.export.Dim("tokens", min=family(edge.model).shortest, max=longest)
-    sizes = dict.fromkeys(inputs, {0: batch, 1: tokens})
+    sizes = {name: {0: batch, 1: tokens} for name in inputs}
     arguments = example(inputs, 3, min(16, longest))
     with torch.no_grad():
         return torch.export.export(edge, (), arguments, dynamic_shapes=sizes, strict=False)

@@ -72,7 +72,8 @@ class ToTflite(Stage):
             needed = float(np.quantile(task_lengths(source), 0.995))
             return (min(longest, next((step for step in STEPS if step >= needed), longest)),)
         if max(self.lengths) > longest:
-            raise UserError(f"length {max(self.lengths)} is more than the model takes ({longest} tokens): it was trained, or made, for no more")
+            raise UserError(f"length {max(self.lengths)} is more than the model takes ({longest} tokens): "
+                            "it was trained, or made, for no more")
         return tuple(sorted(self.lengths))
 
 

@@ -76,7 +76,7 @@ class Columns:
     label: str
 
 
-def init(
+def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
     file: Annotated[Path, typer.Argument(help="The recipe to write.")] = Path("recipe.yaml"),
     model: Annotated[str | None, typer.Option(help="A model folder, or a hub id (owner/name).")] = None,
     data: Annotated[str | None, typer.Option(help="Training data: a .csv, .tsv or .jsonl file, or a Hugging Face data set.")] = None,

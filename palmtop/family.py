@@ -59,8 +59,8 @@ def family_of(config: dict[str, Any], where: str) -> Family:
     if family.layers is None and config.get("num_hidden_groups", 1) != 1:
         raise UserError(f"{where} has {config['num_hidden_groups']} groups of shared layers; palmtop knows ALBERT with one group only")
     if model_type == "mpnet" and config.get("relative_attention_num_buckets", 32) != 32:  # noqa: PLR2004  # the number transformers hard-codes
-        raise UserError(f"{where} has relative_attention_num_buckets {config['relative_attention_num_buckets']}, which transformers ignores "
-                        "(it computes with 32): its answers would not be the model's own")
+        raise UserError(f"{where} has relative_attention_num_buckets {config['relative_attention_num_buckets']}, which transformers "
+                        "ignores (it computes with 32): its answers would not be the model's own")
     return family
 
 
@@ -90,7 +90,7 @@ def open_classifier(folder: Path, attention: str = "eager") -> "PreTrainedModel"
 
     model = AutoModelForSequenceClassification.from_pretrained(
         folder, attn_implementation=attention, dtype="float32", local_files_only=True, use_safetensors=True)
-    return model.eval()  # type: ignore[no-any-return]  # transformers is untyped
+    return model.eval()
 
 
 def keep_layers(model: "PreTrainedModel", layers: Sequence[int]) -> "PreTrainedModel":
@@ -105,7 +105,7 @@ def keep_layers(model: "PreTrainedModel", layers: Sequence[int]) -> "PreTrainedM
     setattr(config, family.layer_count, len(layers))
     smaller = type(model)._from_config(config, attn_implementation=model.config._attn_implementation)
     smaller.load_state_dict(_chosen(model.state_dict(), family, layers))
-    return smaller  # type: ignore[no-any-return]  # transformers is untyped
+    return smaller
 
 
 def _chosen(state: dict[str, Any], family: Family, layers: Sequence[int]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from palmtop import stage as stages
 from palmtop.bundle import Bundle, Origin, is_sealed, seal, write_durably
-from palmtop.errors import UserError, from_os
+from palmtop.errors import UserError, from_os, full_disk
 from palmtop.folders import cache
 from palmtop.stage import Stage
 
@@ -46,14 +46,16 @@ def make(name: str, stage: Stage, source: Bundle | None, out: Path, say: Say) ->
         raise UserError(f"{out} exists and isn't a bundle: choose another folder with --out, or empty it")
     if rank() > 0:
         return _work_along(stage, source, out, origin)
-    try:
-        with lock_on(out):
+    with lock_on(out):
+        try:
             return _make(name, stage, source, out, origin, say)
-    except OSError as error:
-        told = from_os(error)
-        if told is None:
+        except UserError:
             raise
-        raise told from error
+        except Exception as error:  # libraries tell a full disk in exceptions of their own
+            told = from_os(error) if isinstance(error, OSError) else full_disk(out.parent, str(error))
+            if told is None:
+                raise
+            raise told from error
 
 
 def rank() -> int:

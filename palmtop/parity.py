@@ -19,7 +19,7 @@ TEXTS = 48
 
 PLAIN: tuple[Text, ...] = tuple((text,) for text in (
     "hi", "what is the weather like in lisbon tomorrow morning?", "Transfer $250.75 from savings to checking, please.",
-    "The film is slow, and yet it never bores: a small wonder.", "naïve café — “quoted” text, 3 × 4 = 12", "how do you say cat in japanese",
+    "The film is slow, and yet it never bores: a small wonder.", "naïve café — “quoted” text, 3 * 4 = 12", "how do you say cat in japanese",
     "i would like to book a table for four people at an italian restaurant near the central station on friday evening at eight"))
 """What is asked where a model has no task whose texts could be used."""
 
@@ -62,8 +62,9 @@ def check(reference: tuple[Format, Path], artefact: tuple[Format, Path], toleran
         expected = _softmax(expected)
     found = compare(expected, answers(artefact, encodings), texts)
     if not found.difference <= tolerance:  # a NaN is no parity
-        raise UserError(f"the {artefact[0]} file answers otherwise than the {reference[0]} model: they differ by {found.difference:.3g} of the outputs' spread "
-                        f"(tolerance {tolerance:g}; {found.agreement:.1%} of {found.texts} answers agree); worst text: {found.worst!r}. "
+        raise UserError(f"the {artefact[0]} file answers otherwise than the {reference[0]} model: they differ by "
+                        f"{found.difference:.3g} of the outputs' spread (tolerance {tolerance:g}; {found.agreement:.1%} of "
+                        f"{found.texts} answers agree); worst text: {found.worst!r}. "
                         "The export is not kept. Raise 'tolerance' only if you know why they differ")
     return found
 

@@ -21,6 +21,10 @@ FLOOR = "floor"
 """The step that every recipe of a classification task has: TF-IDF and a linear model on the same data."""
 
 
+KEPT = ("measurements.jsonl", "measure.json", "predictions", "table.md", "table.csv", "table.json")
+"""What measuring leaves in a run's folder beside the bundles."""
+
+
 class StepText(Settings):
     """A step as it stands in the YAML."""
 
@@ -30,7 +34,7 @@ class StepText(Settings):
     """The stage."""
     source: str | None = Field(default=None, alias="from")
     """The step whose bundle it starts from; by default the step before it."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default={})
 
 
 class MeasureText(Settings):
@@ -93,7 +97,7 @@ class Recipe:
         faults: list[str] = []
         task = _task(text, path.parent.resolve(), faults)
         steps = _steps(text, task, path.parent.resolve(), faults)
-        written = list(dict.fromkeys(step.name for step in (*text.steps, *steps)))
+        written = list(dict.fromkeys([*(step.name for step in text.steps), *(step.name for step in steps)]))
         _check_fit(steps, written, faults)
         _check_measure(text.measure, written, {step.stage.produces for step in steps}, faults)
         raise_all(faults)
@@ -147,6 +151,8 @@ def _steps(text: RecipeText, task: Task | None, folder: Path, faults: list[str])
     for number, step in enumerate(written):
         if step.name in {other.name for other in written[:number]}:
             faults.append(f"two steps are called '{step.name}'; give each its own name")
+        if step.name in KEPT:
+            faults.append(f"a step can't be called '{step.name}': measuring writes that; give it another name")
         try:
             kind = stages.find(step.use)
             stages.versions(kind)
@@ -181,7 +187,8 @@ def _check_fit(steps: list[Step], written: list[str], faults: list[str]) -> None
         if step.source is not None and (fault := _order_fault(step.name, step.source, written)):
             faults.append(fault)
         if step.stage.accepts and step.source is None:
-            faults.append(f"step '{step.name}' ({step.use}) needs a bundle to start from: put an 'adopt' step first, or name it with 'from'")
+            faults.append(f"step '{step.name}' ({step.use}) needs a bundle to start from: put an 'adopt' step first, "
+                          "or name it with 'from'")
         source = outlines.get(step.source) if step.source else None
         if step.stage.accepts and source is None:
             continue

@@ -39,7 +39,8 @@ class Signature(BaseModel):
         """
         longest = self.lengths[-1] if self.lengths else self.max_length
         if length > longest:
-            raise UserError(f"{length} tokens are more than the artefact accepts ({longest}): choose a smaller length, or export it with one more")
+            raise UserError(f"{length} tokens are more than the artefact accepts ({longest}): choose a smaller length, or export it "
+                            "with one more")
         return self.length_for(length)
 
     def write(self, folder: Path) -> None:
@@ -57,6 +58,7 @@ class Signature(BaseModel):
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(f"{folder} has no {FILE}, so it isn't a bundle that can be run; adopt or export it with palmtop first") from None
+            raise UserError(f"{folder} has no {FILE}, so it isn't a bundle that can be run; adopt or export it with palmtop "
+                            "first") from None
         except ValidationError as error:
             raise UserError(f"{path} isn't a signature: {error.errors()[0]['msg']}; export the bundle again") from None

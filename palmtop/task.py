@@ -18,6 +18,8 @@ from palmtop.tokenization import Text
 from palmtop.yaml_file import read_mapping
 
 FILE = "task.json"
+SHOWN = 5
+"""How many rows or labels a message names."""
 SHIPPED = Path(__file__).parent / "tasks"
 
 UNLABELLED = -1
@@ -241,12 +243,13 @@ class Task(Settings):
         if unknown:
             odd = sorted({named[number - 1] for number in unknown})[:5]
             raise UserError(f"{table.where}: {_rows(unknown)} a label unknown to the task: {', '.join(map(repr, odd))} in column "
-                            f"'{self.label}'; the task knows {len(index)}: {', '.join(list(index)[:8])}{', ...' if len(index) > 8 else ''}")
+                            f"'{self.label}'; the task knows {len(index)}: {', '.join(list(index)[:SHOWN])}"
+                            f"{', ...' if len(index) > SHOWN else ''}")
         return np.asarray([index[word] for word in named], np.int64)
 
     def _learnable(self, split: Split, source: Source) -> None:
         different = len(np.unique(split.labels))
-        if different < 2:
+        if different <= 1:
             what = f"one label only ('{self.label_names[int(split.labels[0])]}')" if self.kind == "classification" else "one value only"
             raise UserError(f"{source.shown}: all {len(split)} rows have {what}: there is nothing to learn; "
                             f"check the column '{self.label}'")
@@ -262,7 +265,7 @@ def _is_blank(value: Any) -> bool:
 
 
 def _rows(numbers: list[int]) -> str:
-    shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+    shown = ", ".join(map(str, numbers[:SHOWN])) + (", ..." if len(numbers) > SHOWN else "")
     return f"{len(numbers)} row{'s' if len(numbers) > 1 else ''} ({shown}) {'have' if len(numbers) > 1 else 'has'}"
 
 

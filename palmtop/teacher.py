@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CARD = "signals.json"
+BATCH = 64
 HALF_LIMIT = 6e4
 """float16 ends at 65,504."""
 
@@ -108,7 +109,8 @@ def _compute(teacher: Bundle, data: Encoded, wanted: Wanted, folder: Path, say: 
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     width = int(model.config.hidden_size)
-    _make_room(partial, len(data) * model.config.num_labels * 4 + len(data.ids) * width * len(wanted.hidden) * np.dtype(wanted.dtype).itemsize)
+    hidden_bytes = len(data.ids) * width * len(wanted.hidden) * np.dtype(wanted.dtype).itemsize
+    _make_room(partial, len(data) * model.config.num_labels * 4 + hidden_bytes)
     say(f"teacher's signals for {len(data):,} texts ({', '.join(['logits', *(f'hidden states {layer}' for layer in wanted.hidden)])})")
     _fill(model, data, wanted, partial, width)
     if model.training or weights_digest(model) != before:
@@ -128,8 +130,8 @@ def _fill(model: Any, data: Encoded, wanted: Wanted, folder: Path, width: int) -
     hidden = {layer: new(folder / f"hidden-{layer}.npy", "w+", np.dtype(wanted.dtype), (len(data.ids), width)) for layer in wanted.hidden}
     order = np.argsort(data.lengths, kind="stable")
     with torch.inference_mode():
-        for start in tqdm(range(0, len(order), 64), desc="teacher", unit="batch", leave=False):
-            rows = order[start:start + 64]
+        for start in tqdm(range(0, len(order), BATCH), desc="teacher", unit="batch", leave=False):
+            rows = order[start:start + BATCH].tolist()
             batch = {name: value.to(device) for name, value in data.batch(rows).items()}
             output = model(**batch, output_hidden_states=bool(hidden))
             logits[rows] = _finite(output.logits, np.inf)
@@ -155,6 +157,6 @@ def _finite(values: "Tensor", limit: float) -> Float[ndarray, "..."]:
 def _make_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise UserError(f"the teacher's signals need {needed / 1e9:.2f} GB in {folder.parent}, which has {free / 1e9:.2f} GB free: free some "
-                        "space, set PALMTOP_CACHE to a larger disk, or distil without hidden states")
+        raise UserError(f"the teacher's signals need {needed / 1e9:.2f} GB in {folder.parent}, which has {free / 1e9:.2f} GB free: "
+                        "free some space, set PALMTOP_CACHE to a larger disk, or distil without hidden states")
 

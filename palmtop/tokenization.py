@@ -44,7 +44,7 @@ class HostTokenizer:
 
     def encode(self, texts: Sequence[Text]) -> list[Encoding]:
         """Encode texts or pairs, in order."""
-        rows = self._tokenizer.encode_batch([text if len(text) == 2 else text[0] for text in texts])
+        rows = self._tokenizer.encode_batch([text[0] if len(text) == 1 else text for text in texts])
         return [Encoding(text, np.asarray(row.ids, np.int32), np.asarray(row.type_ids, np.int32), bool(row.overflowing))
                 for text, row in zip(texts, rows, strict=True)]
 

@@ -1,15 +1,13 @@
-"""The training loop, the only one: Hugging Face Trainer with batches of equal lengths, resume, and per-example losses."""
+"""Training: the settings of every stage that trains, and `fit`, the only way in: seeds, resume, several processes."""
 
 import math
 import shutil
 from abc import ABC
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from palmtop.bundle import LOGS, Format
@@ -19,18 +17,9 @@ from palmtop.making import processes, rank
 from palmtop.stage import Stage
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedModel
 
-Batch = dict[str, "Tensor"]
-Loss = Callable[["PreTrainedModel", Batch], dict[str, "Tensor"]]
-"""(student, batch) -> the weighted terms of the loss, each one value per example, [batch]. The batch holds the model's
-inputs, `labels`, `rows` (row numbers) and whatever `Signals` added."""
-Signals = Callable[[Sequence[int]], Batch]
-"""Rows of a batch -> what a teacher said about them."""
-
-COMPLETE = "complete"
-"""Written into a checkpoint when all else in it is: a killed process leaves none of these half-written."""
+    from palmtop.training_loop import Loss, Signals
 
 
 class TrainingStage(Stage, ABC):
@@ -80,11 +69,11 @@ class Fitted:
     def facts(self) -> dict[str, Any]:
         """As a bundle's card holds it."""
         return {"steps": self.steps, "processes": self.processes, "device": self.device, "precision": self.precision,
-                "loss": {name: round(value, 6) for name, value in self.terms.items()}}
+                "loss": {name.removeprefix("loss_"): round(value, 6) for name, value in self.terms.items()}}
 
 
-def fit(model: "PreTrainedModel", data: Encoded, loss: Loss, settings: TrainingStage, scratch: Path,
-        signals: Signals | None = None, head: Sequence[str] = ()) -> Fitted:
+def fit(model: "PreTrainedModel", data: Encoded, loss: "Loss", settings: TrainingStage, scratch: Path,
+        signals: "Signals | None" = None, head: Sequence[str] = ()) -> Fitted:
     """Train `model` in place; continue from the last whole checkpoint in `scratch` if there is one.
 
     In a distributed run every process calls this with the same arguments; a step's gradient is then the same sum over the
@@ -98,48 +87,20 @@ def fit(model: "PreTrainedModel", data: Encoded, loss: Loss, settings: TrainingS
     """
     import torch
 
+    from palmtop.training_loop import GroupedByLength, Loop
+
     arguments = _arguments(settings, len(data), scratch)
-    loop = _loop_class()(model, arguments, data, loss, signals, settings, head, scratch / LOGS)
+    sampler = GroupedByLength(data.lengths, settings.batch_size // settings.accumulation, settings.seed)
+    loop = Loop(model, arguments, data, sampler, loss, signals, (head, settings.head_rate), scratch / LOGS)
     torch.manual_seed(settings.seed)  # dropout: the same stream however much was drawn while the model was made
     loop.train(resume_from_checkpoint=_last_whole_checkpoint(scratch))
-    return Fitted(loop.state.global_step, arguments.world_size, arguments.device.type, _precision(settings.precision), loop.last_terms())
+    return Fitted(loop.state.global_step, arguments.world_size, arguments.device.type, _precision(settings.precision), loop.recent_terms())
 
 
 def keep_logs(scratch: Path, out: Path) -> None:
     """Move the TensorBoard logs of a training into the bundle; only the first process of a distributed run does."""
     if rank() == 0 and (scratch / LOGS).is_dir():
         shutil.move(scratch / LOGS, out / LOGS)
-
-
-class GroupedByLength:
-    """Row numbers, shuffled anew in each epoch, so ordered that a batch holds texts of similar length.
-
-    Shuffled rows are cut into pools of 50 batches; each pool is sorted by length and its batches are shuffled. The order
-    depends on seed and epoch alone: a run continued in the middle sees what an uninterrupted one would have seen.
-    """
-
-    def __init__(self, lengths: "np.ndarray[Any, np.dtype[np.int64]]", batch_size: int, seed: int) -> None:
-        self._lengths, self._batch_size, self._seed = lengths, batch_size, seed
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return len(self._lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        random = np.random.default_rng((self._seed, self.epoch))
-        rows = random.permutation(len(self._lengths))
-        pool = 50 * self._batch_size
-        batches = [batch for start in range(0, len(rows), pool) for batch in self._sorted_batches(rows[start:start + pool])]
-        short = [batch for batch in batches if len(batch) < self._batch_size]  # at most one; last, or it would shift the others
-        whole = [batch for batch in batches if len(batch) == self._batch_size]
-        for place in random.permutation(len(whole)):
-            yield from whole[place].tolist()
-        for batch in short:
-            yield from batch.tolist()
-
-    def _sorted_batches(self, rows: "np.ndarray[Any, np.dtype[np.int64]]") -> list["np.ndarray[Any, np.dtype[np.int64]]"]:
-        by_length = rows[np.argsort(self._lengths[rows], kind="stable")]
-        return [by_length[start:start + self._batch_size] for start in range(0, len(rows), self._batch_size)]
 
 
 def _arguments(settings: TrainingStage, rows: int, scratch: Path) -> Any:
@@ -173,83 +134,7 @@ def _precision(wanted: str) -> str:
 
 
 def _last_whole_checkpoint(scratch: Path) -> str | None:
+    from palmtop.training_loop import COMPLETE
+
     whole = [path.parent for path in (scratch / "checkpoints").glob(f"checkpoint-*/{COMPLETE}")]
     return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
-
-
-def _loop_class() -> Any:
-    """The Trainer's subclass, made late: importing transformers takes seconds."""
-    import torch
-    from torch.utils.tensorboard import SummaryWriter
-    from transformers import Trainer, TrainerCallback
-    from transformers.integrations import TensorBoardCallback
-
-    class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
-        """Tells the sampler its epoch and marks checkpoints that are whole."""
-
-        def __init__(self, sampler: GroupedByLength) -> None:
-            self._sampler = sampler
-
-        def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self._sampler.epoch = math.floor(state.epoch + 1e-6)
-
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.is_world_process_zero:
-                (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
-
-    class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
-        """Trainer with our batches and per-example losses."""
-
-        def __init__(self, model: Any, arguments: Any, data: Encoded, loss: Loss, signals: Signals | None,
-                     settings: TrainingStage, head: Sequence[str], logs: Path) -> None:
-            self._encoded, self._loss, self._signals, self._settings, self._head = data, loss, signals, settings, head
-            self._terms: dict[str, list[float]] = defaultdict(list)
-            self._sampler = GroupedByLength(data.lengths, settings.batch_size // settings.accumulation, settings.seed)
-            callbacks = [Watch(self._sampler)]
-            if arguments.process_index == 0:
-                callbacks.append(TensorBoardCallback(SummaryWriter(str(logs))))
-            super().__init__(model, arguments, data_collator=self._collate, train_dataset=range(len(data)), callbacks=callbacks)
-            self.model_accepts_loss_kwargs = True  # asks for the number of texts in a step over all processes
-            self.loss_is_scaled_for_ga = True
-
-        def _get_train_sampler(self, train_dataset: Any = None) -> GroupedByLength:
-            return self._sampler
-
-        def _collate(self, rows: list[int]) -> Batch:
-            batch = self._encoded.batch(rows) | {"labels": torch.from_numpy(self._encoded.labels[rows]), "rows": torch.tensor(rows)}
-            return batch | (self._signals(rows) if self._signals else {})
-
-        def compute_loss(self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-            terms = self._loss(model, inputs)
-            for name, values in terms.items():
-                self._terms[name].append(float(values.detach().mean()))
-            texts = num_items_in_batch if num_items_in_batch is not None else len(inputs["labels"])
-            return torch.stack(list(terms.values())).sum() / texts * self.accelerator.num_processes
-
-        def create_optimizer(self, model: Any = None) -> Any:
-            if self.optimizer is None:
-                kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
-                self.optimizer = kind(self._groups(), **options)
-            return self.optimizer
-
-        def _groups(self) -> list[dict[str, Any]]:
-            decayed = set(self.get_decay_parameter_names(self.model))
-            groups: dict[tuple[bool, bool], list[Any]] = defaultdict(list)
-            for name, parameter in self.model.named_parameters():
-                if parameter.requires_grad:
-                    groups[name in decayed, any(part in self._head for part in name.split("."))].append(parameter)
-            rate = self._settings.learning_rate
-            return [{"params": parameters, "weight_decay": self._settings.weight_decay if decay else 0.0,
-                     "lr": rate * self._settings.head_rate if new else rate} for (decay, new), parameters in groups.items()]
-
-        def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-            if not math.isfinite(logs.get("loss", 0.0)):
-                raise UserError(f"the loss is {logs['loss']} at step {self.state.global_step}: training has diverged; lower learning_rate "
-                                f"(now {self._settings.learning_rate}), raise warmup, or use precision: float32")
-            recent = {f"loss_{name}": float(np.mean(values[-self.args.logging_steps:])) for name, values in self._terms.items()}
-            super().log(logs | (recent if "loss" in logs else {}), start_time)
-
-        def last_terms(self) -> dict[str, float]:
-            return {name: float(np.mean(values[-max(1, len(values) // 10):])) for name, values in self._terms.items()}
-
-    return Loop

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from tiny import write_task
 
 from palmtop import stage
 from palmtop.compress.distill import Distill, check_labels, cosine_loss, explicit_layers, soft_loss, spread_layers
 from palmtop.errors import UserError
 from palmtop.stage import Outline
 from palmtop.task import Task
-from tiny import write_task
 
 
 def test_soft_loss_equals_the_formula_for_three_classes() -> None:
@@ -50,7 +50,8 @@ def test_cosine_loss_equals_the_formula_and_ignores_padding() -> None:
 
 
 @pytest.mark.parametrize(("teacher", "student", "layers"), [
-    (12, 6, [0, 2, 4, 7, 9, 11]), (12, 3, [0, 6, 11]), (6, 3, [0, 2, 5]), (6, 2, [0, 5]), (16, 4, [0, 5, 10, 15]), (6, 6, [0, 1, 2, 3, 4, 5]), (6, 1, [0])])
+    (12, 6, [0, 2, 4, 7, 9, 11]), (12, 3, [0, 6, 11]), (6, 3, [0, 2, 5]), (6, 2, [0, 5]), (16, 4, [0, 5, 10, 15]),
+    (6, 6, [0, 1, 2, 3, 4, 5]), (6, 1, [0])])
 def test_spread_layers_are_those_of_distilbert_and_of_shleifer_and_rush(teacher: int, student: int, layers: list[int]) -> None:
     assert spread_layers(teacher, student) == layers
 

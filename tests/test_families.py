@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny import sentences, write_model, write_task
 from transformers import AutoModelForSequenceClassification
 
 from palmtop import stage, target
@@ -14,7 +15,6 @@ from palmtop.family import FAMILIES, inputs_of, keep_layers, longest_input, open
 from palmtop.making import make
 from palmtop.signature import Signature
 from palmtop.tokenization import Encoding, HostTokenizer, pad
-from tiny import sentences, write_model, write_task
 
 SPREAD = 1e-4
 """Float32 rounding over a few layers is some 1e-6 of the spread of the logits."""

@@ -91,7 +91,8 @@ def test_the_wheel_brings_every_module_and_file(tmp_path: Path) -> None:
     [wheel] = tmp_path.glob("*.whl")
     brought = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {(path if path.parts[0] == "palmtop" else Path("palmtop", path)).as_posix() for path in MODULES}
-    data = {path.relative_to(ROOT).as_posix() for folder in ("recipes", "tasks") for path in (ROOT / "palmtop" / folder).rglob("*") if path.is_file()}
+    data = {path.relative_to(ROOT).as_posix() for folder in ("recipes", "tasks")
+            for path in (ROOT / "palmtop" / folder).rglob("*") if path.is_file()}
     web = {Path("palmtop", path.relative_to(ROOT)).as_posix() for path in (ROOT / "eval" / "targets" / "web").iterdir() if path.is_file()}
     assert modules | data | web == brought
 
@@ -120,10 +121,11 @@ def test_the_list_of_commands_needs_no_heavy_library(words: list[str]) -> None:
 
 
 def test_comparing_needs_only_the_base_dependencies() -> None:
-    script = ("import sys\nfrom importlib.metadata import requires\n"
+    script = ("import sys\n"
               "from palmtop.eval import compare, report\nprint(*sorted({name.split('.')[0] for name in sys.modules}))")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert not set(done.stdout.split()) & {"torch", "tensorflow", "transformers", "datasets", "sklearn", "scipy", "pandas", "tokenizers", "safetensors"}
+    assert not set(done.stdout.split()) & {"torch", "tensorflow", "transformers", "datasets", "sklearn", "scipy", "pandas", "tokenizers",
+                                           "safetensors"}
 
 
 @pytest.mark.parametrize("name", sorted(recipe.shipped()))

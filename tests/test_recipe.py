@@ -59,7 +59,7 @@ def test_unknown_keys_and_missing_ones(folder: Path) -> None:
         "r.yaml: no setting 'us' in 'steps.0'; did you mean 'use'?",
         "r.yaml: no setting 'stpes'; did you mean 'steps'?")
     assert told(folder, "steps: []\n")[0].startswith("r.yaml: steps is []: ")
-    assert told(folder, "steps:\n  - {name: ../a, use: tfidf}\n")[0].startswith("r.yaml: steps.0.name is '../a': string should match pattern")
+    assert told(folder, "steps:\n  - {name: ../a, use: tfidf}\n")[0].startswith("r.yaml: steps.0.name is '../a': string should match")
 
 
 def test_unknown_recipes_and_tasks(folder: Path) -> None:
@@ -89,9 +89,11 @@ steps:
   - {name: tune5, use: finetune, from: linaer}
   - {name: linear2, use: tfidf, from: linear}
   - {name: linear, use: tfidf}
+  - {name: predictions, use: tfidf}
 """) == (
         "step 'linear2' (tfidf) starts from nothing: remove its 'from'",
         "two steps are called 'linear'; give each its own name",
+        "a step can't be called 'predictions': measuring writes that; give it another name",
         "step 'tune' (finetune) needs a bundle to start from: put an 'adopt' step first, or name it with 'from'",
         "step 'tune2' (finetune) needs a torch bundle, but 'linear' is linear",
         "step 'tune3' is from 'tune4', which comes later; put it first",

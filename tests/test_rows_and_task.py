@@ -56,7 +56,8 @@ def test_the_digest_follows_the_data_and_the_definition(tmp_path: Path) -> None:
      "train.csv: 1 row (2) has over 20,000 characters (the longest: 100,000): cut them, or raise max_characters in the task"),
     ("text,label\nhi,a\nho,\nhe,b\n", "train.csv: 1 row (2) has no label in column 'label': remove them, or use a labelled split"),
     ("text,label\nhi,a\nho,b,c\n",
-     "train.csv, line 3 has 3 fields, the first line 2 (text, label): a stray separator or quote? (set 'quoting' if the file quotes otherwise)"),
+     "train.csv, line 3 has 3 fields, the first line 2 (text, label): a stray separator or quote? "
+     "(set 'quoting' if the file quotes otherwise)"),
     ("text,text\nhi,a\n", "train.csv: a column name stands twice in the first line: text, text"),
     ('text,label\n"hi" there,a\n', "train.csv, line 2: ',' expected after '\"' (set 'quoting: none' if quotes are plain characters there)"),
     ('text,label\n"hi there,a\n', "train.csv, line 2: unexpected end of data (set 'quoting: none' if quotes are plain characters there)"),
@@ -70,7 +71,8 @@ def test_a_faulty_csv(train: str | bytes, message: str, tmp_path: Path) -> None:
     ("", 'train.jsonl is empty: each line of a .jsonl is an object ({"text": ..., "label": ...})'),
     ('{"text": "a", "label": "x"}\n{"text": \n', "train.jsonl, line 2 isn't JSON: Expecting value"),
     ('[1, 2]\n', 'train.jsonl, line 1 isn\'t an object ({"text": ..., "label": ...})'),
-    ('{"text": "a", "label": "x"}\n{"text": "b"}\n', "train.jsonl: 1 row (2) has no label in column 'label': remove them, or use a labelled split"),
+    ('{"text": "a", "label": "x"}\n{"text": "b"}\n',
+     "train.jsonl: 1 row (2) has no label in column 'label': remove them, or use a labelled split"),
 ])
 def test_a_faulty_jsonl(train: str, message: str, tmp_path: Path) -> None:
     assert message in told(task_of(tmp_path, train, "train.jsonl"))
@@ -148,11 +150,11 @@ def test_a_faulty_definition(settings: dict[str, Any], message: str, tmp_path: P
 def test_unknown_tasks_and_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^no task 'clinc15'; did you mean 'clinc150'\? \(your own: the name of its .yaml file\)$"):
         Task.find("clinc15")
-    with pytest.raises(UserError, match=f"^there is no file {tmp_path}/own.yaml$"):
+    with pytest.raises(UserError, match=rf"^there is no file {tmp_path}/own.yaml$"):
         Task.find("own.yaml", tmp_path)
     task = task_of(tmp_path, evaluation="gone.csv")
     assert told(task) == ("there is no file gone.csv",)
-    with pytest.raises(UserError, match="^task 't' has no validation split$"):
+    with pytest.raises(UserError, match=r"^task 't' has no validation split$"):
         task.load("validation")
     (tmp_path / "folder.csv").mkdir()
     assert told(task_of(tmp_path, evaluation="folder.csv")) == (
@@ -192,7 +194,7 @@ def test_a_bundles_task_comes_back(tmp_path: Path) -> None:
     assert back.label_names == ("greet", "leave")
     assert (tmp_path / "labels.txt").read_text() == "greet\nleave\n"
     (tmp_path / "task.json").write_text("{")
-    with pytest.raises(UserError, match="task.json is damaged: remove the folder and make the bundle again$"):
+    with pytest.raises(UserError, match=r"task.json is damaged: remove the folder and make the bundle again$"):
         Task.of(tmp_path)
 
 
@@ -207,7 +209,8 @@ def test_a_hugging_face_data_set_from_disk(tmp_path: Path) -> None:
     assert (task.label_names, task.load("train").labels.tolist()) == (("no", "yes"), [0, 1])
     with pytest.raises(UserError) as caught:
         task_of(tmp_path, train=source, evaluation=source | {"split": "test"}).check()
-    assert caught.value.faults == (f"{tmp_path}/data (test): 2 rows (1, 2) have no label in column 'label': remove them, or use a labelled split",)
+    assert caught.value.faults == (f"{tmp_path}/data (test): 2 rows (1, 2) have no label in column 'label': remove them, "
+                                   "or use a labelled split",)
     with pytest.raises(UserError, match=r"^the data set '.*data' \(config None, split dev\) can't be loaded: 'dev'$"):
         task_of(tmp_path, train=source, evaluation=source | {"split": "dev"}).check()
 

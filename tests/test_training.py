@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny import write_model, write_task
 
 from palmtop import stage
 from palmtop.bundle import Bundle, is_sealed
@@ -22,8 +23,7 @@ from palmtop.making import make
 from palmtop.signature import Signature
 from palmtop.task import Task
 from palmtop.teacher import Wanted, signals
-from palmtop.training import GroupedByLength
-from tiny import write_model, write_task
+from palmtop.training_loop import GroupedByLength
 
 QUIET = {"classifier_dropout": 0.0, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 """Dropout draws from another stream in each process; without it two processes must give what one gives."""
@@ -99,7 +99,8 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(made:
     options = [part for name, value in common.items() if name != "task" for part in (f"--{name.replace('_', '-')}", str(value))]
     import json
 
-    command = [sys.executable, "-m", "palmtop", "finetune", str(made["base"].path), "--task", json.dumps(made["task"]), *options, "--out", str(out)]
+    stated = ["--task", json.dumps(made["task"]), *options, "--out", str(out)]
+    command = [sys.executable, "-m", "palmtop", "finetune", str(made["base"].path), *stated]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     checkpoints = tmp_path / ".killed.partial" / "scratch" / "checkpoints"
     _wait_for(lambda: len(list(checkpoints.glob("*/complete"))) >= 1, process)

@@ -45,9 +45,9 @@ def test_a_recipe_of_10_mb_is_refused_unread(tmp_path: Path) -> None:
 
 
 def test_no_file_and_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no file .*none.yaml"):
+    with pytest.raises(UserError, match=r"there is no file .*none.yaml"):
         read_mapping(tmp_path / "none.yaml")
-    with pytest.raises(UserError, match="is a folder; name the YAML file in it"):
+    with pytest.raises(UserError, match=r"is a folder; name the YAML file in it"):
         read_mapping(tmp_path)
 
 

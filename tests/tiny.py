@@ -35,7 +35,8 @@ def write_task(folder: Path, kind: str = "classification", pair: bool = False, t
         for row, (text, label) in enumerate(sentences(count, seed)):
             lines.append(f"{text},{sentences(count, seed + 5)[row][0]},{label},{len(text.split()) / 4 + sorted(WORDS).index(label)}")
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
-    return {"name": "tiny", "kind": kind, "text": ["text", "second"] if pair else "text", "label": "label" if kind == "classification" else "number",
+    return {"name": "tiny", "kind": kind, "text": ["text", "second"] if pair else "text",
+            "label": "label" if kind == "classification" else "number",
             "train": str(folder / "train.csv"), "evaluation": str(folder / "evaluation.csv")}
 
 
@@ -73,7 +74,8 @@ def write_tokenizer(folder: Path, family: str) -> int:
         tokenizer = Tokenizer(models.BPE(unk_token=None))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=list(style.special), initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+        trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=list(style.special),
+                                      initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
     else:
         tokenizer = Tokenizer(models.Unigram())
         tokenizer.normalizer = normalizers.NFKC()
@@ -83,9 +85,11 @@ def write_tokenizer(folder: Path, family: str) -> int:
     tokenizer.train_from_iterator(texts, trainer)
     ids = {token: tokenizer.token_to_id(token) for token in (style.first, style.last)}
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{style.first} $A {style.last}", pair=f"{style.first} $A {style.last} $B:1 {style.last}:1", special_tokens=list(ids.items()))
+        single=f"{style.first} $A {style.last}", pair=f"{style.first} $A {style.last} $B:1 {style.last}:1",
+        special_tokens=list(ids.items()))
     tokenizer.save(str(folder / "tokenizer.json"))
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": style.pad, "cls_token": style.first, "sep_token": style.last, "unk_token": unknown}
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": style.pad, "cls_token": style.first,
+              "sep_token": style.last, "unk_token": unknown}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return tokenizer.get_vocab_size()
 
@@ -111,14 +115,15 @@ def _config(family: str, vocabulary: int, layers: int) -> Any:
     special = {
         "albert": lambda: transformers.AlbertConfig(**common, embedding_size=16),
         "bert": lambda: transformers.BertConfig(**common),
-        "deberta-v2": lambda: transformers.DebertaV2Config(**common, relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=16,
-                                                           norm_rel_ebd="layer_norm", share_att_key=True, position_biased_input=False,
+        "deberta-v2": lambda: transformers.DebertaV2Config(**common, relative_attention=True, pos_att_type=["p2c", "c2p"],
+                                                           position_buckets=16, norm_rel_ebd="layer_norm",
+                                                           share_att_key=True, position_biased_input=False,
                                                            max_relative_positions=-1, type_vocab_size=0),
         "distilbert": lambda: transformers.DistilBertConfig(vocab_size=vocabulary, dim=32, n_layers=layers, n_heads=4, hidden_dim=64,
                                                             max_position_embeddings=70, pad_token_id=0, initializer_range=0.1),
         "electra": lambda: transformers.ElectraConfig(**common, embedding_size=16),
-        "mobilebert": lambda: transformers.MobileBertConfig(**common | {"intermediate_size": 32}, intra_bottleneck_size=16, embedding_size=16,
-                                                            num_feedforward_networks=2),
+        "mobilebert": lambda: transformers.MobileBertConfig(**common | {"intermediate_size": 32}, intra_bottleneck_size=16,
+                                                            embedding_size=16, num_feedforward_networks=2),
         "mpnet": lambda: transformers.MPNetConfig(**common),
         "roberta": lambda: transformers.RobertaConfig(**common, type_vocab_size=1),
         "xlm-roberta": lambda: transformers.XLMRobertaConfig(**common, type_vocab_size=1),

@@ -13,7 +13,8 @@ from palmtop.signature import Signature
 from palmtop.target import Machine, Runner
 from palmtop.tokenization import Text
 
-RUNTIME = ("torch", "transformers", "tokenizers")
+PACKAGES = ("torch", "transformers", "tokenizers")
+RUNTIME = ("torch", "transformers.modeling_utils", "transformers.models.auto.modeling_auto", "tokenizers")
 """Imported before the clock of `cost_of_loading` starts."""
 BATCH = 32
 
@@ -26,11 +27,11 @@ class Target(target.Target):
 
     def missing(self) -> str | None:
         """torch, transformers and tokenizers are needed."""
-        return lacking(self.name, {name: name for name in RUNTIME}, "train")
+        return lacking(self.name, {name: name for name in PACKAGES}, "train")
 
     def machine(self) -> Machine:
         """This machine, with the versions of torch, transformers and tokenizers."""
-        return target.host_machine(RUNTIME)
+        return target.host_machine(PACKAGES)
 
     def open(self, folder: Path, threads: int = 1) -> Runner:
         """Load the classifier; nothing comes from the network."""

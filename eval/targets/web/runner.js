@@ -19,7 +19,7 @@ async function start({ threads }) {
 }
 
 async function openModel({ folder }) {
-  model = await tf.loadGraphModel(`${folder}/model.json`);
+  model = await tf.loadGraphModel(`${folder}/model.json`, { fetchFunc: fetchFile });
 }
 
 async function openTokenizer({ folder, max_length: length, has_config: hasConfig }) {
@@ -96,9 +96,14 @@ function assemble(first, second) {
 }
 
 async function fetchJson(address) {
-  const response = await fetch(address);
-  if (!response.ok) throw new Error(`${address}: ${response.status}`);
-  return response.json();
+  return (await fetchFile(address)).json();
+}
+
+// TensorFlow.js takes the empty body of a missing shard for weights
+async function fetchFile(address, init) {
+  const response = await fetch(address, init);
+  if (!response.ok) throw new Error(`${new URL(response.url).pathname}: ${response.status} ${response.statusText}`);
+  return response;
 }
 
 window.palmtop = { start, openModel, openTokenizer, tokenize, predict, time, timeTokenize, timeLoading };
