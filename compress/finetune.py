@@ -105,8 +105,9 @@ def write_classifier(model: "PreTrainedModel", source: Bundle, task: Task, signa
 def _with_head(folder: Path, task: Task, seed: int) -> "tuple[PreTrainedModel, list[str]]":
     """The classifier with the task's labels, and the names of weights that the source had not (they start random)."""
     import torch
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification, logging
 
+    logging.disable_progress_bar()  # of opening a file, a blink; training keeps its own
     torch.manual_seed(seed)
     names = list(task.label_names)
     model, report = AutoModelForSequenceClassification.from_pretrained(

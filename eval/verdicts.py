@@ -97,7 +97,8 @@ def _floor(rows: Sequence[Row], task: str, metric: str) -> list[str]:
         return []
     megabytes = floor.cells["model_mb"].value
     size = f"a {megabytes:.2g} MB linear model" if megabytes is not None else "a linear model"
-    return [f"{size} does as well here: {floor.name} {_interval(floor)}, best of the others {best} {_interval(best)}"]
+    verdict = "better" if (floor.cells["metric"].value or 0) > (best.cells["metric"].high or 1) else "as well"
+    return [f"{size} does {verdict} here: {floor.name} {_interval(floor)}, best of the others {best} {_interval(best)}"]
 
 
 def _interval(row: Row) -> str:

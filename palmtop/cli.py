@@ -1,5 +1,6 @@
 """The command line: reads what is asked for, calls the rooms, and tells faults a line each."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,10 @@ QUIET = {
 }
 """Keeps libraries from telling what no user can act on. Set unless the user has set them; warnings of Python stay."""
 
+PATIENT = {"OMP_WAIT_POLICY": "passive"}
+"""Threads of torch that wait sleep instead of spinning: on a machine that does anything else besides, spinning made a training
+step ten times slower. Set unless the user has set it."""
+
 ENDINGS = {"markdown": "md", "csv": "csv", "json": "json"}
 """How a table's files end, by form."""
 
@@ -37,8 +42,10 @@ USER_FAULT, INTERRUPTED = 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
-    for name, value in QUIET.items():
+    for name, value in (QUIET | PATIENT).items():
         os.environ.setdefault(name, value)
+    for name in ("torchao", "torch.utils._pytree"):  # they report what they lack on machines without a GPU
+        logging.getLogger(name).setLevel(logging.ERROR)
     words = list(sys.argv[1:] if arguments is None else arguments)
     with telling():
         app_for(words)(args=words, prog_name="palmtop")

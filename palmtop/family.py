@@ -86,8 +86,9 @@ def open_classifier(folder: Path, attention: str = "eager") -> "PreTrainedModel"
 
     Eager attention by default: it is the path that exports, and the only one that is right on padded inputs everywhere.
     """
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification, logging
 
+    logging.disable_progress_bar()  # of opening a file, a blink; training keeps its own
     model = AutoModelForSequenceClassification.from_pretrained(
         folder, attn_implementation=attention, dtype="float32", local_files_only=True, use_safetensors=True)
     return model.eval()

@@ -53,7 +53,7 @@ class Runner(ABC):
 
     @abstractmethod
     def tokenize_latencies_ms(self, texts: Sequence[Text], runs: int) -> list[float]:
-        """Time the tokenization of `runs` single texts, cycling through `texts`."""
+        """Time the tokenization of `runs` single texts, cycling through `texts`; nothing where it is a part of the answer."""
 
     @abstractmethod
     def close(self) -> None:

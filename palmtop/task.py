@@ -159,9 +159,10 @@ class Task(Settings):
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of the definition and of the data behind it: what a trained bundle depends on."""
+        """sha256 of the definition and of the data behind it, wherever that lies: what a trained bundle depends on."""
+        definition = self.model_dump(mode="json", exclude={"train", "validation", "evaluation"})
         loaded = [self.load(split).digest for split in ("train", "evaluation")]
-        return hashlib.sha256(json.dumps([self.model_dump(mode="json"), loaded]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([definition, loaded]).encode()).hexdigest()
 
     @classmethod
     def find(cls, reference: str | dict[str, Any], folder: Path | None = None) -> Self:

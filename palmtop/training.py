@@ -121,7 +121,7 @@ def _arguments(settings: TrainingStage, rows: int, scratch: Path) -> Any:
         warmup_steps=round(settings.warmup * steps), weight_decay=settings.weight_decay, max_grad_norm=1.0, optim="adamw_torch_fused",
         bf16=precision == "bfloat16", fp16=precision == "float16", use_cpu=cpu, seed=settings.seed, data_seed=settings.seed,
         save_strategy="steps", save_steps=settings.checkpoint_every, save_total_limit=2, logging_steps=max(1, min(50, steps // 10)),
-        logging_nan_inf_filter=False, report_to=[], remove_unused_columns=False, dataloader_num_workers=0,
+        logging_nan_inf_filter=False, disable_tqdm=False, report_to=[], remove_unused_columns=False, dataloader_num_workers=0,
         dataloader_pin_memory=not cpu, ddp_backend="gloo" if cpu and processes() > 1 else None)
 
 
