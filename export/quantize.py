@@ -35,10 +35,13 @@ class Quantize(Stage):
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Quantize, write, and compare with the float file in the LiteRT interpreter."""
+        from palmtop.export.captured import captured
+
         assert source is not None  # the driver checked `accepts`
         if source.card.facts.get("precision") != "float32":
             raise UserError(f"{source.name} is {source.card.facts.get('precision')} already: quantize the float32 file")
-        _quantize(source.path / FILE, self.scheme, out / FILE)
+        with captured(out):
+            _quantize(source.path / FILE, self.scheme, out / FILE)
         for path in source.path.iterdir():
             if path.name in source.card.files and path.name != FILE:
                 shutil.copyfile(path, out / path.name)

@@ -1,6 +1,5 @@
 """Write ONNX through torch.onnx, for any batch and length."""
 
-import warnings
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,13 +36,13 @@ class ToOnnx(Stage):
         """Convert, write, and compare with torch in ONNX Runtime."""
         import torch
 
+        from palmtop.export.captured import captured
         from palmtop.export.edge import any_size_program, copy_app_files, edge_classifier
 
         assert source is not None  # the driver checked `accepts`
         signature = Signature.read(source.path).model_copy(update={"output": "probabilities" if self.probabilities else "logits"})
-        program = any_size_program(edge_classifier(source, self.probabilities), signature.inputs, signature.max_length)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
+        with captured(out):
+            program = any_size_program(edge_classifier(source, self.probabilities), signature.inputs, signature.max_length)
             torch.onnx.export(program, (), str(out / FILE), input_names=list(signature.inputs), output_names=[signature.output],
                               external_data=False, verbose=False)
         signature.write(out)

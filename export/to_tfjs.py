@@ -39,13 +39,15 @@ class ToTfjs(Stage):
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Convert, write, and compare with torch in Chromium."""
+        from palmtop.export.captured import captured
         from palmtop.export.edge import any_size_program, copy_app_files, edge_classifier
         from palmtop.export.graph_model import write_graph_model
 
         assert source is not None  # the driver checked `accepts`
         signature = Signature.read(source.path).model_copy(update={"output": "probabilities" if self.probabilities else "logits"})
-        program = any_size_program(edge_classifier(source, self.probabilities), signature.inputs, signature.max_length)
-        facts = write_graph_model(program, signature.inputs, signature.output, out, self.precision)
+        with captured(out):
+            program = any_size_program(edge_classifier(source, self.probabilities), signature.inputs, signature.max_length)
+            facts = write_graph_model(program, signature.inputs, signature.output, out, self.precision)
         signature.write(out)
         copy_app_files(source, out)
         found = parity.check(("torch", source.path), ("tfjs", out), self.tolerance or TOLERANCE[self.precision])

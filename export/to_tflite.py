@@ -52,6 +52,7 @@ class ToTflite(Stage):
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Convert, write, and compare with torch in the LiteRT interpreter."""
+        from palmtop.export.captured import captured
         from palmtop.export.edge import copy_app_files, edge_classifier
 
         assert source is not None  # the driver checked `accepts`
@@ -59,7 +60,8 @@ class ToTflite(Stage):
         lengths = self._settled(source, known.max_length)
         signature = known.model_copy(update={"lengths": lengths, "max_length": lengths[-1],
                                              "output": "probabilities" if self.probabilities else "logits"})
-        _convert(edge_classifier(source, self.probabilities), signature, out / FILE)
+        with captured(out):
+            _convert(edge_classifier(source, self.probabilities), signature, out / FILE)
         signature.write(out)
         copy_app_files(source, out)
         found = parity.check(("torch", source.path), ("tflite", out), self.tolerance)

@@ -106,7 +106,8 @@ def run(
     with lock_on(folder):
         bundles = checked.run(folder, _say)
         if checked.measure.on:
-            _measure_into(folder, bundles, checked.measure)
+            chosen = checked.measure.bundles or tuple(bundles)
+            _measure_into(folder, {name: bundle for name, bundle in bundles.items() if name in chosen}, checked.measure)
 
 
 def measure(

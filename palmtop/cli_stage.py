@@ -90,7 +90,7 @@ def _check(name: str, stage: "Stage", bundle: "Bundle | None") -> None:
 
     if bundle is not None and bundle.format not in stage.accepts:
         raise UserError(f"{name} needs a {' or '.join(sorted(stage.accepts))} bundle, but {bundle.path} is {bundle.format}")
-    versions(type(stage))
+    versions(type(stage), bundle.format if bundle else None)
     stage.outline(outline_of(bundle) if bundle else None)
 
 

@@ -26,7 +26,8 @@ ENDED = "ended"
 def origin_of(name: str, stage: Stage, source: Bundle | None) -> Origin:
     """The origin that a bundle made now would have."""
     inputs = stage.inputs() | ({"source": source.digest} if source else {})
-    return Origin(stage=name, settings=stage.model_dump(mode="json"), inputs=inputs, versions=stages.versions(type(stage)))
+    versions = stages.versions(type(stage), source.format if source else None)
+    return Origin(stage=name, settings=stage.model_dump(mode="json"), inputs=inputs, versions=versions)
 
 
 def make(name: str, stage: Stage, source: Bundle | None, out: Path, say: Say) -> Bundle:
@@ -83,7 +84,7 @@ def _make(name: str, stage: Stage, source: Bundle | None, out: Path, origin: Ori
         facts = _fill(stage, source, work)
         _await_others(stage, work)
         facts["seconds"] = round(time.monotonic() - started, 1)
-        seal(work / "bundle", stage.produces, origin, source, facts)
+        seal(work / "bundle", stage.format_of(source.format if source else None), origin, source, facts)
     _put_in_place(work / "bundle", out)
     shutil.rmtree(work)
     return Bundle.open(out)

@@ -98,8 +98,8 @@ class Recipe:
         task = _task(text, path.parent.resolve(), faults)
         steps = _steps(text, task, path.parent.resolve(), faults)
         written = list(dict.fromkeys([*(step.name for step in text.steps), *(step.name for step in steps)]))
-        _check_fit(steps, written, faults)
-        _check_measure(text.measure, written, {step.stage.produces for step in steps}, faults)
+        outlines = _check_fit(steps, written, faults)
+        _check_measure(text.measure, written, {outline.format for outline in outlines.values()}, faults)
         raise_all(faults)
         return cls(path.stem, tuple(steps), text.measure, task)
 
@@ -180,7 +180,7 @@ def _absolute(task: str | dict[str, Any], folder: Path) -> Any:
     return Task.find(task, folder).model_dump(mode="json", exclude_unset=True) if isinstance(task, dict) else task
 
 
-def _check_fit(steps: list[Step], written: list[str], faults: list[str]) -> None:
+def _check_fit(steps: list[Step], written: list[str], faults: list[str]) -> dict[str, Outline]:
     """Walk the recipe with outlines instead of bundles. A faulty step has none, and casts no further faults on those after it."""
     outlines: dict[str, Outline] = {}
     for step in steps:
@@ -197,11 +197,13 @@ def _check_fit(steps: list[Step], written: list[str], faults: list[str]) -> None
                           f"but '{step.source}' is {source.format}")
             continue
         try:
+            stages.versions(type(step.stage), source.format if source else None)
             step.stage.inputs()
             outlines[step.name] = step.stage.outline(source)
         except UserError as error:
             told = set(faults)  # the task's own
             faults += [f"step '{step.name}': {fault}" for fault in error.faults if fault not in told]
+    return outlines
 
 
 def _order_fault(name: str, source: str, written: list[str]) -> str | None:

@@ -4,10 +4,11 @@ import importlib
 import json
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError, did_you_mean
@@ -32,9 +33,12 @@ class Stage(Settings, ABC):
 
     accepts: ClassVar[frozenset[Format]]
     """Formats of the source bundle; empty when the stage needs none."""
-    produces: ClassVar[Format]
+    produces: ClassVar[Format | Literal["same"]]
+    """Format of the result; same: that of its source."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages it needs, whose versions can change the result."""
+    packages_for: ClassVar[Mapping[Format, tuple[str, ...]]] = {}
+    """Those it needs besides for a source of one format."""
     extra: ClassVar[str] = "train"
     """The extra of palmtop that installs them."""
     distributed: ClassVar[bool] = False
@@ -53,8 +57,16 @@ class Stage(Settings, ABC):
         Raises:
             UserError: settings and source don't fit.
         """
-        known = source or Outline(self.produces)
-        return Outline(self.produces, known.family, known.layers, known.labels)
+        made = self.format_of(source.format if source else None)
+        known = source or Outline(made)
+        return Outline(made, known.family, known.layers, known.labels)
+
+    def format_of(self, source: Format | None) -> Format:
+        """The format of the result."""
+        if self.produces != "same":
+            return self.produces
+        assert source is not None  # a stage that keeps its source's format accepts some
+        return source
 
     def inputs(self) -> dict[str, str]:
         """sha256 of what the stage reads besides its source, by role."""
@@ -85,14 +97,14 @@ def outline_of(bundle: Bundle) -> Outline:
                    task.label_names if task else None)
 
 
-def versions(stage: type[Stage]) -> dict[str, str]:
-    """palmtop's version and those of the packages the stage needs.
+def versions(stage: type[Stage], source: Format | None = None) -> dict[str, str]:
+    """palmtop's version and those of the packages the stage needs, for a source of this format too where that is known.
 
     Raises:
         UserError: packages are missing, with the command that installs them.
     """
     found, lacking = {"palmtop": _palmtop_version()}, []
-    for package in stage.packages:
+    for package in (*stage.packages, *(stage.packages_for.get(source, ()) if source else ())):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -1,0 +1,41 @@
+"""Converters talk, from C++ too: what they say goes into the bundle's logs, and its end is shown when they fail."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from palmtop.bundle import LOGS
+
+SHOWN_CHARACTERS = 3000
+
+
+@contextmanager
+def captured(bundle: Path) -> Iterator[None]:
+    """Send everything written to stdout and stderr meanwhile to logs/convert.txt of the bundle."""
+    log = bundle / LOGS / "convert.txt"
+    log.parent.mkdir(exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(stream) for stream in (1, 2)]
+    try:
+        with log.open("ab") as file:
+            for stream in (1, 2):
+                os.dup2(file.fileno(), stream)
+        yield
+    except BaseException:
+        _restore(kept)
+        print(log.read_text(encoding="utf-8", errors="replace")[-SHOWN_CHARACTERS:], file=sys.stderr)
+        raise
+    finally:
+        _restore(kept)
+
+
+def _restore(kept: list[int]) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    while kept:
+        descriptor = kept.pop()
+        os.dup2(descriptor, len(kept) + 1)
+        os.close(descriptor)

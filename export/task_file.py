@@ -1,0 +1,124 @@
+"""A .tflite as the Task clients want it: three inputs, every buffer inside the FlatBuffer, metadata, files packed at its end."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from palmtop.errors import UserError
+from palmtop.export.task_metadata import TENSORS, About, metadata
+
+METADATA = b"TFLITE_METADATA"
+"""The name under which readers look for the metadata's buffer."""
+ALIGNMENT = 16
+"""Where a buffer's bytes start; the schema says so, for vector instructions."""
+
+
+def write_task_file(source: Path, out: Path, about: About, files: Mapping[str, bytes]) -> None:
+    """Write the model in `source` with metadata and `files` to `out`; the weights stay byte for byte what they are.
+
+    ai-edge-quantizer keeps weights behind the FlatBuffer, where a writer that packs it anew loses them without a word: here they
+    are brought inside first.
+
+    Raises:
+        UserError: several signatures, or inputs other than the three the clients know.
+    """
+    model = _read(source)
+    before = _weights(model)
+    inputs = _three_inputs(model, source)
+    _attach(model, metadata(about, inputs))
+    content = _pack(model)
+    if _weights(_parse(content))[:len(before)] != before:
+        raise RuntimeError(f"weights of {source} were lost on the way to {out}")
+    out.write_bytes(content)
+    _append(out, files)
+
+
+def _read(path: Path) -> Any:
+    return _parse(path.read_bytes())
+
+
+def _parse(content: bytes) -> Any:
+    from ai_edge_litert.tools.flatbuffer_utils import read_model_from_bytearray
+
+    return read_model_from_bytearray(content)
+
+
+def _weights(model: Any) -> list[bytes]:
+    return [bytes(buffer.data) for buffer in model.buffers if buffer.data is not None]
+
+
+def _three_inputs(model: Any, source: Path) -> tuple[str, ...]:
+    """Our names of the graph's inputs in its order, after a dummy was added for each that the model does without."""
+    if len(model.subgraphs) != 1 or len(model.signatureDefs or ()) != 1:
+        raise UserError(f"{source} has {len(model.signatureDefs or ())} signatures, the Task clients open a file with one: export it again "
+                        "with one length")
+    graph, [signature] = model.subgraphs[0], model.signatureDefs
+    named = {int(entry.tensorIndex): entry.name.decode() for entry in signature.inputs}
+    if not set(named.values()) <= set(TENSORS):
+        raise UserError(f"{source} takes {', '.join(named.values())}, the Task clients give {', '.join(TENSORS)}: export it again")
+    for name in TENSORS:
+        if name not in named.values():
+            named[_dummy(model, name)] = name
+    return tuple(named[int(index)] for index in graph.inputs)
+
+
+def _dummy(model: Any, name: str) -> int:
+    """Add an input that nothing reads, shaped as the others; returns its number."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    like = graph.tensors[int(graph.inputs[0])]
+    number = len(graph.tensors)
+    graph.tensors.append(schema.TensorT(name=f"serving_default_{name}".encode(), shape=list(like.shape), type=like.type, buffer=0))
+    graph.inputs = [*graph.inputs, number]
+    signature.inputs.append(schema.TensorMapT(name=name.encode(), tensorIndex=number))
+    return number
+
+
+def _attach(model: Any, content: bytes) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    others = [entry for entry in model.metadata or [] if entry.name != METADATA]
+    model.metadata = [*others, schema.MetadataT(name=METADATA, buffer=len(model.buffers))]
+    model.buffers.append(schema.BufferT(data=np.frombuffer(content, np.uint8)))
+
+
+def _pack(model: Any) -> bytes:
+    import flatbuffers
+
+    weights = [None if buffer.data is None else np.frombuffer(buffer.data, np.uint8) for buffer in model.buffers]
+    model.buffers = [_Buffer(data) for data in weights]
+    builder = flatbuffers.Builder(sum(data.nbytes for data in weights if data is not None) + 2**20)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+class _Buffer:
+    """A buffer that packs itself aligned, which the generated code doesn't."""
+
+    def __init__(self, data: "np.ndarray[Any, np.dtype[np.uint8]] | None") -> None:
+        self._data = data
+
+    def Pack(self, builder: Any) -> int:  # noqa: N802  # the generated code's name
+        """Write the bytes and the table that points to them."""
+        place = None
+        if self._data is not None:
+            builder.StartVector(1, len(self._data), ALIGNMENT)
+            start = builder.head - len(self._data)
+            builder.Bytes[start:builder.head] = self._data.tobytes()
+            builder.head = start
+            place = builder.EndVector()
+        builder.StartObject(3)
+        if place is not None:
+            builder.PrependUOffsetTRelativeSlot(0, place, 0)
+        return int(builder.EndObject())
+
+
+def _append(path: Path, files: Mapping[str, bytes]) -> None:
+    """Add `files` as a zip behind the FlatBuffer, where the clients look for them; stored, and without a date."""
+    with zipfile.ZipFile(path, "a") as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
