@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -150,7 +150,20 @@ def check_labels(id2label: dict[int, str], task: Task) -> None:
                     f"{len(task.label_names)} ({', '.join(task.label_names[:3])}, ...): fine-tune it on this task first")
 
 
-def distillation_loss(settings: Distill, task: Task) -> "Loss":
+class LossWeights(Protocol):
+    """The settings that `distillation_loss` reads, of whichever stage has them."""
+
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def soft_weight(self) -> float: ...
+    @property
+    def label_weight(self) -> float: ...
+    @property
+    def cosine_weight(self) -> float: ...
+
+
+def distillation_loss(settings: LossWeights, task: Task) -> "Loss":
     """The weighted terms: soft, labels, cosine. Those of weight 0 are left out."""
     from torch.nn.functional import mse_loss
 

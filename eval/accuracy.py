@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 from numpy import ndarray
 
+from palmtop.metrics import confusion, macro_f1, matthews, value
 from palmtop.task import METRICS, Metric
 
 Z = 1.959963984540054
@@ -84,32 +85,14 @@ def difference(metric: Metric, outputs: Float[ndarray, "texts outputs"], other: 
     ours, theirs = (side[:, 0].astype(np.float64) if regression else side.argmax(axis=1) for side in (outputs, other))
 
     def of(chosen: Int[ndarray, " rows"]) -> float:
-        return _value(metric, ours[chosen], labels[chosen], classes) - _value(metric, theirs[chosen], labels[chosen], classes)
+        return value(metric, ours[chosen], labels[chosen], classes) - value(metric, theirs[chosen], labels[chosen], classes)
 
     return _bootstrapped(of, len(labels), f"{metric} isn't defined for one of the two")
 
 
-def confusion(answers: Int[ndarray, " texts"], labels: Int[ndarray, " texts"], classes: int) -> Int[ndarray, "labels answers"]:
-    """How often each label got each answer."""
-    return np.bincount(labels * classes + answers, minlength=classes * classes).reshape(classes, classes)
-
-
-def macro_f1(counts: Int[ndarray, "labels answers"]) -> float:
-    """Mean F1 over the classes that occur among labels or answers; NaN when there are none."""
-    sums = counts.sum(axis=0) + counts.sum(axis=1)
-    return float((2 * counts.diagonal()[sums > 0] / sums[sums > 0]).mean()) if sums.any() else math.nan
-
-
-def matthews(counts: Int[ndarray, "labels answers"]) -> float:
-    """Matthews' correlation for several classes (Gorodkin 2004, eq. 8); NaN when all answers or all labels are the same."""
-    labels, answers, n = counts.sum(axis=1).astype(float), counts.sum(axis=0).astype(float), float(counts.sum())
-    below = (n * n - labels @ labels) * (n * n - answers @ answers)
-    return float((n * counts.trace() - labels @ answers) / math.sqrt(below)) if below > 0 else math.nan
-
-
 def _correlation(metric: Metric, answers: Float[ndarray, " texts"], values: Num[ndarray, " texts"]) -> Score:
     wide = answers.astype(np.float64)
-    return _bootstrapped(lambda chosen: _value(metric, wide[chosen], values[chosen], 1), len(values),
+    return _bootstrapped(lambda chosen: value(metric, wide[chosen], values[chosen], 1), len(values),
                          "all answers, or all values, are the same")
 
 
@@ -118,38 +101,16 @@ def _from_counts(metric: Callable[[Int[ndarray, "labels answers"]], float], why:
     return _bootstrapped(lambda chosen: metric(confusion(answers[chosen], labels[chosen], classes)), len(labels), why)
 
 
-def _value(metric: Metric, answers: Num[ndarray, " texts"], labels: Num[ndarray, " texts"], classes: int) -> float:
-    if metric == "accuracy":
-        return float((answers == labels).mean())
-    if metric == "macro_f1":
-        return macro_f1(confusion(answers, labels, classes))
-    if metric == "matthews":
-        return matthews(confusion(answers, labels, classes))
-    return _pearson(*(_ranks(side) if metric == "spearman" else side.astype(np.float64) for side in (answers, labels)))
-
-
-def _pearson(first: Float[ndarray, " texts"], second: Float[ndarray, " texts"]) -> float:
-    first, second = first - first.mean(), second - second.mean()
-    below = math.sqrt((first @ first) * (second @ second))
-    return float(first @ second / below) if below > 0 else math.nan
-
-
-def _ranks(values: Num[ndarray, " texts"]) -> Float[ndarray, " texts"]:
-    from scipy.stats import rankdata
-
-    return rankdata(values)  # type: ignore[no-any-return]  # scipy is untyped
-
-
 def _bootstrapped(of: Callable[[Int[ndarray, " rows"]], float], n: int, why: str) -> Score:
     """The statistic on all rows, and its 2.5 and 97.5 percentiles over resampled rows (Efron 1979), always the same resamples."""
-    value = of(np.arange(n))
-    if math.isnan(value):
+    whole = of(np.arange(n))
+    if math.isnan(whole):
         return Score(None, n=n, why=f"undefined: {why}")
     random = np.random.default_rng(SEED)
     resampled = np.array([of(random.integers(0, n, n)) for _ in range(RESAMPLES)])
     defined = resampled[~np.isnan(resampled)]
     low, high = map(float, np.percentile(defined, [2.5, 97.5])) if len(defined) else (None, None)
-    return Score(value, low=low, high=high, n=n)
+    return Score(whole, low=low, high=high, n=n)
 
 
 def _fault(outputs: Float[ndarray, "texts outputs"], wanted: int) -> str | None:

@@ -36,7 +36,7 @@ class Cost:
 
     def take(self, subject: Subject) -> None:
         """Size and loading of one subject, if they aren't known yet."""
-        stored = {"precision": precision(subject.bundle)}
+        stored = {"precision": precision(subject.bundle)} | _quantized_from(subject.bundle)
         if not self.ledger.knows(subject, ("model_bytes", "download_bytes"), stored):
             self.ledger.write(subject, {"model_bytes": Score(model_bytes(subject.bundle), "bytes"),
                                         "download_bytes": Score(download_bytes(subject.bundle), "bytes")}, stored)
@@ -86,6 +86,11 @@ def precision(bundle: Bundle) -> str:
     """How the weights are stored, as the stage that made the bundle says; float32 where it says nothing."""
     said = bundle.card.facts.get("scheme") or bundle.card.facts.get("precision")
     return str(said) if said else "float32"
+
+
+def _quantized_from(bundle: Bundle) -> dict[str, str]:
+    """The digest of the float file that a quantized one was made of, so that the two are set side by side."""
+    return {"quantized_from": bundle.lineage[-2].digest} if bundle.card.origin.stage == "quantize" and bundle.card.lineage else {}
 
 
 def _padded_to(bundle: Bundle, length: int) -> int | None:

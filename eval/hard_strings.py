@@ -9,6 +9,12 @@ VERSION = 1
 """Raise it when the strings change: counts of two versions don't compare."""
 EACH = 100
 """Strings of a category."""
+INSIDE = 0.5
+"""The share of strings that are put into a text of the task."""
+BETWEEN = 0.5
+"""The share of those that stand between words, not against one."""
+ODD = 0.4
+"""The share of accented letters in an accented word."""
 
 Piece = Callable[[Random], str]
 
@@ -19,6 +25,8 @@ class HardString:
 
     text: str
     category: str
+    inside: bool
+    """Whether it is a text of the task with something hard in it; else the hard thing alone."""
 
 
 def hard_strings(texts: Sequence[str]) -> list[HardString]:
@@ -26,23 +34,22 @@ def hard_strings(texts: Sequence[str]) -> list[HardString]:
 
     Half of them stand alone, the others inside one of `texts` (a task's own), so that a wrong token can change an answer.
     """
-    chosen: dict[str, str] = {}
+    chosen: dict[str, HardString] = {}
     for category, piece in CATEGORIES.items():
         random, fresh = Random(f"palmtop {VERSION} {category}"), 0
         while fresh < EACH:
-            text = _placed(piece(random), random, texts)
+            inside = bool(texts) and random.random() < INSIDE
+            text = _placed(piece(random), random, random.choice(texts)) if inside else piece(random)
             if text not in chosen:
-                chosen[text], fresh = category, fresh + 1
-    return [HardString(text, category) for text, category in chosen.items()]
+                chosen[text], fresh = HardString(text, category, inside), fresh + 1
+    return list(chosen.values())
 
 
-def _placed(piece: str, random: Random, texts: Sequence[str]) -> str:
-    """The piece alone, between the words of a text, or against one of them."""
-    if not texts or random.random() < 0.5:
-        return piece
-    words = random.choice(texts).split(" ")
+def _placed(piece: str, random: Random, text: str) -> str:
+    """The piece between the words of a text, or against one of them."""
+    words = text.split(" ")
     place = random.randint(0, len(words))
-    if random.random() < 0.5:
+    if random.random() < BETWEEN:
         return " ".join([*words[:place], piece, *words[place:]])
     return " ".join(words[:place]) + piece + " ".join(words[place:])
 
@@ -68,7 +75,7 @@ MARKS = _assigned(0x300, 0x36F, "M") + _assigned(0x483, 0x489, "M") + _assigned(
 MARKS += _assigned(0xE31, 0xE4E, "M") + _assigned(0x20D0, 0x20F0, "M") + _assigned(0xFE20, 0xFE2F, "M")
 IDEOGRAPHS = _range(0x4E00, 0x9FA5) + _range(0x3400, 0x4DB5) + _range(0xF900, 0xFA2D)
 KANA_AND_HANGUL = _range(0x3041, 0x3096) + _range(0x30A1, 0x30FA) + _range(0xAC00, 0xD7A3) + _range(0x1100, 0x1112)
-EXTENSIONS = _range(0x20000, 0x2A6D6) + _range(0x2A700, 0x2B734) + _range(0x2B740, 0x2CEA1) + _range(0x2F800, 0x2FA1D) + _range(0x30000, 0x3134A)
+EXTENSIONS = _range(0x20000, 0x2A6D6) + _range(0x2A700, 0x2B734) + _range(0x2B740, 0x2CEA1) + _range(0x2F800, 0x2FA1D)
 EMOJI = _range(0x1F600, 0x1F64F) + _range(0x1F300, 0x1F3FA) + _range(0x1F680, 0x1F6C5) + _range(0x2600, 0x26FF) + _range(0x1F900, 0x1F9FF)
 PEOPLE = ["\U0001F468", "\U0001F469", "\U0001F9D1", "\U0001F466", "\U0001F467"]
 THINGS = ["\U0001F4BB", "\U0001F680", "\u2764\uFE0F", "\u2695\uFE0F", "\U0001F33E", "\U0001F373", "\U0001F393", "\U0001F9B0"]
@@ -77,26 +84,29 @@ TONES = _range(0x1F3FB, 0x1F3FF)
 FLAGS = _range(0x1F1E6, 0x1F1FF)
 ZERO_WIDTH = ["\u200B", "\u200C", "\u200D", "\u2060", "\uFEFF", "\u00AD", "\u180E", "\u2061", "\u2063", "\u034F"]
 CONTROLS = _range(0x01, 0x1F) + _range(0x7F, 0x9F) + ["\x00", "\uFFFD", "\uFFF9", "\uFFFB", "\uE000", "\uF8FF"]
-SPACES = ["\u00A0", "\u1680", *_range(0x2000, 0x200A), "\u2028", "\u2029", "\u202F", "\u205F", "\u3000", "\u0085", "\t", "\n", "\r", "\x0B", "\x0C"]
+SPACES = ["\u00A0", "\u1680", *_range(0x2000, 0x200A), "\u2028", "\u2029", "\u202F", "\u205F", "\u3000", "\u0085",
+          "\t", "\n", "\r", "\x0B", "\x0C"]
 SPECIAL = ["[SEP]", "[CLS]", "[PAD]", "[UNK]", "[MASK]", "[sep]", "[ SEP ]", "[SEP", "##ing", "[unused1]", "<s>", "</s>", "<pad>", "<unk>",
            "<mask>", "[MASK][MASK]", "[CLS]x[SEP]"]
 GREEK = _assigned(0x391, 0x3A9, "L") + ["\u03A3"] * 8 + ["\u0386", "\u0388", "\u038A", "\u03AA", "\u1F7C"]
-CASED = ["I", "i", "\u0130", "\u0131", "\u00DF", "\u1E9E", "SS", "ss", "\u0130stanbul", "Stra\u00DFe", "STRASSE", "D\u0130YARBAKIR", "\u0149", "\u01F0"]
+CASED = ["I", "i", "\u0130", "\u0131", "\u00DF", "\u1E9E", "SS", "ss", "\u0130stanbul", "Stra\u00DFe", "STRASSE",
+         "D\u0130YARBAKIR", "\u0149", "\u01F0"]
 FULL_WIDTH = _range(0xFF01, 0xFF5E) + _range(0xFF66, 0xFF9D) + ["\u3000"]
-LIGATURES = [*_range(0xFB00, 0xFB06), *_range(0x1C4, 0x1CC), "\u0132", "\u0133", "\u0152", "\u0153", "\u00C6", "\u2122", "\u2460", "\u00BD", "\u2167",
-             "\u33A5", "\u210C", "\uFDFA", "\u00B2", "\u2082"]
+LIGATURES = [*_range(0xFB00, 0xFB06), *_range(0x1C4, 0x1CC), "\u0132", "\u0133", "\u0152", "\u0153", "\u00C6", "\u2122", "\u2460", "\u00BD",
+             "\u2167", "\u33A5", "\u210C", "\uFDFA", "\u00B2", "\u2082"]
 RIGHT_TO_LEFT = _assigned(0x5D0, 0x5EA, "L") + _assigned(0x620, 0x64A, "L") + _assigned(0x64B, 0x652, "M") + _range(0x660, 0x669)
 BIDI = ["\u200E", "\u200F", "\u202A", "\u202B", "\u202C", "\u202E", "\u2066", "\u2069", "\u061C", " ", "\u060C", "\u061F"]
-DIGITS = [*"0123456789", *"0123456789", *".,:;!?-+%$#@/\\()[]{}<>|~^*_='\"`& ", "\u20AC", "\u00A3", "\u2013", "\u2014", "\u2026", "\u2018", "\u2019",
-          "\u201C", "\u00AB", "\u00BF", "\u00B0", "\u00D7", "\u2212", "\u0660", "\u0967", "\u2032", "\u3001", "\u30FB"]
+DIGITS = [*"0123456789", *"0123456789", *".,:;!?-+%$#@/\\()[]{}<>|~^*_='\"`& ", "\u20AC", "\u00A3", "\u2013", "\u2014", "\u2026", "\u2018",
+          "\u2019", "\u201C", "\u00AB", "\u00BF", "\u00B0", "\u00D7", "\u2212", "\u0660", "\u0967", "\u2032", "\u3001", "\u30FB"]
 BASIC_PLANE = [character for character in _range(0x20, 0xFFFF) if unicodedata.category(character) != "Cs"]
 """Without surrogates, which no UTF-8 text holds; unassigned and private ones are in."""
-GRAPHEMES = {"devanagari": _range(0x905, 0x94D), "thai": _range(0xE01, 0xE3A), "jamo": _range(0x1100, 0x11FF), "tamil": _range(0xB85, 0xBCD)}
+COMBINING = [_range(0x905, 0x94D), _range(0xE01, 0xE3A), _range(0x1100, 0x11FF), _range(0xB85, 0xBCD)]
+"""Devanagari, Thai, Hangul in parts, Tamil."""
 
 
 def _accented(form: str) -> Piece:
     def piece(random: Random) -> str:
-        word = "".join(random.choice(ACCENTED) if random.random() < 0.4 else letter for letter in random.choice(WORDS))
+        word = "".join(random.choice(ACCENTED) if random.random() < ODD else letter for letter in random.choice(WORDS))
         return unicodedata.normalize(form, random.choice(ACCENTED) + word)  # type: ignore[arg-type]  # one of its literals
     return piece
 
@@ -114,8 +124,9 @@ def _sprinkled(characters: Sequence[str]) -> Piece:
 def _joined(random: Random) -> str:
     """Emoji joined by zero-width joiners, with skin tones; flags; keycaps."""
     people = "\u200D".join(random.choice(PEOPLE) + random.choice(["", *TONES]) for _ in range(random.randint(1, 4)))
-    kinds = [people, f"{random.choice(PEOPLE)}{random.choice(TONES)}\u200D{random.choice(THINGS)}", random.choice(HANDS) + random.choice(TONES),
-             random.choice(FLAGS) + random.choice(FLAGS), f"{random.choice('0123456789#*')}\uFE0F\u20E3"]
+    kinds = [people, f"{random.choice(PEOPLE)}{random.choice(TONES)}\u200D{random.choice(THINGS)}",
+             random.choice(HANDS) + random.choice(TONES), random.choice(FLAGS) + random.choice(FLAGS),
+             f"{random.choice('0123456789#*')}\uFE0F\u20E3"]
     return random.choice(kinds) + random.choice(kinds)
 
 
@@ -126,12 +137,14 @@ def _long_word(random: Random) -> str:
 
 
 def _special(random: Random) -> str:
-    return random.choice(["", *WORDS]) + random.choice(["", " "]) + random.choice(SPECIAL) + random.choice(["", " "]) + random.choice([*WORDS, *SPECIAL])
+    """A literal special token between words and others of its kind."""
+    gaps = [random.choice(["", " "]) for _ in range(2)]
+    return random.choice(["", *WORDS]) + gaps[0] + random.choice(SPECIAL) + gaps[1] + random.choice([*WORDS, *SPECIAL])
 
 
 def _script(random: Random) -> str:
     """Syllables and vowel signs of scripts that combine, in any order."""
-    return _of(GRAPHEMES[random.choice(sorted(GRAPHEMES))], 2, 8)(random)
+    return _of(random.choice(COMBINING), 2, 8)(random)
 
 
 def _plain(random: Random) -> str:
@@ -159,6 +172,6 @@ CATEGORIES: dict[str, Piece] = {
     "full-width": _of(FULL_WIDTH, 2, 8),
     "ligatures": _sprinkled(LIGATURES),
     "right to left": lambda random: _of(RIGHT_TO_LEFT, 2, 7)(random) + random.choice(BIDI) + _of(RIGHT_TO_LEFT, 1, 5)(random),
-    "digits and punctuation": _of(DIGITS, 3, 14),
-    "random characters": lambda random: _of(BASIC_PLANE, 2, 8)(random) if random.random() < 0.8 else _plain(random),
+    "words, digits, punctuation": lambda random: random.choice([_of(DIGITS, 3, 14), _plain])(random),
+    "random characters": _of(BASIC_PLANE, 2, 8),
 }

@@ -74,23 +74,32 @@ def plans(bundles: Mapping[str, Bundle], options: MeasureText, say: Say) -> list
     given: dict[str, Task] = {}
     by_task: dict[str, dict[str, Bundle]] = {}
     for name, bundle in bundles.items():
+        if bundle.format == "app":
+            say(f"{name}: not measured, it is an app's folder; measure the bundle it was made of, and check it with 'palmtop verify'")
+            continue
+        bundle.verify()
         task = Task.of(bundle.path)
         if task is None:
             say(f"{name}: not measured, it has no task (no task.json: it wasn't trained for one)")
             continue
-        task_id = f"{task.name} v{task.version} {task.load('evaluation').digest[:16]}"
-        given.setdefault(task_id, task)
-        by_task.setdefault(task_id, {})[name] = bundle
+        identity = task_id(task)
+        given.setdefault(identity, task)
+        by_task.setdefault(identity, {})[name] = bundle
     _check_comparable(options, by_task)
     made = []
-    for task_id, task in given.items():
-        subjects, of_task = _subjects(by_task[task_id], targets, options, say), by_task[task_id]
-        made.append(Plan(task_id, task, task.load("evaluation"), of_task, tuple(subjects), _baseline(subjects, options),
+    for identity, task in given.items():
+        subjects, of_task = _subjects(by_task[identity], targets, options, say), by_task[identity]
+        made.append(Plan(identity, task, task.load("evaluation"), of_task, tuple(subjects), _baseline(subjects, options),
                          _teacher(of_task, options)))
     if not any(plan.subjects for plan in made):
         raise UserError(f"there is nothing to measure on {', '.join(options.on)}: name bundles that were trained for a task, "
                         "and a target that runs their format")
     return made
+
+
+def task_id(task: Task) -> str:
+    """A task as measurements name it: name, version, digest of the evaluation data."""
+    return f"{task.name} v{task.version} {task.load('evaluation').digest[:16]}"
 
 
 def _targets(bundles: Mapping[str, Bundle], options: MeasureText) -> list[Target]:

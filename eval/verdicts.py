@@ -29,7 +29,7 @@ def verdicts(rows: Sequence[Row], task: str, metric: str) -> tuple[str, ...]:
     """A line for each artefact that is slower than the baseline or not valid, and what the floor says."""
     slower = [_slower(row, rows) for row in rows if (row.cells["speedup"].value or 1) < 1]
     broken = [f"{row}: {metric} is not valid: {row.cells['metric'].why}" for row in rows if row.cells["metric"].word == NOT_VALID]
-    return (*broken, *slower, *_floor(rows, task, metric))
+    return (*broken, *slower, *_slower_than_float(rows), *_floor(rows, task, metric))
 
 
 def _machine(number: int, machine: dict[str, Any]) -> str:
@@ -66,11 +66,21 @@ def _oddities(rows: Sequence[Row]) -> list[str]:
             said.append(f"{row}: {cut.value:.0f} of {cut.n} texts are longer than it accepts and were cut")
         if odd is not None:
             said.append(f"{row}: its tokenizer gives other ids than Python's for {odd.value or 0:.0f} of {odd.n} texts")
+        said += _hard_strings(row)
         if time is not None and time.conditions.get("padded_to") not in (None, time.conditions.get("length")):
             said.append(f"{row}: timed at {time.conditions['padded_to']} tokens, the shortest it accepts for {time.conditions['length']}")
     reasons = dict.fromkeys(f"{row}: {column.replace('_', ' ')} {cell.word}: {cell.why}" for row in rows
                             for column, cell in row.cells.items() if cell.why and cell.word == NOT_MEASURED)
     return said + list(reasons)
+
+
+def _hard_strings(row: Row) -> list[str]:
+    """What its client's tokenizer did to strings made to be hard, where that was measured ('palmtop tokens')."""
+    ids, answers = row.numbers.get("hard_strings_other_ids"), row.numbers.get("hard_strings_other_answers")
+    if ids is None or answers is None:
+        return []
+    return [f"{row}: tokenizer: {ids.n:,} hard strings, {ids.value:.0f} differ in {ids.conditions['tokenizer']}, "
+            f"{answers.value:.0f} with another answer"]
 
 
 def _slower(row: Row, rows: Sequence[Row]) -> str:
@@ -81,6 +91,24 @@ def _slower(row: Row, rows: Sequence[Row]) -> str:
     noise = ", within the noise of this run" if (ours.low or 0) <= (against.high or 0) else ""
     return (f"{row} is slower than the baseline: {ours.value:.2f} ms against {against.value:.2f} ms "
             f"({row.cells['speedup'].value:.2f} x){noise}")
+
+
+def _slower_than_float(rows: Sequence[Row]) -> list[str]:
+    """Quantized files slower than the float file they were made of, in one session. (Where that is the baseline, it is told already.)"""
+    said = []
+    for row in rows:
+        made_of = next((other for other in rows if _is_float_of(row, other) and "baseline" not in other.roles), None)
+        ours, theirs = row.numbers.get("latency_ms"), made_of.numbers.get("latency_ms") if made_of else None
+        if ours is None or theirs is None or ours.session != theirs.session or not (ours.value or 0) > (theirs.value or 0) > 0:
+            continue
+        noise = ", within the noise of this run" if (ours.low or 0) <= (theirs.high or 0) else ""
+        said.append(f"{row} is slower than {made_of}, of which it was quantized: {ours.value:.2f} ms against {theirs.value:.2f} ms{noise}")
+    return said
+
+
+def _is_float_of(row: Row, other: Row) -> bool:
+    size = row.numbers.get("model_bytes")
+    return size is not None and size.conditions.get("quantized_from") == other.digest and row.target == other.target
 
 
 def _floor(rows: Sequence[Row], task: str, metric: str) -> list[str]:

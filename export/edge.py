@@ -62,11 +62,16 @@ def example(inputs: Sequence[str], batch: int, tokens: int) -> dict[str, torch.T
 
 def any_size_program(edge: EdgeClassifier, inputs: Sequence[str], longest: int) -> torch.export.ExportedProgram:
     """The graph for any batch and any length from the family's shortest to `longest`."""
-    batch, tokens = torch.export.Dim("batch", min=1, max=1024), torch.export.Dim("tokens", min=family(edge.model).shortest, max=longest)
+    return trace_any_size(edge, inputs, family(edge.model).shortest, longest)
+
+
+def trace_any_size(module: torch.nn.Module, inputs: Sequence[str], shortest: int, longest: int) -> torch.export.ExportedProgram:
+    """The graph of a module that takes `inputs`, for any batch and any length between two."""
+    batch, tokens = torch.export.Dim("batch", min=1, max=1024), torch.export.Dim("tokens", min=shortest, max=longest)
     sizes = {name: {0: batch, 1: tokens} for name in inputs}
     arguments = example(inputs, 3, min(16, longest))
     with torch.no_grad():
-        return torch.export.export(edge, (), arguments, dynamic_shapes=sizes, strict=False)
+        return torch.export.export(module, (), arguments, dynamic_shapes=sizes, strict=False)
 
 
 def copy_app_files(source: Bundle, out: Path) -> None:

@@ -1,57 +1,116 @@
 """Quantize an exported file: smaller weights, and on most processors faster products."""
 
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from palmtop import parity
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError
-from palmtop.stage import Stage
+from palmtop.stage import Outline, Stage
 
-FILE = "model.tflite"
+if TYPE_CHECKING:
+    from palmtop.export.quantizable import Calibration, Quantizable
 
-Scheme = Literal["dynamic_int8", "weight_only_int8"]
-TOLERANCE: dict[str, float] = {"weight_only_int8": 0.3, "dynamic_int8": 0.6}
-"""Largest difference from the float file's torch model, as a share of the outputs' spread: a broken file is off by more than
-the spread, a sound one by a tenth of these."""
+Scheme = Literal["float16", "weight_only_int8", "dynamic_int8", "dynamic_int8_embedding_int4", "dynamic_int8_embedding_int4_block32",
+                 "dynamic_int4", "dynamic_int4_block32", "dynamic_int4_block64", "dynamic_int4_block128", "static_int8", "per_row_int8"]
+FOR_ONNX = ("dynamic_int8", "static_int8")
+FOR_TFJS = ("per_row_int8",)
+TOLERANCE: dict[str, float] = {"float16": 0.05, "weight_only_int8": 0.3, "per_row_int8": 0.3, "dynamic_int8": 0.6}
+"""Largest difference from the float file, as a share of the outputs' spread: a sound file is off by a tenth of these."""
+COARSE = 2.0
+"""The same for the other schemes. A broken file's answers are off by several spreads."""
+
+OTHERS = 64
+"""Texts on which calibrated ranges are tried."""
 
 
 class Quantize(Stage):
-    """Quantize a .tflite with ai-edge-quantizer; embeddings too."""
+    """Quantize a .tflite, an ONNX file or a TensorFlow.js model; embeddings too."""
 
-    accepts: ClassVar[frozenset[Format]] = frozenset({"tflite"})
-    produces: ClassVar[Format] = "tflite"
-    packages: ClassVar[tuple[str, ...]] = ("ai-edge-quantizer", "ai-edge-litert")
-    extra: ClassVar[str] = "tflite"
+    accepts: ClassVar[frozenset[Format]] = frozenset({"tflite", "onnx", "tfjs"})
+    produces: ClassVar[Format | Literal["same"]] = "same"
+    packages_for: ClassVar[Mapping[Format, tuple[str, ...]]] = {
+        "tflite": ("ai-edge-quantizer", "ai-edge-litert"), "onnx": ("onnx", "onnxruntime"), "tfjs": ("playwright",)}
+    extra: ClassVar[str] = "all"
 
     scheme: Scheme = "dynamic_int8"
-    """dynamic_int8: int8 weights, one scale for each output channel, activations quantized as they come; weight_only_int8:
-    int8 weights widened before use."""
+    """dynamic: int8 or int4 products, activations quantized as they come; static: with ranges from your own texts; weight_only and
+    float16: small weights, widened before use; embedding_int4: the embeddings coarser than the rest; block32: a scale for every 32
+    weights of a row, not one for the row; per_row_int8: for TensorFlow.js. ONNX takes dynamic_int8 and static_int8."""
+    calibration_texts: int = Field(default=256, ge=8)
+    """Of a static scheme: how many texts of the training split the ranges come from."""
+    percentile: float | None = Field(default=None, gt=50, le=100)
+    """Of a static scheme: keep so many per cent of the values in the middle, such as 99.99; by default from the least to the greatest."""
+    static_operators: Literal["linear", "all"] = "linear"
+    """Of a static scheme: linear layers only (as fast on a CPU), or every operator that can be (what an NPU wants)."""
+    auto: bool = False
+    """Keep the layers that bear it worst in higher precision until the task's main metric drops by no more than max_drop."""
+    max_drop: float = Field(default=0.5, ge=0)
+    """Of auto: points (hundredths of the metric) that may be lost on the validation split, or the evaluation split where there is none."""
+    sample: int = Field(default=256, ge=16)
+    """Of auto: how many texts rank the layers by harm; the whole split decides."""
     tolerance: float | None = Field(default=None, gt=0)
     """Largest difference from the float file that is let through, as a share of the outputs' spread; by default that of the scheme."""
 
+    @model_validator(mode="after")
+    def _static_settings(self) -> Self:
+        given = [name for name in ("calibration_texts", "percentile", "static_operators") if name in self.model_fields_set]
+        if given and self.scheme != "static_int8":
+            raise ValueError(f"{', '.join(given)}: only for scheme static_int8, and this is {self.scheme}")
+        return self
+
+    def outline(self, source: Outline | None) -> Outline:
+        """A file of the source's format.
+
+        Raises:
+            UserError: the scheme isn't for that format.
+        """
+        if source is not None and self.scheme not in _schemes(source.format):
+            raise UserError(f"{self.scheme} isn't for {source.format}; for that there is {', '.join(_schemes(source.format))}")
+        return super().outline(source)
+
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
-        """Quantize, write, and compare with the float file in the LiteRT interpreter."""
-        from palmtop.export.captured import captured
+        """Quantize, write, compare with the float file in the format's own runtime, and time both in turns."""
+        from palmtop.export.trials import Trials, copy_beside, speed, write
 
         assert source is not None  # the driver checked `accepts`
         if source.card.facts.get("precision") != "float32":
             raise UserError(f"{source.name} is {source.card.facts.get('precision')} already: quantize the float32 file")
-        with captured(out):
-            _quantize(source.path / FILE, self.scheme, out / FILE)
-        for path in source.path.iterdir():
-            if path.name in source.card.files and path.name != FILE:
-                shutil.copyfile(path, out / path.name)
-        found = parity.check(("tflite", source.path), ("tflite", out), self.tolerance or TOLERANCE[self.scheme])
-        return {"precision": self.scheme} | found.facts()
+        file = _quantizable(self, source)
+        chosen = Trials(source, file, scratch, self.sample).choose(self.max_drop) if self.auto else None
+        copy_beside(source, file, out)
+        write(file, out, chosen.kept if chosen else ())
+        found = parity.check((source.format, source.path), (source.format, out), self.tolerance or TOLERANCE.get(self.scheme, COARSE))
+        return {"precision": self.scheme} | file.facts(out) | found.facts() | (chosen.facts() if chosen else {}) | speed(source, out)
 
 
-def _quantize(source: Path, scheme: Scheme, out: Path) -> None:
-    from ai_edge_quantizer import quantizer, recipe
+def _schemes(form: Format) -> tuple[str, ...]:
+    tflite = tuple(name for name in get_args(Scheme) if name not in FOR_TFJS)
+    by_format: dict[Format, tuple[str, ...]] = {"tflite": tflite, "onnx": FOR_ONNX, "tfjs": FOR_TFJS}
+    return by_format[form]
 
-    recipes = {"weight_only_int8": recipe.weight_only_wi8_afp32, "dynamic_int8": recipe.dynamic_wi8_afp32}
-    worker = quantizer.Quantizer(str(source), recipes[scheme]())
-    worker.quantize().export_model(str(out))
+
+def _quantizable(stage: Quantize, source: Bundle) -> "Quantizable":
+    calibration = _calibration(stage, source) if stage.scheme == "static_int8" else None
+    if source.format == "tflite":
+        from palmtop.export.tflite_quantization import TfliteFile
+
+        return TfliteFile(source.path, stage.scheme, calibration)
+    if source.format == "onnx":
+        from palmtop.export.onnx_quantization import OnnxFile
+
+        return OnnxFile(source.path, calibration)
+    from palmtop.export.tfjs_rows import TfjsFile
+
+    return TfjsFile(source.path)
+
+
+def _calibration(stage: Quantize, source: Bundle) -> "Calibration":
+    from palmtop.export.quantizable import Calibration
+    from palmtop.export.trials import encoded
+
+    others, texts = encoded(source, "validation", OTHERS), encoded(source, "train", stage.calibration_texts)
+    return Calibration(texts, others, stage.percentile, stage.static_operators)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from palmtop.errors import UserError
+from palmtop.export.old_runtimes import mark, refused
 from palmtop.export.task_metadata import TENSORS, About, metadata
 
 METADATA = b"TFLITE_METADATA"
@@ -16,28 +17,29 @@ ALIGNMENT = 16
 """Where a buffer's bytes start; the schema says so, for vector instructions."""
 
 
-def write_task_file(source: Path, out: Path, about: About, files: Mapping[str, bytes]) -> None:
+def write_task_file(source: Path, out: Path, about: About, files: Mapping[str, bytes]) -> str | None:
     """Write the model in `source` with metadata and `files` to `out`; the weights stay byte for byte what they are.
 
     ai-edge-quantizer keeps weights behind the FlatBuffer, where a writer that packs it anew loses them without a word: here they
     are brought inside first.
 
+    Returns:
+        why old runtimes refuse the file; None where they answer.
+
     Raises:
         UserError: several signatures, or inputs other than the three the clients know.
     """
-    model = _read(source)
+    model = _parse(source.read_bytes())
     before = _weights(model)
     inputs = _three_inputs(model, source)
+    mark(model)
     _attach(model, metadata(about, inputs))
     content = _pack(model)
     if _weights(_parse(content))[:len(before)] != before:
         raise RuntimeError(f"weights of {source} were lost on the way to {out}")
     out.write_bytes(content)
     _append(out, files)
-
-
-def _read(path: Path) -> Any:
-    return _parse(path.read_bytes())
+    return refused(model)
 
 
 def _parse(content: bytes) -> Any:
@@ -102,7 +104,7 @@ class _Buffer:
     def __init__(self, data: "np.ndarray[Any, np.dtype[np.uint8]] | None") -> None:
         self._data = data
 
-    def Pack(self, builder: Any) -> int:  # noqa: N802  # the generated code's name
+    def Pack(self, builder: Any) -> int:  # the generated code's name
         """Write the bytes and the table that points to them."""
         place = None
         if self._data is not None:

@@ -31,7 +31,7 @@ def write_shards(weights: Mapping[str, Tensor], out: Path,
         entries.append(_entry(name, tensor, half))
         chunks.append((tensor.half() if half else tensor).numpy().tobytes())
         halved += tensor.numel() if half else 0
-    paths = _write(b"".join(chunks), out)
+    paths = write_content(b"".join(chunks), out)
     facts = {"shards": len(paths), "weight_bytes": sum(map(len, chunks)), "float16_values": halved}
     return [{"paths": paths, "weights": entries}], facts
 
@@ -45,7 +45,8 @@ def _entry(name: str, tensor: Tensor, half: bool) -> dict[str, Any]:
     return {**entry, "quantization": {"dtype": "float16", "original_dtype": "float32"}} if half else entry
 
 
-def _write(content: bytes, out: Path) -> list[str]:
+def write_content(content: bytes, out: Path) -> list[str]:
+    """Cut the weights' bytes into shards in `out`; returns their names."""
     # every shard but the last is a multiple of 4 bytes long, as the reference converter has it
     size = max(SHARD_BYTES, 4 * math.ceil(len(content) / MOST_SHARDS / 4))
     total = max(1, math.ceil(len(content) / size))

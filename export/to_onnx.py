@@ -37,14 +37,15 @@ class ToOnnx(Stage):
         import torch
 
         from palmtop.export.captured import captured
-        from palmtop.export.edge import any_size_program, copy_app_files, edge_classifier
+        from palmtop.export.edge import copy_app_files, edge_classifier
+        from palmtop.export.passes import clean_any_size
 
         assert source is not None  # the driver checked `accepts`
         signature = Signature.read(source.path).model_copy(update={"output": "probabilities" if self.probabilities else "logits"})
         with captured(out):
-            program = any_size_program(edge_classifier(source, self.probabilities), signature.inputs, signature.max_length)
+            program, passes = clean_any_size(edge_classifier(source, self.probabilities), signature.inputs, signature.max_length)
             torch.onnx.export(program, (), str(out / FILE), input_names=list(signature.inputs), output_names=[signature.output],
                               external_data=False, verbose=False)
         signature.write(out)
         copy_app_files(source, out)
-        return {"precision": "float32"} | parity.check(("torch", source.path), ("onnx", out), self.tolerance).facts()
+        return {"precision": "float32", "passes": passes} | parity.check(("torch", source.path), ("onnx", out), self.tolerance).facts()

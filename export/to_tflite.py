@@ -1,7 +1,8 @@
 """Write a .tflite through litert-torch, at fixed lengths that share one set of weights."""
 
+import shutil
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -9,12 +10,15 @@ from pydantic import Field, field_validator, model_validator
 from palmtop import parity
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError
+from palmtop.export.lengths import Histogram, cheapest, cost_facts, longest_needed, probes
+from palmtop.export.side_by_side import medians_by_length_ms
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage
 
+if TYPE_CHECKING:
+    from palmtop.export.edge import EdgeClassifier
+
 FILE = "model.tflite"
-STEPS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-"""Lengths that 'auto' chooses from."""
 
 
 class ToTflite(Stage):
@@ -26,8 +30,10 @@ class ToTflite(Stage):
     extra: ClassVar[str] = "tflite"
 
     lengths: Literal["auto"] | tuple[int, ...] = "auto"
-    """Token counts the file accepts, each a signature of its own over the same weights; auto: one that takes 99.5 % of the
-    training texts whole."""
+    """Token counts the file accepts, each a signature of its own over the same weights; auto: chosen from the training texts."""
+    length_count: int = Field(default=1, ge=1, le=8)
+    """Of auto: how many at most. One takes 99.5 % of the texts whole; several are those of the fewest expected milliseconds, measured
+    here, and the longest takes all texts. Google's Task clients open files of one length only."""
     probabilities: bool = False
     """Put the softmax into the file; without it the file answers logits."""
     tolerance: float = Field(default=1e-3, gt=0)
@@ -42,6 +48,8 @@ class ToTflite(Stage):
     def _usable_lengths(self) -> Self:
         if isinstance(self.lengths, tuple) and (not self.lengths or min(self.lengths) < 4 or len(set(self.lengths)) < len(self.lengths)):  # noqa: PLR2004  # [CLS], [SEP] and some text
             raise ValueError(f"{list(self.lengths)}: give different token counts of at least 4, such as [32, 128]")
+        if isinstance(self.lengths, tuple) and "length_count" in self.model_fields_set:
+            raise ValueError("length_count is for lengths: auto; leave one of the two out")
         return self
 
     def outline(self, source: Outline | None) -> Outline:
@@ -52,31 +60,53 @@ class ToTflite(Stage):
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Convert, write, and compare with torch in the LiteRT interpreter."""
-        from palmtop.export.captured import captured
-        from palmtop.export.edge import copy_app_files, edge_classifier
-
         assert source is not None  # the driver checked `accepts`
-        known = Signature.read(source.path)
-        lengths = self._settled(source, known.max_length)
-        signature = known.model_copy(update={"lengths": lengths, "max_length": lengths[-1],
-                                             "output": "probabilities" if self.probabilities else "logits"})
-        with captured(out):
-            _convert(edge_classifier(source, self.probabilities), signature, out / FILE)
-        signature.write(out)
-        copy_app_files(source, out)
+        histogram = _histogram(source) if self.lengths == "auto" else None
+        lengths = self._cheapest(source, histogram, scratch) if histogram else self._given(source)
+        passes = self._write(source, lengths, out)
         found = parity.check(("torch", source.path), ("tflite", out), self.tolerance)
-        return {"precision": "float32", "lengths": list(lengths)} | found.facts()
+        cost = cost_facts(histogram, lengths, medians_by_length_ms("tflite", out, lengths)) if histogram else {}
+        return {"precision": "float32", "lengths": list(lengths), "passes": passes} | found.facts() | cost
 
-    def _settled(self, source: Bundle, longest: int) -> tuple[int, ...]:
-        if self.lengths == "auto":
-            from palmtop.export.edge import task_lengths
-
-            needed = float(np.quantile(task_lengths(source), 0.995))
-            return (min(longest, next((step for step in STEPS if step >= needed), longest)),)
+    def _given(self, source: Bundle) -> tuple[int, ...]:
+        assert isinstance(self.lengths, tuple)
+        longest = Signature.read(source.path).max_length
         if max(self.lengths) > longest:
             raise UserError(f"length {max(self.lengths)} is more than the model takes ({longest} tokens): "
                             "it was trained, or made, for no more")
         return tuple(sorted(self.lengths))
+
+    def _cheapest(self, source: Bundle, histogram: Histogram, scratch: Path) -> tuple[int, ...]:
+        """The longest that is needed, and of several those that cost least, as a file of a few lengths shows here."""
+        longest = longest_needed(histogram, self.length_count, Signature.read(source.path).max_length)
+        if self.length_count == 1:
+            return (longest,)
+        probe, tried = scratch / "probe", probes(longest)
+        shutil.rmtree(probe, ignore_errors=True)
+        probe.mkdir(parents=True)
+        self._write(source, tried, probe)
+        milliseconds = medians_by_length_ms("tflite", probe, tried)
+        shutil.rmtree(probe)
+        return cheapest(histogram, longest, self.length_count, lambda length: float(np.interp(length, tried, milliseconds)))
+
+    def _write(self, source: Bundle, lengths: tuple[int, ...], out: Path) -> dict[str, int]:
+        """The file and what belongs beside it; returns what the passes over the graph did."""
+        from palmtop.export.captured import captured
+        from palmtop.export.edge import copy_app_files, edge_classifier
+
+        signature = Signature.read(source.path).model_copy(update={"lengths": lengths, "max_length": lengths[-1],
+                                                                   "output": "probabilities" if self.probabilities else "logits"})
+        with captured(out):
+            passes = _convert(edge_classifier(source, self.probabilities), signature, out / FILE)
+        signature.write(out)
+        copy_app_files(source, out)
+        return passes
+
+
+def _histogram(source: Bundle) -> Histogram:
+    from palmtop.export.edge import task_lengths
+
+    return Histogram.of(task_lengths(source))
 
 
 def name_of(lengths: tuple[int, ...], length: int) -> str:
@@ -84,13 +114,17 @@ def name_of(lengths: tuple[int, ...], length: int) -> str:
     return "serving_default" if len(lengths) == 1 else f"length_{length}"
 
 
-def _convert(edge: Any, signature: Signature, file: Path) -> None:
+def _convert(edge: "EdgeClassifier", signature: Signature, file: Path) -> dict[str, int]:
     import litert_torch
 
     from palmtop.export.edge import example
+    from palmtop.export.passes import clean_at
 
     lengths = signature.lengths or ()
+    facts: dict[str, int] = {}
     converter: Any = litert_torch
     for length in lengths:
-        converter = converter.signature(name_of(lengths, length), edge, sample_kwargs=example(signature.inputs, 1, length))
+        module, facts = clean_at(edge, signature.inputs, length)
+        converter = converter.signature(name_of(lengths, length), module, sample_kwargs=example(signature.inputs, 1, length))
     converter.convert().export(str(file))
+    return facts

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,8 @@ CARD = "palmtop.json"
 LOGS = "logs"
 """The folder of training logs inside a bundle: kept with it, but no part of the model, so not sealed."""
 
-Format = Literal["torch", "tflite", "tfjs", "onnx", "linear"]
+Format = Literal["torch", "tflite", "tfjs", "onnx", "linear", "app"]
+"""What a folder holds; an app is one of the exported formats with all that an app needs beside it."""
 
 
 class _Frozen(BaseModel):
@@ -41,6 +42,7 @@ class Ancestor(_Frozen):
     digest: str
     stage: str
     format: Format
+    settings: dict[str, Any] = {}
 
 
 class FileEntry(_Frozen):
@@ -87,7 +89,8 @@ class Bundle:
     @property
     def lineage(self) -> tuple[Ancestor, ...]:
         """The way to this bundle, itself included."""
-        return (*self.card.lineage, Ancestor(digest=self.digest, stage=self.card.origin.stage, format=self.format))
+        made = self.card.origin
+        return (*self.card.lineage, Ancestor(digest=self.digest, stage=made.stage, format=self.format, settings=made.settings))
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -110,14 +113,20 @@ class Bundle:
             raise UserError(faults)
         return cls(path, card)
 
+    def unsealed(self) -> list[str]:
+        """Files that lie in the folder and weren't there when it was sealed."""
+        return sorted({path.relative_to(self.path).as_posix() for path in _content(self.path)} - set(self.card.files))
+
     def verify(self) -> None:
         """Read every sealed file and compare its sha256.
 
         Raises:
-            UserError: the files that were changed since sealing, by name.
+            UserError: the files that were changed since sealing, by name; or a card that isn't of these files.
         """
         faults = [f"{self.path / name} was changed after it was sealed (sha256 differs): remove the folder and make the bundle again"
                   for name, entry in self.card.files.items() if sha256_of(self.path / name) != entry.sha256]
+        if self.digest != _digest(self.format, self.card.files):
+            faults.append(f"{self.path / CARD} is damaged (its digest isn't its files'): remove the folder and make the bundle again")
         if faults:
             raise UserError(faults)
 
@@ -131,8 +140,7 @@ def seal(folder: Path, bundle_format: Format, origin: Origin, source: Bundle | N
     """Hash what a stage left in `folder` and write the card, durably, as the last thing."""
     files = {path.relative_to(folder).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=sha256_of(path))
              for path in sorted(_content(folder))}
-    content = json.dumps([bundle_format, {name: entry.sha256 for name, entry in files.items()}])
-    card = Card(format=bundle_format, digest=hashlib.sha256(content.encode()).hexdigest(), origin=origin,
+    card = Card(format=bundle_format, digest=_digest(bundle_format, files), origin=origin,
                 lineage=source.lineage if source else (), facts=facts, files=files,
                 created=datetime.now(UTC).isoformat(timespec="seconds"))
     write_durably(folder / CARD, card.model_dump_json(indent=1) + "\n")
@@ -152,6 +160,11 @@ def write_durably(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+
+
+def _digest(bundle_format: Format, files: Mapping[str, FileEntry]) -> str:
+    content = json.dumps([bundle_format, {name: entry.sha256 for name, entry in files.items()}])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _content(folder: Path) -> Iterator[Path]:

@@ -12,6 +12,7 @@ import typer
 
 from palmtop import __version__
 from palmtop.cli_init import init
+from palmtop.cli_look import explain, tokens
 from palmtop.cli_setup import setup
 from palmtop.errors import UserError, from_os
 
@@ -57,7 +58,7 @@ def app_for(words: Sequence[str]) -> typer.Typer:
                       no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
                       context_settings={"help_option_names": ["-h", "--help"]})
     app.callback()(_global)
-    for command in (run, measure, compare, stages, recipes, init, setup):
+    for command in (run, measure, compare, verify, explain, tokens, stages, recipes, init, setup):
         app.command()(telling()(command))
     _add_stages(app, words)
     return app
@@ -154,6 +155,14 @@ def compare(
     else:
         out.write_text(drawn, encoding="utf-8")
         print(f"wrote {out}")
+
+
+def verify(bundle: Annotated[Path, typer.Argument(help="Bundle folder; of an app everything is recomputed.")]) -> None:
+    """Check a bundle on this machine: its seal, and an app's manifest, tokenizer, labels and golden answers; damage is named."""
+    from palmtop.eval.verify import verify as verify_bundle
+
+    verify_bundle(bundle, _say)
+    print(f"{bundle}: nothing wrong")
 
 
 def stages() -> None:

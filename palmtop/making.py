@@ -93,6 +93,8 @@ def _make(name: str, stage: Stage, source: Bundle | None, out: Path, origin: Ori
 def _fill(stage: Stage, source: Bundle | None, work: Path) -> dict[str, Any]:
     shutil.rmtree(work / "bundle", ignore_errors=True)
     (work / "bundle").mkdir()
+    if source is not None:
+        source.verify()
     return stage.run(source, work / "bundle", work / "scratch")
 
 

@@ -21,7 +21,7 @@ FLOOR = "floor"
 """The step that every recipe of a classification task has: TF-IDF and a linear model on the same data."""
 
 
-KEPT = ("measurements.jsonl", "measure.json", "predictions", "table.md", "table.csv", "table.json")
+KEPT = ("measurements.jsonl", "measure.json", "predictions", "table.md", "table.csv", "table.json", "tokens.md")
 """What measuring leaves in a run's folder beside the bundles."""
 
 

@@ -81,6 +81,10 @@ class Target(ABC):
     def machine(self) -> Machine:
         """The machine and the versions of the runtime."""
 
+    def client_files(self) -> dict[str, Path]:
+        """Files of the runtime that an app ships beside its model, by their names in the app's folder; mostly none."""
+        return {}
+
     @abstractmethod
     def open(self, folder: Path, threads: int = 1) -> Runner:
         """Load the artefact in `folder` (a bundle, sealed or being made)."""

@@ -170,6 +170,16 @@ def test_what_is_slower_than_the_baseline_is_said_plainly(whole: Path) -> None:
     assert section.verdicts == ("teacher on host_torch is slower than the baseline: 20.00 ms against 10.00 ms (0.50 x)",)
 
 
+def test_what_is_slower_than_the_float_file_it_was_made_of_is_said(tmp_path: Path) -> None:
+    quantized = {"conditions": {"precision": "dynamic_int4_block32", "quantized_from": "digest of float"}}
+    numbers = [*_numbers("base", 0.94, 10), *_numbers("float", 0.94, 4), *_numbers("int4", 0.94, 5),
+               _one("int4", "model_bytes", 1, date="2026-01-02T00:00:00+00:00", **quantized)]
+    assert _section(_run(tmp_path / "run", *numbers)).verdicts[0] == (
+        "int4 on host_litert is slower than float on host_litert, of which it was quantized: 5.00 ms against 4.00 ms")
+    apart = [number.model_copy(update={"session": "s2"}) if number.name == "float" else number for number in numbers]
+    assert not any("quantized" in line for line in _section(_run(tmp_path / "apart", *apart)).verdicts)
+
+
 def test_slower_by_less_than_the_noise_is_said_so(tmp_path: Path) -> None:
     section = _section(_run(tmp_path / "run", *_numbers("base", 0.94, 10), *_numbers("small", 0.94, 10.1)))
     assert section.verdicts[0] == ("small on host_litert is slower than the baseline: 10.10 ms against 10.00 ms (0.99 x), within the noise "

@@ -93,7 +93,8 @@ def test_the_wheel_brings_every_module_and_file(tmp_path: Path) -> None:
     modules = {(path if path.parts[0] == "palmtop" else Path("palmtop", path)).as_posix() for path in MODULES}
     data = {path.relative_to(ROOT).as_posix() for folder in ("recipes", "tasks")
             for path in (ROOT / "palmtop" / folder).rglob("*") if path.is_file()}
-    web = {Path("palmtop", path.relative_to(ROOT)).as_posix() for path in (ROOT / "eval" / "targets" / "web").iterdir() if path.is_file()}
+    web = {Path("palmtop", path.relative_to(ROOT)).as_posix() for folder in ("eval/targets/web", "export/page")
+           for path in (ROOT / folder).iterdir() if path.is_file()}
     assert modules | data | web == brought
 
 

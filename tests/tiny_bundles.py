@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 import transformers
-from tiny import write_tokenizer
-from transformers import BertConfig, BertForSequenceClassification
+from tiny import WORDS, _config, write_task, write_tokenizer
+from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
 
 from palmtop.bundle import Bundle, Format, Origin, seal
 from palmtop.family import open_classifier
@@ -52,6 +52,17 @@ def torch_bundle(folder: Path, task: dict[str, Any], seed: int = 0, stage: str =
     found.write(folder)
     Signature(inputs=INPUTS, max_length=MAX_LENGTH, pad_id=0).write(folder)
     return sealed(folder, "torch", stage, source)
+
+
+def adopted(folder: Path, family: str) -> Bundle:
+    """A random model of two layers with the tiny task's head, adopted; its weights are so large that its answers differ widely."""
+    (folder / "model").mkdir(parents=True)
+    config, labels = _config(family, write_tokenizer(folder / "model", family), 2), sorted(WORDS)
+    config.update({"initializer_range": 0.4, "id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}})
+    torch.manual_seed(1)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder / "model")
+    settings = {"model": str(folder / "model"), "task": write_task(folder / "data")}
+    return make("adopt", find("adopt")(**settings), None, folder / "adopted", lambda _: None)
 
 
 def onnx_bundle(folder: Path, source: Bundle) -> Bundle:

@@ -24,6 +24,12 @@ from palmtop.tokenization import Encoding, HostTokenizer, Text, pad
 MOST_ROWS = 32
 MOST_TOKENS = 4096
 """Padding included: a batch's attention scores stay near 100 MB."""
+SHIPPED = ("@tensorflow/tfjs-core/dist/tf-core.min.js", "@tensorflow/tfjs-converter/dist/tf-converter.min.js",
+           *(f"@tensorflow/tfjs-backend-wasm/dist/{name}" for name in (
+               "tf-backend-wasm.min.js", "tfjs-backend-wasm.wasm", "tfjs-backend-wasm-simd.wasm", "tfjs-backend-wasm-threaded-simd.wasm")),
+           "@huggingface/tokenizers/dist/tokenizers.min.mjs")
+SHIPPED_OURS = ("encode.js", "truncation.js", "int8_rows.js")
+"""What a page of an app needs of the npm packages and of our own scripts; all of it is under the Apache License 2.0."""
 RUNS_AT_ONCE = 10
 """How many timed runs one question to the page asks for, so that it is answered in time."""
 
@@ -53,6 +59,11 @@ class Target(target.Target):
         found = {"chromium": chromium_version(find_chromium() or ""), "tfjs": locked_version("@tensorflow/tfjs-core"),
                  "tokenizers.js": locked_version("@huggingface/tokenizers")}
         return dataclasses.replace(machine, versions={**machine.versions, **found})
+
+    def client_files(self) -> dict[str, Path]:
+        """TensorFlow.js, the JavaScript tokenizer, and what of ours goes between them."""
+        modules = install_packages()
+        return {f"runtime/{Path(name).name}": modules / name for name in SHIPPED} | {f"runtime/{name}": WEB / name for name in SHIPPED_OURS}
 
     def open(self, folder: Path, threads: int = 1) -> "Runner":
         """Load an artefact into a page of its own.

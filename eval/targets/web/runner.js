@@ -1,6 +1,7 @@
 // What the browser target asks of its page: window.palmtop.<question>(argument), each answered with plain JSON.
 import { Tokenizer } from "/node_modules/@huggingface/tokenizers/dist/tokenizers.min.mjs";
-import { truncate } from "/web/truncation.js";
+import { encode } from "/web/encode.js";
+import { loadGraphModel } from "/web/int8_rows.js";
 
 const { tf } = window;
 let model;
@@ -19,7 +20,7 @@ async function start({ threads }) {
 }
 
 async function openModel({ folder }) {
-  model = await tf.loadGraphModel(`${folder}/model.json`, { fetchFunc: fetchFile });
+  model = await loadGraphModel(tf, `${folder}/model.json`, fetchFile);
 }
 
 async function openTokenizer({ folder, max_length: length, has_config: hasConfig }) {
@@ -30,7 +31,7 @@ async function openTokenizer({ folder, max_length: length, has_config: hasConfig
 
 /** texts: [[text] or [text, pair]]. Answers {ids, types, truncated} for each. */
 function tokenize({ texts }) {
-  return texts.map((text) => encode(text));
+  return texts.map((text) => encode(tokenizer, maxLength, text));
 }
 
 /** batch: {inputs: {name: ints}, rows, length}. Answers rows of outputs. */
@@ -55,7 +56,7 @@ function timeTokenize({ texts, runs }) {
   const milliseconds = [];
   for (let run = 0; run < runs; run++) {
     const begin = performance.now();
-    encode(texts[run % texts.length]);
+    encode(tokenizer, maxLength, texts[run % texts.length]);
     milliseconds.push(performance.now() - begin);
   }
   return milliseconds;
@@ -76,23 +77,6 @@ async function answer({ inputs, rows, length }) {
   const values = await output.data();
   tf.dispose([output, ...Object.values(feeds)]);
   return values;
-}
-
-function encode([text, pair]) {
-  const tokens = [text, pair].map((part) => (part === undefined ? null : tokenizer.tokenize(part, { add_special_tokens: false })));
-  const [first, second, truncated] = truncate(tokens[0], tokens[1], maxLength - specials(tokens[1] !== null));
-  const whole = assemble(first, second);
-  const ids = whole.tokens.map((token) => tokenizer.token_to_id(token) ?? tokenizer.model.unk_token_id);
-  return { ids, types: whole.token_type_ids ?? ids.map(() => 0), truncated };
-}
-
-function specials(pair) {
-  return assemble([], pair ? [] : null).tokens.length;
-}
-
-function assemble(first, second) {
-  if (tokenizer.post_processor) return tokenizer.post_processor(first, second, true);
-  return { tokens: [...first, ...(second ?? [])] };
 }
 
 async function fetchJson(address) {

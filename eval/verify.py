@@ -1,0 +1,159 @@
+"""Verifying a bundle on any machine: its seal, and of an app the manifest, the tokenizer, the labels and the golden answers."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from palmtop import parity, target
+from palmtop.app import GOLDEN, LABELS, MANIFEST, VOCABULARY, GoldenRow, Manifest, encodings_of, read_golden, without_paths
+from palmtop.bundle import Bundle, Format
+from palmtop.errors import UserError, raise_all
+from palmtop.signature import Signature
+from palmtop.task import Task
+from palmtop.tokenization import FILE as TOKENIZER
+from palmtop.tokenization import HostTokenizer
+from palmtop.wordpiece import vocabulary
+
+Say = Callable[[str], None]
+
+AGAIN = "make the app again"
+PACKED = (VOCABULARY, LABELS)
+"""Files that lie in an app's folder and, for the Task clients, in its .tflite."""
+
+
+def verify(folder: Path, say: Say) -> None:
+    """Check all that can be checked of a bundle, and say a line of each thing found right.
+
+    Files are compared before anything reads them, so that a damaged model is never run.
+
+    Raises:
+        UserError: every fault of the first check that finds any, each with the file's name.
+    """
+    bundle = Bundle.open(folder)
+    _check_seal(bundle)
+    size = sum(entry.size_bytes for entry in bundle.card.files.values())
+    say(f"sealed files: {len(bundle.card.files)} files, {size / 1e6:.2f} MB, digest {bundle.digest[:16]}: as sealed")
+    if bundle.format == "app":
+        _verify_app(bundle, say)
+    else:
+        _verify_model(bundle, say)
+
+
+def _check_seal(bundle: Bundle) -> None:
+    bundle.verify()
+    raise_all([f"{bundle.path / name} wasn't there when the bundle was sealed: remove it" for name in bundle.unsealed()])
+
+
+def _verify_app(bundle: Bundle, say: Say) -> None:
+    manifest, rows = Manifest.read(bundle.path), read_golden(bundle.path)
+    raise_all([*_manifest_faults(bundle, manifest), *_label_faults(bundle.path, manifest, rows), *_packed_faults(bundle.path, manifest)])
+    say(f"{MANIFEST}: {len(manifest.files)} files, {len(manifest.lineage)} steps from {manifest.lineage[0].stage} on: as stated")
+    say(f"{LABELS}: as the golden answers have them")
+    raise_all(_token_faults(bundle.path, rows))
+    say(f"{TOKENIZER}: the same token ids for all {len(rows)} golden texts")
+    say(_check_outputs(bundle.path, manifest, rows))
+
+
+def _manifest_faults(bundle: Bundle, manifest: Manifest) -> list[str]:
+    """Where manifest and card differ: each was written from the files on its own."""
+    sealed = {name: entry for name, entry in bundle.card.files.items() if name != MANIFEST}
+    faults = [f"{bundle.path / name} isn't the file that {MANIFEST} states: {AGAIN}"
+              for name in sorted(sealed.keys() | manifest.files.keys()) if sealed.get(name) != manifest.files.get(name)]
+    way = [(step.stage, step.format, step.digest, without_paths(step.settings)) for step in bundle.card.lineage]
+    if way != [(step.stage, step.format, step.digest, step.settings) for step in manifest.lineage]:
+        faults.append(f"{bundle.path / MANIFEST} states another lineage than the card: {AGAIN}")
+    return faults
+
+
+def _label_faults(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> list[str]:
+    labels, outputs = _lines(folder / LABELS), {len(row.outputs) for row in rows}
+    if outputs != {len(labels)}:
+        return [f"{folder / LABELS} has {len(labels)} labels, the model gives {', '.join(map(str, sorted(outputs)))} outputs: {AGAIN}"]
+    wrong = [row for row in rows if row.answer is not None and row.answer != labels[int(np.argmax(row.outputs))]]
+    if not wrong or manifest.kind == "regression":
+        return []
+    first = wrong[0]
+    return [f"{folder / LABELS} isn't the model's: {len(wrong)} of {len(rows)} golden answers have another label (the first: "
+            f"{first.answer!r} in {GOLDEN}, {labels[int(np.argmax(first.outputs))]!r} by {LABELS}): {AGAIN}"]
+
+
+def _packed_faults(folder: Path, manifest: Manifest) -> list[str]:
+    """What is packed in a .tflite is what lies beside it, and the vocabulary is the tokenizer's."""
+    if manifest.format != "tflite" or not (folder / VOCABULARY).is_file():
+        return []
+    model = folder / "model.tflite"
+    faults = []
+    with zipfile.ZipFile(model) as archive:
+        for name in PACKED:
+            if name not in archive.namelist() or archive.read(name) != (folder / name).read_bytes():
+                faults.append(f"{model} holds another {name} than the one beside it: {AGAIN}")
+    if _lines(folder / VOCABULARY) != list(vocabulary(folder)):
+        faults.append(f"{folder / VOCABULARY} isn't the vocabulary of {TOKENIZER}: {AGAIN}")
+    return faults
+
+
+def _token_faults(folder: Path, rows: list[GoldenRow]) -> list[str]:
+    found = HostTokenizer(folder, Signature.read(folder).max_length).encode([row.text for row in rows])
+    wrong = [row for row, made in zip(rows, found, strict=True)
+             if row.input_ids != tuple(made.input_ids.tolist()) or row.token_type_ids != tuple(made.token_type_ids.tolist())]
+    return [f"{folder / TOKENIZER} gives other token ids than {GOLDEN} for {len(wrong)} of {len(rows)} texts (the first: "
+            f"{wrong[0].text!r}): {AGAIN}, or install the version of tokenizers that the manifest states"] if wrong else []
+
+
+def _check_outputs(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> str:
+    expected = np.asarray([row.outputs for row in rows], np.float32)
+    outputs = parity.answers((manifest.format, folder), encodings_of(rows))
+    if outputs.shape != expected.shape:
+        raise UserError(f"{folder} answers with {outputs.shape[1]} outputs, {GOLDEN} has {expected.shape[1]}: {AGAIN}")
+    found, allowed = parity.compare(expected, outputs, [row.text for row in rows]), manifest.tolerance
+    told = (f"they differ by {found.typical:.2g} of their spread, at most by {found.difference:.2g} (tolerance {allowed.typical:g} and "
+            f"{allowed.difference:g}), {found.agreement:.1%} agree (at least {allowed.agreement:.0%})")
+    if not (found.difference <= allowed.difference and found.typical <= allowed.typical and found.agreement >= allowed.agreement):
+        raise UserError(f"{folder} answers the golden texts otherwise than stated: {told}; worst text: {found.worst!r}. "
+                        f"{_differences(manifest)}")
+    return f"{GOLDEN}: {len(rows)} answers of {target.for_format(manifest.format).name}: {told}"
+
+
+def _differences(manifest: Manifest) -> str:
+    """What is other here than where the golden answers were made: where to look for the reason."""
+    machine = target.for_format(manifest.format).machine()
+    there = manifest.versions | {"processor": manifest.processor}
+    here: dict[str, Any] = machine.versions | {"processor": machine.processor}
+    other = [f"{name} {here.get(name, 'none')}, there {value}" for name, value in there.items() if here.get(name) != value]
+    return f"Here is {'; '.join(other)}" if other else f"Machine and versions are the same: {AGAIN}"
+
+
+def _verify_model(bundle: Bundle, say: Say) -> None:
+    """A bundle that isn't an app has no golden answers: it is asked plain texts, and has to give a number for each label."""
+    task = Task.of(bundle.path)
+    if task is None:
+        say("no task: there are no labels and no answers to check")
+        return
+    labels, form = _lines(bundle.path / LABELS), bundle.format
+    if labels != list(task.label_names):
+        raise UserError(f"{bundle.path / LABELS} has other labels than task.json: remove the folder and make the bundle again")
+    outputs = _plain_answers(bundle.path, form, len(task.columns))
+    if outputs.shape[1] != len(labels):
+        raise UserError(f"{bundle.path / LABELS} has {len(labels)} labels, the model gives {outputs.shape[1]} outputs: make it again")
+    if not np.isfinite(outputs).all():
+        raise UserError(f"{bundle.path} answers with numbers that aren't finite: make the bundle again")
+    say(f"{len(outputs)} plain texts in {target.for_format(form).name}: {outputs.shape[1]} finite outputs each, as many as labels")
+    say("its answers are compared with nothing: 'palmtop to_app' adds golden ones")
+
+
+def _plain_answers(folder: Path, form: Format, columns: int) -> "np.ndarray[Any, np.dtype[np.float32]]":
+    runtime = target.for_format(form)
+    if lack := runtime.missing():
+        raise UserError(f"a {form} file is checked in its own runtime, but {lack}")
+    with runtime.open(folder) as runner:
+        return runner.predict(runner.tokenize([text * columns for text in parity.PLAIN]))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} has no {path.name}: make the bundle again") from None

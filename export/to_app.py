@@ -1,0 +1,193 @@
+"""Make the folder that goes into an app: the model, its tokenizer and labels, golden answers, a manifest, and code that runs it."""
+
+import shutil
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from palmtop import parity, target
+from palmtop.app import (
+    LABELS,
+    MANIFEST,
+    NOT_STATED,
+    VOCABULARY,
+    Manifest,
+    Step,
+    Tolerance,
+    golden_rows,
+    without_paths,
+    write_golden,
+)
+from palmtop.bundle import Bundle, FileEntry, Format, sha256_of
+from palmtop.errors import UserError
+from palmtop.export.app_clients import ANSWERS, MEDIAPIPE, task_clients, why_not
+from palmtop.signature import FILE as SIGNATURE
+from palmtop.signature import Signature
+from palmtop.stage import Outline, Stage
+from palmtop.task import Task
+from palmtop.tokenization import FILE as TOKENIZER
+from palmtop.tokenization import Encoding, HostTokenizer, Text
+
+PAGE = Path(__file__).parent / "page"
+MODEL = {"tflite": ("model.tflite",), "tfjs": ("model.json", "*.bin"), "onnx": ("model.onnx",)}
+BESIDE = (TOKENIZER, "tokenizer_config.json", LABELS, SIGNATURE)
+SAME = 1e-5
+"""Largest difference of the packed file's answers from those of the file it was made of, as a share of the spread: the weights are
+the same bytes and the runtime is the same one."""
+BY_FLOAT = Tolerance(difference=1e-2, typical=1e-3, agreement=0.98)
+BY_INTEGER = Tolerance(difference=1.0, typical=0.1, agreement=0.9)
+"""What computes in float32 differs from machine to machine by rounding only; activations that are rounded to 8 bits fall to
+another side of a step when the float part before them was rounded otherwise."""
+
+HARD: tuple[Text, ...] = tuple((text,) for text in (
+    "WHY IS MY CARD NOT WORKING?!", "price: $3.50 #1 @home a/b_c", "  two   spaces ", "Ünïcödé Ångström",
+    "\u6771\u4eac and \u5317\u4eac", "thanks \U0001f44d\U0001f3fd!", "zero\u200bwidth and no-break\u00a0space",
+    "supercalifragilisticexpialidocious " * 3, "word " * 600))
+"""On which tokenizers differ: accents, CJK, emoji, odd spaces, long words, a text longer than any model takes."""
+
+
+class ToApp(Stage):
+    """Put a model into an app's folder; a WordPiece classifier's .tflite gets what Google's Task clients need."""
+
+    accepts: ClassVar[frozenset[Format]] = frozenset({"tflite", "tfjs", "onnx"})
+    produces: ClassVar[Format] = "app"
+    packages: ClassVar[tuple[str, ...]] = ("tokenizers",)
+    packages_for: ClassVar[dict[Format, tuple[str, ...]]] = {
+        "tflite": ("ai-edge-litert", "flatbuffers"), "tfjs": ("playwright",), "onnx": ("onnxruntime",)}
+    extra: ClassVar[str] = "all"
+
+    title: str | None = None
+    """The model's name, as clients show it; by default that of its task."""
+    description: str | None = None
+    """What it is for, in a sentence; by default its task, how many labels, and how it was made."""
+    version: str = "1"
+    """The app's own version of the model."""
+    author: str = NOT_STATED
+    """Who answers for it."""
+    licence: str = NOT_STATED
+    """Of the model, such as Apache-2.0; the data's is the task's own."""
+    golden: Literal["task", "plain"] = "task"
+    """Texts of golden.jsonl: task: 48 of the task's evaluation data and some hard ones; plain: no text of yours leaves this machine."""
+    task_clients: Literal["if_possible", "required"] = "if_possible"
+    """required: refuse a model that MediaPipe's TextClassifier can't answer with."""
+    tolerance: float | None = Field(default=None, gt=0)
+    """Largest difference that 'palmtop verify' lets through on another machine, as a share of the outputs' spread; by default that
+    of the precision: 0.01 for float and weight-only, 1 where activations are quantized."""
+
+    def outline(self, source: Outline | None) -> Outline:
+        """A folder for the source's format; refused where its runtime isn't there to take the golden answers."""
+        assert source is not None  # the driver checked `accepts`
+        if lack := target.for_format(source.format).missing():
+            raise UserError(f"to_app takes golden answers from the model's own runtime, but {lack}")
+        if self.task_clients == "required" and source.format != "tflite":
+            raise UserError(f"task_clients: required is for tflite, this is {source.format}: leave it out")
+        return Outline("app", source.family, source.layers, source.labels)
+
+    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+        """Copy, pack, ask for the golden answers, and write the manifest."""
+        assert source is not None  # the driver checked `accepts`
+        task = Task.of(source.path)
+        if task is None:
+            raise UserError(f"{source.name} has no task, so there are no labels to ship: export a fine-tuned model")
+        for pattern in (*MODEL[source.format], *BESIDE):
+            for path in source.path.glob(pattern):
+                shutil.copyfile(path, out / path.name)
+        clients = self._fit(source, task, out)
+        texts = self._write_golden(source, task, out)
+        self._manifest(source, task, out, clients).write(out)
+        told = {"artefact": source.format, "precision": _precision(source), "golden_texts": texts,
+                "clients": "; ".join(client for client, found in clients.items() if found == ANSWERS)}
+        return told if clients.get(MEDIAPIPE, ANSWERS) == ANSWERS else told | {"task_clients": clients[MEDIAPIPE]}
+
+    def _fit(self, source: Bundle, task: Task, out: Path) -> dict[str, str]:
+        """Add what the format's clients need; returns what each does."""
+        if source.format == "tfjs":
+            for name, path in _page_files().items():
+                (out / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(path, out / name)
+            return {"index.html, TensorFlow.js in a browser": ANSWERS}
+        if source.format == "onnx":
+            return {"ONNX Runtime": ANSWERS}
+        reason = why_not(source, task)
+        if reason and self.task_clients == "required":
+            raise UserError(f"{source.name} isn't for the Task clients: {reason}")
+        old = self._pack(source, task, out) if reason is None else None
+        return {"LiteRT": ANSWERS, **task_clients(reason, old)}
+
+    def _pack(self, source: Bundle, task: Task, out: Path) -> str | None:
+        """Write the .tflite with metadata, and a signature with all three inputs; returns why old runtimes refuse it."""
+        from palmtop.export.task_file import write_task_file
+        from palmtop.export.task_metadata import TENSORS, About
+        from palmtop.wordpiece import vocabulary
+
+        (out / VOCABULARY).write_text("\n".join(vocabulary(source.path)) + "\n", encoding="utf-8")
+        about = About(self._title(task), self._description(source, task), self.version, self.author, self.licence)
+        files = {name: (out / name).read_bytes() for name in (VOCABULARY, LABELS)}
+        old = write_task_file(source.path / "model.tflite", out / "model.tflite", about, files)
+        known = Signature.read(source.path)
+        known.model_copy(update={"inputs": (*known.inputs, *(name for name in TENSORS if name not in known.inputs))}).write(out)
+        return old
+
+    def _write_golden(self, source: Bundle, task: Task, out: Path) -> int:
+        """Ask the packed model, and see that it answers as the one it was made of."""
+        encodings = self._golden_encodings(source, task, out)
+        outputs = parity.answers((source.format, out), encodings)
+        if _repacked(source, out):
+            found = parity.compare(parity.answers((source.format, source.path), encodings), outputs, [row.text for row in encodings])
+            if not found.difference <= SAME:
+                raise RuntimeError(f"{source.path} answers otherwise since it was packed (by {found.difference:.3g} of the spread)")
+        write_golden(out, golden_rows(encodings, outputs, task.label_names if task.kind == "classification" else None))
+        return len(encodings)
+
+    def _golden_encodings(self, source: Bundle, task: Task, out: Path) -> list[Encoding]:
+        longest = Signature.read(out).max_length
+        own = parity.texts_for(source.path, longest) if self.golden == "task" else []
+        hard = [text * len(task.columns) for text in (*parity.PLAIN, *HARD)]
+        return HostTokenizer(out, longest).encode(list(dict.fromkeys([*own, *hard])))
+
+    def _manifest(self, source: Bundle, task: Task, out: Path, clients: dict[str, str]) -> Manifest:
+        machine = target.for_format(source.format).machine()
+        tolerance = BY_FLOAT if _computes_in_float(source) else BY_INTEGER
+        if self.tolerance is not None:
+            tolerance = tolerance.model_copy(update={"difference": self.tolerance})
+        files = {path.relative_to(out).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=sha256_of(path))
+                 for path in sorted(out.rglob("*")) if path.is_file() and path.name != MANIFEST}
+        return Manifest(
+            name=self._title(task), description=self._description(source, task), version=self.version, author=self.author,
+            format=source.format, precision=_precision(source), task=f"{task.name} v{task.version}", kind=task.kind,
+            texts=2 if len(task.columns) > 1 else 1, clients=clients, licences=self._licences(source, task), tolerance=tolerance,
+            versions=machine.versions, processor=machine.processor, files=files,
+            lineage=tuple(Step(stage=step.stage, format=step.format, digest=step.digest, settings=without_paths(step.settings))
+                          for step in source.lineage))
+
+    def _licences(self, source: Bundle, task: Task) -> dict[str, str]:
+        data = ", ".join(filter(None, (task.licence, task.attribution))) or NOT_STATED
+        code = {"runtime": "Apache-2.0 (TensorFlow.js, tokenizers.js, palmtop)"} if source.format == "tfjs" else {}
+        return {"model": self.licence, "data": data, **code}
+
+    def _title(self, task: Task) -> str:
+        return self.title or task.name
+
+    def _description(self, source: Bundle, task: Task) -> str:
+        what = f"{len(task.label_names)} labels" if task.kind == "classification" else f"a number: {task.label}"
+        made = ", ".join(step.stage for step in source.lineage)
+        return self.description or f"{task.name}: {what}. Made by palmtop: {made}."
+
+
+def _precision(source: Bundle) -> str:
+    return str(source.card.facts.get("precision", NOT_STATED))
+
+
+def _repacked(source: Bundle, out: Path) -> bool:
+    return any(sha256_of(out / path.name) != source.card.files[path.name].sha256
+               for pattern in MODEL[source.format] for path in source.path.glob(pattern))
+
+
+def _computes_in_float(source: Bundle) -> bool:
+    return source.format == "tfjs" or _precision(source).startswith(("float", "weight_only"))
+
+
+def _page_files() -> dict[str, Path]:
+    """The page, and the runtime that it needs, by their names in the app's folder."""
+    return {path.name: path for path in PAGE.iterdir() if path.is_file()} | target.for_format("tfjs").client_files()

@@ -1,0 +1,148 @@
+"""Trying what quantizing does to a source's answers, and writing and timing the file that is chosen."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
+
+from palmtop import parity
+from palmtop.bundle import Bundle
+from palmtop.errors import UserError
+from palmtop.export.captured import captured
+from palmtop.export.quantizable import Quantizable
+from palmtop.export.sensitivity import Choice, choose
+from palmtop.export.side_by_side import LENGTH, medians_ms
+from palmtop.metrics import of_outputs
+from palmtop.signature import Signature
+from palmtop.task import Split, SplitName, Task
+from palmtop.tokenization import Encoding, HostTokenizer
+
+POINT_DIGITS = 6
+"""A drop of exactly max_drop isn't to fail by a rounding of binary fractions."""
+NOISE = 0.03
+"""Share of the time by which two equal files differ here."""
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Quantized versions of one file, each written, run in the format's own runtime, and thrown away."""
+
+    source: Bundle
+    file: Quantizable
+    scratch: Path
+    sample: int
+    """Texts that rank the layers."""
+
+    def choose(self, max_drop: float) -> "Chosen":
+        """The layers to keep finer.
+
+        Raises:
+            UserError: keeping all of them isn't enough, or the source has no task.
+        """
+        return Chosen(choose(self.file.layers(), self._harm, self._drop, max_drop), self)
+
+    @cached_property
+    def split_name(self) -> SplitName:
+        """The split that decides."""
+        return "validation" if _task(self.source).validation else "evaluation"
+
+    @cached_property
+    def split(self) -> Split:
+        """The texts that decide."""
+        return _task(self.source).load(self.split_name)
+
+    @cached_property
+    def _encodings(self) -> list[Encoding]:
+        return HostTokenizer(self.source.path, Signature.read(self.source.path).max_length).encode(self.split.texts)
+
+    @cached_property
+    def _float(self) -> Float32[ndarray, "texts outputs"]:
+        return parity.answers((self.source.format, self.source.path), self._encodings)
+
+    def _drop(self, kept: Sequence[str]) -> float:
+        metric = _task(self.source).main_metric
+        found = self._answers(kept, self._encodings)
+        drop = of_outputs(metric, self._float, self.split.labels) - of_outputs(metric, found, self.split.labels)
+        return round(100 * drop, POINT_DIGITS)
+
+    def _harm(self, layer: str) -> float:
+        rows = _spread(len(self._encodings), self.sample)
+        found = self._answers([name for name in self.file.layers() if name != layer], [self._encodings[row] for row in rows])
+        return parity.compare(self._float[rows], found, [self.split.texts[row] for row in rows]).typical
+
+    def _answers(self, kept: Sequence[str], encodings: list[Encoding]) -> Float32[ndarray, "texts outputs"]:
+        trial = self.scratch / "trial"
+        shutil.rmtree(trial, ignore_errors=True)
+        trial.mkdir(parents=True)
+        copy_beside(self.source, self.file, trial)
+        write(self.file, trial, kept)
+        found = parity.answers((self.source.format, trial), encodings)
+        shutil.rmtree(trial)
+        return found
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A choice, and on what it was made."""
+
+    choice: Choice
+    trials: Trials
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The layers kept finer."""
+        return self.choice.kept
+
+    def facts(self) -> dict[str, Any]:
+        """As a bundle's card holds it."""
+        trials, task = self.trials, _task(self.trials.source)
+        return self.choice.facts() | {"kept_as": trials.file.kept_as, "drop_metric": task.main_metric, "drop_split": trials.split_name,
+                                      "drop_texts": len(trials.split), "harm_texts": min(trials.sample, len(trials.split))}
+
+
+def copy_beside(source: Bundle, file: Quantizable, out: Path) -> None:
+    """Copy what lies beside the model: tokenizer, labels, task, signature."""
+    for name in source.card.files:
+        if name not in file.files:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source.path / name, out / name)
+
+
+def write(file: Quantizable, out: Path, kept: Sequence[str]) -> None:
+    """Write the quantized model into `out`; what the quantizer says goes into its logs."""
+    with captured(out):
+        file.write(out, kept)
+
+
+def encoded(source: Bundle, split: SplitName, count: int) -> list[Encoding]:
+    """Some texts of the source's own task, spread evenly over a split; over the evaluation split where there is none of that name."""
+    task = _task(source)
+    texts = task.load(split if getattr(task, split) is not None else "evaluation").texts
+    chosen = [texts[row] for row in _spread(len(texts), count)]
+    return HostTokenizer(source.path, Signature.read(source.path).max_length).encode(chosen)
+
+
+def speed(source: Bundle, out: Path) -> dict[str, Any]:
+    """Facts: how fast the file is beside the float file it was made of, and in words where it is slower."""
+    before, after = medians_ms([(source.format, source.path), (source.format, out)])
+    tokens = min(LENGTH, Signature.read(out).max_length)
+    told = {"slower": f"slower than {source.name} here: {after:.2f} ms against {before:.2f} ms"} if after > before * (1 + NOISE) else {}
+    return {"latency_ms": round(after, 3), "latency_ms_float": round(before, 3), "speedup": round(before / after, 2),
+            "latency_conditions": f"{tokens} tokens, 1 thread, in turns"} | told
+
+
+def _task(source: Bundle) -> Task:
+    task = Task.of(source.path)
+    if task is None:
+        raise UserError(f"{source.name} has no task (no task.json), whose texts this needs: quantize a file of a fine-tuned model")
+    return task
+
+
+def _spread(rows: int, count: int) -> list[int]:
+    return [int(row) for row in np.unique(np.linspace(0, rows - 1, min(count, rows)).round())]

@@ -1,0 +1,157 @@
+"""What an app's folder says of itself: manifest.json, and golden.jsonl, which every client is tested against."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from palmtop.bundle import FileEntry, Format
+from palmtop.errors import UserError
+from palmtop.tokenization import Encoding
+
+MANIFEST, GOLDEN = "manifest.json", "golden.jsonl"
+LABELS, VOCABULARY = "labels.txt", "vocab.txt"
+"""Lines; in a .tflite for the Task clients they are packed with the model too."""
+
+NOT_STATED = "not stated"
+
+DIGITS = 9
+"""Significant digits that tell every float32 apart."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Step(_Frozen):
+    """One step of the way from the pretrained model to this app."""
+
+    stage: str
+    format: Format
+    digest: str
+    settings: dict[str, Any]
+
+
+class Tolerance(_Frozen):
+    """How far another machine's answers to the golden texts may be from those in golden.jsonl."""
+
+    difference: float
+    """Largest difference of an output, as a share of the outputs' spread over the golden texts."""
+    typical: float
+    """Root mean square of the differences, as a share of the spread."""
+    agreement: float
+    """Least share of texts with the same first answer."""
+
+
+class Manifest(_Frozen):
+    """manifest.json."""
+
+    palmtop: int = 1
+    name: str
+    description: str
+    version: str
+    author: str
+    format: Format
+    """Of the model in this folder."""
+    precision: str
+    task: str
+    kind: Literal["classification", "regression"]
+    texts: Literal[1, 2]
+    """What is asked at a time: one text, or a pair."""
+    clients: dict[str, str]
+    """What was found of each client: that it answers as the model's own runtime does, or why not."""
+    licences: dict[str, str]
+    """Of the model, of the data it learnt from, of the code beside it."""
+    tolerance: Tolerance
+    versions: dict[str, str]
+    """With which the golden answers were made."""
+    processor: str
+    lineage: tuple[Step, ...]
+    """From the first ancestor to the model in this folder."""
+    files: dict[str, FileEntry]
+
+    def write(self, folder: Path) -> None:
+        """Write manifest.json into `folder`."""
+        (folder / MANIFEST).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The manifest of an app.
+
+        Raises:
+            UserError: it isn't there, or damaged.
+        """
+        path = folder / MANIFEST
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{folder} has no {MANIFEST}: it isn't an app; make it again with 'palmtop to_app'") from None
+        except (ValidationError, UnicodeDecodeError):
+            raise UserError(f"{path} is damaged: make the app again") from None
+
+
+class GoldenRow(_Frozen):
+    """A text, what a tokenizer has to make of it, and what the model answers."""
+
+    text: tuple[str, ...]
+    input_ids: tuple[int, ...]
+    """Special tokens in, cut to the model's length, unpadded."""
+    token_type_ids: tuple[int, ...]
+    outputs: tuple[float, ...]
+    answer: str | None
+    """The label of the largest output; None for a regression."""
+
+
+def golden_rows(encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts outputs"], labels: Sequence[str] | None) -> list[GoldenRow]:
+    """The rows of golden.jsonl; `labels` is None for a regression."""
+    return [GoldenRow(text=row.text, input_ids=tuple(row.input_ids.tolist()), token_type_ids=tuple(row.token_type_ids.tolist()),
+                      outputs=tuple(float(f"{value:.{DIGITS}g}") for value in answer),
+                      answer=labels[int(answer.argmax())] if labels is not None else None)
+            for row, answer in zip(encodings, outputs, strict=True)]
+
+
+def write_golden(folder: Path, rows: Sequence[GoldenRow]) -> None:
+    """Write golden.jsonl."""
+    (folder / GOLDEN).write_text("".join(json.dumps(row.model_dump(), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def read_golden(folder: Path) -> list[GoldenRow]:
+    """Read golden.jsonl.
+
+    Raises:
+        UserError: it isn't there, or a line is damaged.
+    """
+    path = folder / GOLDEN
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise UserError(f"{folder} has no {GOLDEN}: make the app again") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is damaged: make the app again") from None
+    try:
+        return [GoldenRow.model_validate_json(line) for line in lines if line]
+    except ValidationError:
+        raise UserError(f"{path} is damaged: make the app again") from None
+
+
+def encodings_of(rows: Sequence[GoldenRow]) -> list[Encoding]:
+    """The token ids in golden.jsonl, as a runner takes them."""
+    return [Encoding(row.text, np.asarray(row.input_ids, np.int32), np.asarray(row.token_type_ids, np.int32)) for row in rows]
+
+
+def without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they may leave this machine: of a path only its last part."""
+    return {name: _without_path(value) for name, value in settings.items()}
+
+
+def _without_path(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return without_paths(value)
+    if isinstance(value, list | tuple):
+        return [_without_path(item) for item in value]
+    return Path(value).name if isinstance(value, str) and value.startswith(("/", "~", "./", "../")) else value

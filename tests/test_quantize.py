@@ -1,0 +1,296 @@
+"""Quantizing: the grid in the file, what each scheme costs, calibration, layers kept finer, and the formats it keeps."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from tiny import sentences, write_model, write_task
+from tiny_bundles import sealed
+
+from palmtop import stage, target
+from palmtop.bundle import Bundle
+from palmtop.errors import UserError
+from palmtop.export import ranges, sensitivity
+from palmtop.export.edge import any_size_program, copy_app_files, edge_classifier
+from palmtop.export.graph_model import write_graph_model
+from palmtop.export.int8_rows import int8_rows, widened
+from palmtop.export.tflite_layers import layers, read
+from palmtop.export.tflite_quantization import SCHEMES
+from palmtop.making import make
+from palmtop.settings import build
+from palmtop.signature import Signature
+from palmtop.stage import Outline
+from palmtop.tokenization import HostTokenizer, pad
+
+TEXTS = [(text,) for text, _ in sentences(24, 7)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A fine-tuned tiny BERT."""
+    folder = tmp_path_factory.mktemp("quantize")
+    base = _make("adopt", {"model": str(write_model(folder / "model", "bert"))}, None, folder / "base")
+    short = {"task": write_task(folder / "data"), "epochs": 8, "learning_rate": 2e-3, "batch_size": 16}
+    return _make("finetune", short, base, folder / "teacher")
+
+
+@pytest.fixture(scope="module")
+def several(model: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A .tflite of two lengths."""
+    return _make("to_tflite", {"lengths": [16, 24]}, model, tmp_path_factory.mktemp("several") / "float")
+
+
+@pytest.fixture(scope="module")
+def onnx(model: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same as ONNX."""
+    return _make("to_onnx", {}, model, tmp_path_factory.mktemp("onnx") / "float")
+
+
+@pytest.fixture(scope="module")
+def fragile(model: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A .tflite whose head has weights so large that the others vanish on its int8 grid; what they are multiplied with is always 0."""
+    folder = tmp_path_factory.mktemp("fragile")
+    shutil.copytree(model.path, folder / "torch")
+    weights = {name: array.copy() for name, array in load_file(model.path / "model.safetensors").items()}
+    weights["bert.pooler.dense.weight"][0], weights["bert.pooler.dense.bias"][0] = 0, 0
+    weights["classifier.weight"][:, 0] = 1e5
+    save_file(weights, folder / "torch" / "model.safetensors", metadata={"format": "pt"})
+    (folder / "torch" / "palmtop.json").unlink()
+    return _make("to_tflite", {"lengths": [24]}, sealed(folder / "torch", "torch", "finetune"), folder / "float")
+
+
+@pytest.mark.parametrize(("heavy", "expected"), [(False, 42.2), (True, 34.4)])
+def test_our_own_rows_have_the_signal_to_noise_ratio_of_min_max_int8(heavy: bool, expected: float) -> None:
+    random = np.random.default_rng(0)
+    matrix = (random.standard_t(4, (768, 768)) if heavy else random.standard_normal((768, 768))).astype(np.float32)
+    integers, scales = int8_rows(matrix)
+    ratio = 20 * np.log10(np.linalg.norm(matrix) / np.linalg.norm(matrix - widened(integers, scales)))
+    assert ratio == pytest.approx(expected, abs=0.5 if heavy else 0.1)  # methods.md 6.10; heavy tails differ from draw to draw
+
+
+def test_rows_are_symmetric_keep_their_largest_and_bear_zeros() -> None:
+    integers, scales = int8_rows(np.array([[1, -2, 0.5], [0, 0, 0]], np.float32))
+    assert integers.tolist() == [[64, -127, 32], [0, 0, 0]]
+    assert widened(integers, scales)[0, 1] == -2
+
+
+@pytest.mark.parametrize(("scheme", "typical", "agreement"), [
+    ("float16", 0.005, 1), ("weight_only_int8", 0.05, 0.95), ("dynamic_int8", 0.1, 0.9), ("dynamic_int8_embedding_int4", 0.4, 0.8),
+    ("dynamic_int8_embedding_int4_block32", 0.4, 0.8), ("dynamic_int4", 0.8, 0.6), ("dynamic_int4_block32", 0.8, 0.6),
+    ("static_int8", 0.3, 0.8)])  # int4's step is a seventh of a row's largest: in rows of 32 random weights that is 12 % noise a layer
+def test_a_scheme_shrinks_the_weights_and_keeps_the_answers(several: Bundle, scheme: str, typical: float, agreement: float,
+                                                            tmp_path: Path) -> None:
+    made = _make("quantize", {"scheme": scheme, "tolerance": 9}, several, tmp_path / scheme)
+    facts = made.card.facts
+    assert (made.format, facts["precision"]) == ("tflite", scheme)
+    assert facts["parity_typical"] < typical
+    assert facts["parity_agreement"] >= agreement
+    assert sum(map(len, _weights(made.path))) == _expected_bytes(several, scheme)  # both lengths read one set
+    assert facts["latency_ms"] > 0
+    assert ("slower" in facts) == (facts["latency_ms"] > facts["latency_ms_float"] * 1.03)
+
+
+def test_the_grid_in_the_file_is_symmetric_with_a_scale_for_each_output(model: Bundle, several: Bundle, tmp_path: Path) -> None:
+    made = _make("quantize", {}, several, tmp_path / "int8")
+    weights, found = load_file(model.path / "model.safetensors"), read(made.path / "model.tflite")
+    tensors = {tensor.buffer: tensor for graph in found.subgraphs for tensor in graph.tensors if tensor.type == 9}  # INT8
+    for name in ("classifier.weight", "bert.embeddings.word_embeddings.weight", "bert.encoder.layer.1.output.dense.weight"):
+        expected, scales = int8_rows(weights[name])
+        rows = np.abs(weights[name]).max(axis=1) > 0  # what scale a row of zeros has doesn't matter
+        tensor = next(one for one in tensors.values() if tuple(one.shape) == expected.shape
+                      and np.allclose(one.quantization.scale[rows], scales[rows], rtol=1e-5))
+        assert not np.any(tensor.quantization.zeroPoint)
+        stored = np.frombuffer(bytes(found.buffers[tensor.buffer].data), np.int8).reshape(expected.shape)
+        assert np.abs(stored.astype(int) - expected).max() <= 1 and (stored == expected).mean() > 0.99  # halves round either way
+
+
+def test_a_layer_is_known_by_its_weights_over_all_lengths(several: Bundle) -> None:
+    found = {layer.name: layer for layer in layers(several.path / "model.tflite")}
+    assert len(found["model.bert.encoder.1.output.dense 32x64"].scopes) == 2
+    assert found["model.bert.embeddings.word_embeddings 150x32"].operator == "EMBEDDING_LOOKUP"
+    assert sum(layer.operator == "FULLY_CONNECTED" for layer in found.values()) == 2 * 6 + 2
+
+
+def test_blocks_that_do_not_divide_a_row_are_told_by_layer(several: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"dynamic_int4_block64: rows of 32 weights \(model\.bert\..*\) don't divide into blocks of 64"):
+        _make("quantize", {"scheme": "dynamic_int4_block64"}, several, tmp_path / "made")
+
+
+def test_static_ranges_are_those_of_the_quantizers_own_min_max(fragile: Bundle) -> None:
+    from ai_edge_quantizer.calibrator import Calibrator
+    from ai_edge_quantizer.recipe_manager import RecipeManager
+    from ai_edge_quantizer.utils import qsv_utils
+
+    from palmtop.export.quantizable import Calibration
+    from palmtop.export.tflite_calibration import TfliteCalibration
+
+    signature, file = Signature.read(fragile.path), fragile.path / "model.tflite"
+    encodings = HostTokenizer(fragile.path, 24).encode(TEXTS)
+    ours = TfliteCalibration(file, signature, Calibration(encodings, encodings, None, "linear")).by_tensor()
+    recipe = RecipeManager()
+    recipe.add_static_config(".*", "FULLY_CONNECTED", 8, 8)
+    theirs = Calibrator(str(file), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    batches = [pad([encoding], 24, signature.pad_id) for encoding in encodings]
+    feeds = [{f"args_{place}": batch[name] for place, name in enumerate(signature.inputs)} for batch in batches]
+    names = theirs._tfl_interpreter.get_signature_runner("serving_default").get_input_details()
+    if "args_0" not in names:
+        feeds = [{name: batch[name] for name in signature.inputs} for batch in batches]
+    theirs.calibrate({"serving_default": feeds}, recipe)
+    known = {name: qsv for name, qsv in theirs.get_model_qsvs().items() if name in ours}
+    assert len(known) == len(ours) > 20
+    for name, qsv in known.items():
+        assert ours[name]["min"] == pytest.approx(float(qsv["min"].min()), abs=1e-5)
+        assert ours[name]["max"] == pytest.approx(float(qsv["max"].max()), abs=1e-5)
+
+
+def test_the_mask_does_not_take_the_range_of_a_fully_static_file(several: Bundle, tmp_path: Path) -> None:
+    made = _make("quantize", {"scheme": "static_int8", "static_operators": "all", "calibration_texts": 64}, several, tmp_path / "all")
+    assert made.card.facts["parity_agreement"] >= 0.9
+    assert made.card.facts["activations"] > 60
+    assert all(one["beyond"] < 3 for one in made.card.facts["saturation_worst"])  # the mask, cut on purpose, is not among them
+
+
+def test_ranges_percentiles_and_saturation() -> None:
+    values = np.linspace(-1, 1, 2001, dtype=np.float32)
+    inside = lambda: iter([("a", values), ("b", values * 2)])  # noqa: E731  # a run is a function
+    assert ranges.measure(inside, None) == {"a": ranges.Range(-1, 1), "b": ranges.Range(-2, 2)}
+    trimmed = ranges.measure(inside, 90)
+    assert (trimmed["a"].low, trimmed["a"].high) == (pytest.approx(-0.9, abs=0.005), pytest.approx(0.9, abs=0.005))
+    found = ranges.saturations(inside, {"a": ranges.Range(-1, 0.5), "b": ranges.Range(-2, 2)}, (), str)
+    assert found == [ranges.Saturation("a", pytest.approx(0.25, abs=0.001), pytest.approx(0.5 / 1.5))]
+    scores = np.array([[3, -1e4], [-2, -1e4]], np.float32)
+    assert ranges.measure(lambda: iter([("s", scores)]), None, softmax={"s"}) == {"s": ranges.Range(-14, 3)}
+    assert ranges.saturations(lambda: iter([("s", scores)]), {"s": ranges.Range(-14, 3)}, {"s"}, str) == []
+
+
+def test_auto_keeps_the_fragile_layer_and_no_other(fragile: Bundle, tmp_path: Path) -> None:
+    plain = _make("quantize", {"tolerance": 1e9}, fragile, tmp_path / "plain")
+    made = _make("quantize", {"auto": True, "max_drop": 0.5, "sample": 16}, fragile, tmp_path / "auto")
+    facts = made.card.facts
+    assert facts["kept_layers"] == ["model.classifier 3x32"]
+    assert facts["drop_points"] <= 0.5 and facts["drop_points_before"] > 10
+    assert next(iter(facts["harms"])) == "model.classifier 3x32"
+    assert (facts["drop_split"], facts["drop_texts"], facts["drop_metric"], facts["kept_as"]) == ("evaluation", 36, "accuracy", "float32")
+    assert facts["parity_difference"] < 0.3 < plain.card.facts["parity_difference"]
+
+
+def test_auto_says_when_keeping_everything_is_not_enough() -> None:
+    with pytest.raises(UserError, match=r"costs 2\.00 points even with every layer kept in higher precision \(3\.00 with none\)"):
+        sensitivity.choose(["a", "b"], lambda _: 1.0, lambda kept: 3 - len(kept) / 2, 1.0)
+
+
+def test_the_fewest_of_the_worst_layers_are_kept() -> None:
+    harms = {"a": 1.0, "b": 4.0, "c": 3.0, "d": 2.0, "e": float("nan")}
+    found = sensitivity.choose(list(harms), harms.__getitem__, lambda kept: 5.0 - len(kept), 2.0)
+    assert (found.kept, found.drop, found.drop_before) == (("e", "b", "c"), 2, 5)
+    assert sensitivity.choose(list(harms), harms.__getitem__, lambda _: 0.1, 0.5).kept == ()
+
+
+@pytest.mark.parametrize(("settings", "difference"), [({"scheme": "dynamic_int8"}, 0.3), ({"scheme": "static_int8"}, 1),
+                                                      ({"scheme": "static_int8", "percentile": 99.9}, 1)])
+def test_onnx_is_quantized_in_its_own_runtime(onnx: Bundle, settings: dict[str, Any], difference: float, tmp_path: Path) -> None:
+    made = _make("quantize", settings, onnx, tmp_path / "made")
+    assert (made.format, made.card.facts["precision"]) == ("onnx", settings["scheme"])
+    assert made.card.facts["parity_difference"] < difference
+    assert set(made.card.origin.versions) == {"palmtop", "onnx", "onnxruntime"}
+    if settings["scheme"] == "static_int8":
+        assert {"saturating_activations", "saturation_worst", "calibration_texts"} <= set(made.card.facts)
+        assert made.card.facts["activations"] > 20
+
+
+def test_onnx_embeddings_have_a_scale_for_each_row(onnx: Bundle, tmp_path: Path) -> None:
+    from onnx import load
+    from onnx.numpy_helper import to_array
+
+    made = _make("quantize", {}, onnx, tmp_path / "made")
+    before, after = ({tensor.name: to_array(tensor) for tensor in load(str(bundle.path / "model.onnx")).graph.initializer}
+                     for bundle in (onnx, made))
+    name = next(name for name in before if "word_embeddings" in name)
+    expected, scales = int8_rows(before[name])
+    assert np.array_equal(after[f"{name}_int8"], expected) and np.array_equal(after[f"{name}_scale"][:, 0], scales)
+    assert name not in after
+
+
+def test_web_matrices_are_widened_exactly_when_the_page_opens(model: Bundle, tmp_path: Path) -> None:
+    wide = _web(model, tmp_path / "float")
+    made = _make("quantize", {"scheme": "per_row_int8"}, wide, tmp_path / "rows")
+    assert made.format == "tfjs" and made.card.facts["parity_difference"] < 0.1
+    assert made.card.facts["weight_bytes"] < (wide.path / "group1-shard1of1.bin").stat().st_size / 3
+    assert (made.path / "int8_rows.js").is_file()
+    encodings = HostTokenizer(wide.path, 24).encode(TEXTS)
+    _replace_weights(wide.path, made.path, tmp_path / "replaced")
+    browser = target.find("browser")
+    with browser.open(made.path) as ours, browser.open(tmp_path / "replaced") as plain:
+        assert np.array_equal(ours.predict(encodings), plain.predict(encodings))
+        shard = made.path / "group1-shard1of1.bin"
+        shard.write_bytes(shard.read_bytes()[:-1])
+        with pytest.raises(UserError, match=r"the weights end within w.*: a shard is cut short"):
+            browser.open(made.path)
+
+
+def test_a_quantized_file_is_of_its_sources_format() -> None:
+    kind = stage.find("quantize")
+    assert kind().format_of("tflite") == "tflite" and kind().format_of("onnx") == "onnx"
+    assert kind(scheme="per_row_int8").outline(Outline("tfjs", "bert", 2, ("a",))).format == "tfjs"
+    with pytest.raises(UserError, match="float16 isn't for onnx; for that there is dynamic_int8, static_int8"):
+        kind(scheme="float16").outline(Outline("onnx"))
+    with pytest.raises(UserError, match="per_row_int8 isn't for tflite; for that there is float16, weight_only_int8, dynamic_int8"):
+        kind(scheme="per_row_int8").outline(Outline("tflite"))
+    with pytest.raises(UserError, match="quantize: percentile: only for scheme static_int8, and this is dynamic_int8"):
+        build(kind, {"percentile": 99.9}, "quantize")
+
+
+def test_static_of_every_operator_is_refused_for_onnx(onnx: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="static_operators 'all' is for tflite: an ONNX file takes texts unpadded"):
+        _make("quantize", {"scheme": "static_int8", "static_operators": "all"}, onnx, tmp_path / "made")
+
+
+def _web(model: Bundle, out: Path) -> Bundle:
+    """What to_tfjs writes, without its check in a browser."""
+    out.mkdir()
+    signature = Signature.read(model.path)
+    program = any_size_program(edge_classifier(model, False), signature.inputs, signature.max_length)
+    write_graph_model(program, signature.inputs, "logits", out, "float32")
+    signature.write(out)
+    copy_app_files(model, out)
+    return sealed(out, "tfjs", "to_tfjs", model, {"precision": "float32"})
+
+
+def _replace_weights(wide: Path, rows: Path, out: Path) -> None:
+    """The float model with each matrix replaced by the floats that its int8 rows stand for."""
+    shutil.copytree(wide, out)
+    entries = [entry for group in json.loads((rows / "model.json").read_text())["weightsManifest"] for entry in group["weights"]]
+    stored, at, chunks = (rows / "group1-shard1of1.bin").read_bytes(), 0, []
+    for entry in entries:
+        count = int(np.prod(entry["shape"], dtype=int))
+        if "quantization" not in entry:
+            chunks.append(stored[at:at + 4 * count])
+            at += 4 * count
+            continue
+        axis = entry["quantization"]["axis"]
+        integers = np.frombuffer(stored, np.int8, count, at).reshape(entry["shape"])
+        scales = np.frombuffer(stored[at + count:at + count + 4 * entry["shape"][axis]], np.float32)
+        chunks.append((integers.astype(np.float32) * (scales[:, None] if axis == 0 else scales)).tobytes())
+        at += count + scales.nbytes
+    (out / "group1-shard1of1.bin").write_bytes(b"".join(chunks))
+
+
+def _expected_bytes(source: Bundle, scheme: str) -> int:
+    """Every matrix once, in the scheme's bits; and the position table's slices, one for each length, which stay float32."""
+    bits = {"FULLY_CONNECTED": SCHEMES[scheme].linear.bits, "EMBEDDING_LOOKUP": SCHEMES[scheme].embedding.bits}
+    sizes = [(int(np.prod(layer.shape)), bits[layer.operator]) for layer in layers(source.path / "model.tflite")]
+    return sum(count * bit // 8 for count, bit in sizes if count >= 1000) + sum(Signature.read(source.path).lengths or ()) * 32 * 4
+
+
+def _weights(folder: Path) -> list[bytes]:
+    """All that is stored and large enough to be a matrix."""
+    model = read(folder / "model.tflite")
+    return [bytes(buffer.data) for buffer in model.buffers if buffer.data is not None and len(buffer.data) >= 450]
+
+
+def _make(use: str, settings: dict[str, Any], source: Bundle | None, out: Path) -> Bundle:
+    return make(use, stage.find(use)(**settings), source, out, print)
