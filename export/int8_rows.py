@@ -19,4 +19,5 @@ def int8_rows(matrix: Float[ndarray, "rows width"]) -> tuple[Int8[ndarray, "rows
 
 def widened(integers: Int8[ndarray, "rows width"], scales: Float32[ndarray, " rows"]) -> Float32[ndarray, "rows width"]:
     """The weights that the integers stand for, as every runtime here computes them: one float32 product each."""
-    return integers.astype(np.float32) * scales[:, None]
+    weights: Float32[ndarray, "rows width"] = integers.astype(np.float32) * scales[:, None]
+    return weights

@@ -15,7 +15,7 @@ from numpy import ndarray
 from palmtop.errors import UserError
 from palmtop.export import ranges
 from palmtop.export.int8_rows import int8_rows
-from palmtop.export.quantizable import Calibration, Quantizable
+from palmtop.export.quantizing import Calibration, Quantizable
 from palmtop.export.ranges import Range
 from palmtop.signature import Signature
 from palmtop.tokenization import Encoding, pad

@@ -64,10 +64,11 @@ def _scale_after_products(module: fx.GraphModule) -> None:
     for node in calls(module, *SCALED):
         if not _is_scaling(module, node) or len(node.users) != 1:
             continue
-        user, source = next(iter(node.users)), node.args[0]
+        user, (source, factor) = next(iter(node.users)), node.args
         if user.target in PRODUCTS and user.args[1] is node and isinstance(source, fx.Node):
             user.args = (user.args[0], source)
-            put_behind(user, call(module, user.next, node.target, user, node.args[1]))
+            module.graph.erase_node(node)
+            put_behind(user, call(module, user.next, node.target, user, factor))
 
 
 def _scalings(module: fx.GraphModule, node: fx.Node) -> list[fx.Node] | None:

@@ -22,7 +22,9 @@ def spell_out_norms(module: fx.GraphModule) -> int:
         value, _, weight, bias, eps, *_ = given + [None, None, DEFAULT_EPSILON][len(given) - 2:]
         centred = call(module, node, aten.sub.Tensor, value, call(module, node, aten.mean.dim, value, [-1], True))
         variance = call(module, node, aten.mean.dim, call(module, node, aten.mul.Tensor, centred, centred), [-1], True)
-        scale = call(module, node, aten.rsqrt.default, call(module, node, aten.add.Tensor, variance, eps))
+        # one number for all rows would cost a reshape: the converter adds it on an axis less
+        added = constant(module, torch.full([int(size) for size in shape(variance)], eps))
+        scale = call(module, node, aten.rsqrt.default, call(module, node, aten.add.Tensor, variance, added))
         result = call(module, node, aten.mul.Tensor, centred, scale)
         result = result if weight is None else call(module, node, aten.mul.Tensor, result, weight)
         put_in_place(node, result if bias is None else call(module, node, aten.add.Tensor, result, bias))

@@ -12,10 +12,11 @@ from palmtop.errors import UserError
 from palmtop.stage import Outline, Stage
 
 if TYPE_CHECKING:
-    from palmtop.export.quantizable import Calibration, Quantizable
+    from palmtop.export.quantizing import Calibration, Quantizable
 
 Scheme = Literal["float16", "weight_only_int8", "dynamic_int8", "dynamic_int8_embedding_int4", "dynamic_int8_embedding_int4_block32",
-                 "dynamic_int4", "dynamic_int4_block32", "dynamic_int4_block64", "dynamic_int4_block128", "static_int8", "per_row_int8"]
+                 "dynamic_int4", "dynamic_int4_embedding_int4", "dynamic_int4_block32",
+                 "dynamic_int4_block64", "dynamic_int4_block128", "static_int8", "per_row_int8"]
 FOR_ONNX = ("dynamic_int8", "static_int8")
 FOR_TFJS = ("per_row_int8",)
 TOLERANCE: dict[str, float] = {"float16": 0.05, "weight_only_int8": 0.3, "per_row_int8": 0.3, "dynamic_int8": 0.6}
@@ -109,7 +110,7 @@ def _quantizable(stage: Quantize, source: Bundle) -> "Quantizable":
 
 
 def _calibration(stage: Quantize, source: Bundle) -> "Calibration":
-    from palmtop.export.quantizable import Calibration
+    from palmtop.export.quantizing import Calibration
     from palmtop.export.trials import encoded
 
     others, texts = encoded(source, "validation", OTHERS), encoded(source, "train", stage.calibration_texts)

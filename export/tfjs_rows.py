@@ -15,7 +15,7 @@ from numpy import ndarray
 from palmtop import target
 from palmtop.errors import UserError
 from palmtop.export.int8_rows import int8_rows
-from palmtop.export.quantizable import Quantizable
+from palmtop.export.quantizing import Quantizable
 from palmtop.export.tfjs_weights import write_content
 
 MODEL, LOADER = "model.json", "int8_rows.js"

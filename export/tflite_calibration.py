@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from palmtop.export import ranges
-from palmtop.export.quantizable import Calibration
+from palmtop.export.quantizing import Calibration
 from palmtop.export.ranges import Range
 from palmtop.export.tflite_layers import is_constant, kinds, module_of, read, text
 from palmtop.signature import Signature
@@ -56,14 +56,17 @@ class TfliteCalibration:
     def facts(self) -> dict[str, Any]:
         """On what it was calibrated, and which activations leave their ranges on other texts."""
         floored = self._softmax | {activation for activation, limit in self.ranges.items() if limit.low > self._measured[activation].low}
-        found = ranges.saturations(lambda: _run(self.file, self.signature, self.given.others, self._activations), self.ranges,
-                                   floored, lambda activation: module_of(activation.names[0]) or activation.names[0])
+        found = ranges.saturations(lambda: self.run(self.given.others), self.ranges, floored,
+                                   lambda activation: module_of(activation.names[0]) or activation.names[0])
         return self.given.facts() | ranges.facts(found, len(self.ranges))
+
+    def run(self, texts: Sequence[Encoding]) -> Iterator[tuple[Activation, Float32[ndarray, "..."]]]:
+        """The activations of every text, one after another."""
+        return _run(self.file, self.signature, texts, self._activations)
 
     @cached_property
     def _measured(self) -> dict[Activation, Range]:
-        return ranges.measure(lambda: _run(self.file, self.signature, self.given.texts, self._activations), self.given.percentile,
-                              self._softmax)
+        return ranges.measure(lambda: self.run(self.given.texts), self.given.percentile, self._softmax)
 
     @cached_property
     def _activations(self) -> list[Activation]:

@@ -62,7 +62,8 @@ def scope_of(operator: Any, graph: Any) -> str:
 def module_of(scope: str) -> str:
     """'pkg.Model/pkg.Encoder_encoder/pkg.Layer_0/torch.nn.Linear_query;' -> 'encoder.0.query'."""
     paths = [re.findall(r"\.[A-Za-z0-9]+_(\w+)(?=[/;]|$)", path) for path in scope.split(";;")]
-    return ".".join(max(paths, key=len, default=[]))
+    paths.sort(key=len, reverse=True)
+    return ".".join(paths[0]) if paths else ""
 
 
 def kinds(model: Any, graph: Any) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from palmtop.errors import UserError
-from palmtop.export.quantizable import Calibration, Quantizable
+from palmtop.export.quantizing import Calibration, Quantizable
 from palmtop.export.tflite_calibration import TfliteCalibration
 from palmtop.export.tflite_layers import OPERATORS, Layer, layers
 from palmtop.signature import Signature
@@ -52,6 +52,7 @@ SCHEMES: dict[str, Scheme] = {
     "dynamic_int4_block32": Scheme("dynamic", Weights(INT4, 32), Weights(INT8)),
     "dynamic_int4_block64": Scheme("dynamic", Weights(INT4, 64), Weights(INT8)),
     "dynamic_int4_block128": Scheme("dynamic", Weights(INT4, 128), Weights(INT8)),
+    "dynamic_int4_embedding_int4": Scheme("dynamic", Weights(INT4), Weights(INT4)),
     "static_int8": Scheme("static", Weights(INT8), Weights(INT8)),
 }
 

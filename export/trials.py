@@ -15,7 +15,7 @@ from palmtop import parity
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError
 from palmtop.export.captured import captured
-from palmtop.export.quantizable import Quantizable
+from palmtop.export.quantizing import Quantizable
 from palmtop.export.sensitivity import Choice, choose
 from palmtop.export.side_by_side import LENGTH, medians_ms
 from palmtop.metrics import of_outputs

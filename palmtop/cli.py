@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in ("torchao", "torch.utils._pytree"):  # they report what they lack on machines without a GPU
         logging.getLogger(name).setLevel(logging.ERROR)
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and not words[0].startswith("-"):
+        words[0] = words[0].replace("-", "_")  # to-tflite, as a shell would have it, is to_tflite, as a recipe has it
     with telling():
         app_for(words)(args=words, prog_name="palmtop")
 

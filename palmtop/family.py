@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palmtop.errors import UserError, did_you_mean
+from palmtop.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,7 +54,7 @@ def family_of(config: dict[str, Any], where: str) -> Family:
     """
     model_type = str(config.get("model_type"))
     if model_type not in FAMILIES:
-        raise UserError(f"{where} is of the family '{model_type}', which palmtop doesn't know; {did_you_mean(model_type, FAMILIES)}")
+        raise UserError(f"{where} is of the family '{model_type}', which palmtop doesn't know; known: {', '.join(FAMILIES)}")
     family = FAMILIES[model_type]
     if family.layers is None and config.get("num_hidden_groups", 1) != 1:
         raise UserError(f"{where} has {config['num_hidden_groups']} groups of shared layers; palmtop knows ALBERT with one group only")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from palmtop.export import ranges, sensitivity
 from palmtop.export.edge import any_size_program, copy_app_files, edge_classifier
 from palmtop.export.graph_model import write_graph_model
 from palmtop.export.int8_rows import int8_rows, widened
+from palmtop.export.quantizing import Calibration
+from palmtop.export.tflite_calibration import Activation, TfliteCalibration
 from palmtop.export.tflite_layers import layers, read
 from palmtop.export.tflite_quantization import SCHEMES
 from palmtop.making import make
@@ -120,17 +123,24 @@ def test_blocks_that_do_not_divide_a_row_are_told_by_layer(several: Bundle, tmp_
         _make("quantize", {"scheme": "dynamic_int4_block64"}, several, tmp_path / "made")
 
 
+def test_a_mask_of_minus_ten_thousand_takes_no_range(fragile: Bundle) -> None:
+    found = _calibrated(fragile, "all").ranges
+    assert min(limit.low for limit in found.values()) > -1000
+    for activation, limit in found.items():
+        if activation.softmax:  # a masked score is under every real one of its row by 12 at least, and nothing is left of it
+            assert limit.low == pytest.approx(min(values.max(axis=-1).min() for values in _values(fragile, activation)) - ranges.MARGIN)
+    plain = ranges.measure(lambda: _run_all(fragile), None)
+    assert min(limit.low for limit in plain.values()) <= -1e4
+
+
 def test_static_ranges_are_those_of_the_quantizers_own_min_max(fragile: Bundle) -> None:
     from ai_edge_quantizer.calibrator import Calibrator
     from ai_edge_quantizer.recipe_manager import RecipeManager
     from ai_edge_quantizer.utils import qsv_utils
 
-    from palmtop.export.quantizable import Calibration
-    from palmtop.export.tflite_calibration import TfliteCalibration
-
     signature, file = Signature.read(fragile.path), fragile.path / "model.tflite"
     encodings = HostTokenizer(fragile.path, 24).encode(TEXTS)
-    ours = TfliteCalibration(file, signature, Calibration(encodings, encodings, None, "linear")).by_tensor()
+    ours = _calibrated(fragile, "linear").by_tensor()
     recipe = RecipeManager()
     recipe.add_static_config(".*", "FULLY_CONNECTED", 8, 8)
     theirs = Calibrator(str(file), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
@@ -247,6 +257,19 @@ def test_a_quantized_file_is_of_its_sources_format() -> None:
 def test_static_of_every_operator_is_refused_for_onnx(onnx: Bundle, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="static_operators 'all' is for tflite: an ONNX file takes texts unpadded"):
         _make("quantize", {"scheme": "static_int8", "static_operators": "all"}, onnx, tmp_path / "made")
+
+
+def _calibrated(source: Bundle, operators: Any) -> TfliteCalibration:
+    encodings = HostTokenizer(source.path, 24).encode(TEXTS)
+    return TfliteCalibration(source.path / "model.tflite", Signature.read(source.path), Calibration(encodings, encodings, None, operators))
+
+
+def _run_all(source: Bundle) -> Iterator[tuple[Activation, np.ndarray]]:
+    return _calibrated(source, "all").run(HostTokenizer(source.path, 24).encode(TEXTS))
+
+
+def _values(source: Bundle, wanted: Activation) -> list[np.ndarray]:
+    return [values for activation, values in _run_all(source) if activation == wanted]
 
 
 def _web(model: Bundle, out: Path) -> Bundle:

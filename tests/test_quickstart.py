@@ -13,15 +13,16 @@ from palmtop import rows
 from palmtop.bundle import Bundle
 from palmtop.recipe import SHIPPED, Recipe
 from palmtop.rows import Source
+from palmtop.yaml_file import read_mapping
 
-TRAIN, EVALUATION = 1500, 300
+TRAIN, EVALUATION = 900, 200
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the quickstart, cut down to minutes: fewer rows, one epoch."""
     folder = tmp_path_factory.mktemp("quickstart")
-    recipe: dict[str, Any] = yaml.safe_load((SHIPPED / "quickstart.yaml").read_text())
+    recipe: dict[str, Any] = read_mapping(SHIPPED / "quickstart.yaml")
     recipe["task"] = _part_of_the_task(folder)
     for step in recipe["steps"]:
         if step["use"] in ("finetune", "distill"):
@@ -72,7 +73,7 @@ def test_the_table_is_written_in_three_forms_with_a_floor(run: Path) -> None:
     assert "floor" in markdown
     assert "teacher-tflite (baseline)" in markdown
     assert (run / "table.csv").read_text().count("\n") == 10
-    assert "not measured" not in markdown
+    assert markdown.count("not measured") == 2  # the floor has no tokenization apart from its answer: a cell, and a line that says why
 
 
 def test_a_second_run_makes_and_measures_nothing(run: Path) -> None:

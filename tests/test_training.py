@@ -1,5 +1,6 @@
 """The training loop: the same result from one process or two, killed or not; batches, teacher signals, what is refused."""
 
+import json
 import os
 import signal
 import subprocess
@@ -32,8 +33,6 @@ QUIET = {"classifier_dropout": 0.0, "hidden_dropout_prob": 0.0, "attention_probs
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A tiny task, a pretrained model without dropout, and a fine-tuned teacher."""
-    import json
-
     folder = tmp_path_factory.mktemp("training")
     task = write_task(folder / "data")
     model = write_model(folder / "model", "bert")
@@ -93,14 +92,12 @@ def test_accumulated_batches_give_the_result_of_whole_ones(made: dict[str, Any],
 
 
 def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(made: dict[str, Any], tmp_path: Path) -> None:
-    common = {"task": made["task"], "epochs": 20, "learning_rate": 1e-3, "batch_size": 16, "checkpoint_every": 10}
-    whole = _make("finetune", common, made["base"], tmp_path / "whole")
+    options = ["--task", json.dumps(made["task"]), "--epochs", "20", "--learning-rate", "1e-3", "--batch-size", "16",
+               "--checkpoint-every", "10"]
+    start = [sys.executable, "-m", "palmtop", "finetune", str(made["base"].path), *options, "--out"]
+    _palmtop([*start, str(tmp_path / "whole")])
     out = tmp_path / "killed"
-    options = [part for name, value in common.items() if name != "task" for part in (f"--{name.replace('_', '-')}", str(value))]
-    import json
-
-    stated = ["--task", json.dumps(made["task"]), *options, "--out", str(out)]
-    command = [sys.executable, "-m", "palmtop", "finetune", str(made["base"].path), *stated]
+    command = [*start, str(out)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     checkpoints = tmp_path / ".killed.partial" / "scratch" / "checkpoints"
     _wait_for(lambda: len(list(checkpoints.glob("*/complete"))) >= 1, process)
@@ -109,7 +106,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(made:
     assert not is_sealed(out)
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "continuing what was cut short" in finished.stdout + finished.stderr
-    first, second = (load_file(path / "model.safetensors") for path in (whole.path, out))
+    first, second = (load_file(path / "model.safetensors") for path in (tmp_path / "whole", out))
     for name, weight in first.items():
         assert torch.allclose(weight, second[name], atol=1e-6), name
 

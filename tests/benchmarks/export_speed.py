@@ -1,0 +1,134 @@
+"""Our .tflite against litert-torch on the untouched model, as a Markdown table: python tests/benchmarks/export_speed.py BUNDLE.
+
+Both are converted from the same torch bundle at each length, in float32 and with all weights in dynamic int8. One thread; files run
+in turns in a new order each round, so that a busy machine treats them alike. A ratio is the median over rounds of theirs / ours within
+the round, with the quartiles. Time is this thread's CPU time, the kernels' own; `--clock wall` is for a machine that does nothing else.
+"""
+
+import argparse
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from palmtop.bundle import Bundle
+from palmtop.export.edge import edge_classifier, example
+from palmtop.export.passes import clean_at
+from palmtop.family import open_classifier
+from palmtop.signature import Signature
+
+LENGTHS = (32, 128)
+ROUNDS, RUNS, WARM_UP = 40, 4, 1
+CLOCKS: dict[str, Callable[[], float]] = {"cpu": time.thread_time, "wall": time.perf_counter}
+NAMES = ("litert-torch", "ours")
+Run = Callable[[], Any]
+
+
+class Untouched(torch.nn.Module):
+    """The model with transformers' own attention and masks; of its outputs the logits."""
+
+    def __init__(self, bundle: Path, inputs: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model, self._inputs = open_classifier(bundle, attention="sdpa"), inputs
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None) -> torch.Tensor:
+        """[batch, tokens] int64 -> [batch, outputs]."""
+        given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        return self.model(**{name: given[name] for name in self._inputs}).logits  # type: ignore[no-any-return]
+
+
+def main() -> None:
+    """Convert, quantize, time, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--clock", choices=sorted(CLOCKS), default="cpu")
+    given = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for length in given.lengths:
+            files = converted(given.bundle, length, Path(folder))
+            for precision in ("float32", "dynamic_int8"):
+                if precision == "dynamic_int8":
+                    files = [quantized(file) for file in files]
+                rows.append(row(length, precision, files, in_turns(files, given.rounds, CLOCKS[given.clock])))
+    print(f"| tokens | precision | litert-torch, {given.clock} ms | ours | times as fast [quartiles] | operators | RESHAPE | difference |")
+    print("|---:|---|---:|---:|---|---|---|---:|")
+    print("\n".join(rows))
+
+
+def converted(bundle: Path, length: int, folder: Path) -> list[Path]:
+    """Theirs and ours."""
+    import litert_torch
+
+    inputs = Signature.read(bundle).inputs
+    files = [folder / f"{name}-{length}.tflite" for name in NAMES]
+    whole = {name: tensor.long() for name, tensor in example(inputs, 1, length).items()}
+    litert_torch.convert(Untouched(bundle, inputs).eval(), sample_kwargs=whole).export(str(files[0]))
+    module, _ = clean_at(edge_classifier(Bundle.open(bundle), False), inputs, length)
+    litert_torch.convert(module, sample_kwargs=example(inputs, 1, length)).export(str(files[1]))
+    return files
+
+
+def quantized(file: Path) -> Path:
+    """All weights in int8, one scale a row, activations as they come."""
+    from ai_edge_quantizer import quantizer, recipe
+
+    out = file.with_suffix(".int8.tflite")
+    quantizer.Quantizer(str(file), recipe.dynamic_wi8_afp32()).quantize().export_model(str(out), overwrite=True)
+    return out
+
+
+def in_turns(files: list[Path], rounds: int, clock: Callable[[], float]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Median milliseconds of a few answers [rounds, files]."""
+    runs = [opened(file) for file in files]
+    taken = np.zeros((rounds, len(files)))
+    for turn in range(rounds):
+        for seat in random.sample(range(len(files)), len(files)):
+            times = []
+            for _ in range(WARM_UP + RUNS):
+                start = clock()
+                runs[seat]()
+                times.append(clock() - start)
+            taken[turn, seat] = 1e3 * float(np.median(times[WARM_UP:]))
+    return taken
+
+
+def opened(file: Path) -> Run:
+    """An answer to one padded text of random words."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(str(file), num_threads=1).get_signature_runner()
+    made = {"input_ids": lambda shape: np.random.default_rng(0).integers(5, 100, shape), "token_type_ids": np.zeros,
+            "attention_mask": lambda shape: (np.arange(shape[1]) < 0.8 * shape[1])[None]}
+    feeds = {name: made[name](tensor["shape"]).astype(tensor["dtype"]) for name, tensor in runner.get_input_details().items()}
+    return lambda: next(iter(runner(**feeds).values()))
+
+
+def row(length: int, precision: str, files: list[Path], taken: np.ndarray[Any, np.dtype[np.float64]]) -> str:
+    """A line of the table."""
+    ratios = taken[:, 0] / taken[:, 1]
+    low, middle, high = np.percentile(ratios, (25, 50, 75))
+    counts, answers = [operators(file) for file in files], [opened(file)() for file in files]
+    cells = (length, precision, *(f"{value:.2f}" for value in np.median(taken, axis=0)), f"{middle:.2f} [{low:.2f}, {high:.2f}]",
+             f"{sum(counts[0].values())} -> {sum(counts[1].values())}", f"{counts[0]['RESHAPE']} -> {counts[1]['RESHAPE']}",
+             f"{np.abs(answers[0] - answers[1]).max():.1e}")
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def operators(file: Path) -> dict[str, int]:
+    """How many of each operator."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    return Counter(operator["op_name"] for operator in Interpreter(str(file))._get_ops_details())
+
+
+if __name__ == "__main__":
+    main()
