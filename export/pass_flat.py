@@ -2,7 +2,7 @@
 
 from torch import fx
 
-from palmtop.export.graph_edit import aten, call, calls, is_constant, put_in_place, same, settle, shape, sizes
+from palmtop.export.graph_edit import aten, call, is_constant, put_in_place, same, settle, shape, sizes
 from palmtop.export.pass_rows import ALONG_LAST, POINTWISE
 
 FLAT, DEEP = 2, 3
@@ -90,8 +90,3 @@ def _hand_over(module: fx.GraphModule, node: fx.Node, new: fx.Node, chosen: set[
         assert wanted is not None  # batch and tokens are the inputs' own
         again = call(module, before, aten.reshape.default, new, [*wanted, shape(node)[-1]])
         node.replace_all_uses_with(again, delete_user_cb=lambda user: user not in chosen)
-
-
-def count_deep(module: fx.GraphModule) -> int:
-    """Linear layers of more than two dimensions that are left."""
-    return sum(len(shape(node)) > FLAT for node in calls(module, aten.linear.default))
