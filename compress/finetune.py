@@ -11,7 +11,7 @@ from palmtop.family import FAMILIES
 from palmtop.signature import Signature
 from palmtop.stage import Outline
 from palmtop.task import Task
-from palmtop.training import TrainingStage, fit, keep_logs
+from palmtop.training import Special, TrainingStage, fit, keep_logs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +48,8 @@ class Finetune(TrainingStage):
         def loss(student: "PreTrainedModel", batch: "Batch") -> "dict[str, Tensor]":
             return {"labels": by_labels(student(**model_inputs(batch)).logits.float(), batch["labels"])}
 
-        fitted = fit(model, data, loss, self, scratch, head=FAMILIES[model.config.model_type].new_head if new else ())
+        head = FAMILIES[model.config.model_type].new_head if new else ()
+        fitted = fit(model, data, loss, self, scratch, special=Special(head, self.head_rate))
         write_classifier(model, source, task, signature, out)
         keep_logs(scratch, out)
         return fitted.facts() | {"rows": len(data), "truncated": data.truncated, "new_weights": new}

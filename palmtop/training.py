@@ -3,8 +3,8 @@
 import math
 import shutil
 from abc import ABC
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -56,6 +56,22 @@ class TrainingStage(Stage, ABC):
 
 
 @dataclass(frozen=True)
+class Special:
+    """What does not go for all parameters alike, or changes from step to step."""
+
+    head: Sequence[str] = ()
+    """Names of modules that learn at `learning_rate * head_rate`."""
+    head_rate: float = 1.0
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """A word of a parameter's dotted name, and the rate of its own that such parameters learn at, without weight decay."""
+    each_step: Callable[[int, int], None] | None = None
+    """Called with (step, steps) before each step, from 0 on, also where a training is continued in the middle."""
+
+
+COMMON = Special()
+
+
+@dataclass(frozen=True)
 class Fitted:
     """What a training was."""
 
@@ -73,14 +89,11 @@ class Fitted:
 
 
 def fit(model: "PreTrainedModel", data: Encoded, loss: "Loss", settings: TrainingStage, scratch: Path,
-        signals: "Signals | None" = None, head: Sequence[str] = ()) -> Fitted:
+        signals: "Signals | None" = None, special: Special = COMMON) -> Fitted:
     """Train `model` in place; continue from the last whole checkpoint in `scratch` if there is one.
 
     In a distributed run every process calls this with the same arguments; a step's gradient is then the same sum over the
     same texts as in one process. Logs for TensorBoard are left in scratch/logs.
-
-    Args:
-        head: names of modules that learn at `learning_rate * head_rate`.
 
     Raises:
         UserError: the loss stopped being a finite number, or batch_size can't be shared out among the processes.
@@ -91,7 +104,7 @@ def fit(model: "PreTrainedModel", data: Encoded, loss: "Loss", settings: Trainin
 
     arguments = _arguments(settings, len(data), scratch)
     sampler = GroupedByLength(data.lengths, settings.batch_size // settings.accumulation, settings.seed)
-    loop = Loop(model, arguments, data, sampler, loss, signals, (head, settings.head_rate), scratch / LOGS)
+    loop = Loop(model, arguments, data, sampler, loss, signals, special, scratch / LOGS)
     torch.manual_seed(settings.seed)  # dropout: the same stream however much was drawn while the model was made
     loop.train(resume_from_checkpoint=_last_whole_checkpoint(scratch))
     return Fitted(loop.state.global_step, arguments.world_size, arguments.device.type, _precision(settings.precision), loop.recent_terms())

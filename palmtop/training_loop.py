@@ -14,6 +14,7 @@ from transformers.integrations import TensorBoardCallback
 
 from palmtop.encoded import Encoded
 from palmtop.errors import UserError
+from palmtop.training import Special
 
 Batch = dict[str, torch.Tensor]
 Loss = Callable[[PreTrainedModel, Batch], dict[str, torch.Tensor]]
@@ -65,10 +66,10 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
     """
 
     def __init__(self, model: PreTrainedModel, arguments: Any, data: Encoded, sampler: GroupedByLength, loss: Loss,
-                 signals: Signals | None, head: tuple[Sequence[str], float], logs: Path) -> None:
-        self._encoded, self._sampler, self._loss, self._signals, self._head = data, sampler, loss, signals, head
+                 signals: Signals | None, special: Special, logs: Path) -> None:
+        self._encoded, self._sampler, self._loss, self._signals, self._special = data, sampler, loss, signals, special
         self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
-        callbacks: list[Any] = [_Watch(sampler)]
+        callbacks: list[Any] = [_Watch(sampler, special.each_step)]
         if arguments.process_index == 0:
             callbacks.append(TensorBoardCallback(SummaryWriter(str(logs))))
         super().__init__(model, arguments, data_collator=self._collate, train_dataset=range(len(data)), callbacks=callbacks)
@@ -112,23 +113,36 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
         return batch | (self._signals(rows) if self._signals else {})
 
     def _groups(self) -> list[dict[str, Any]]:
-        decayed, (head, times) = set(self.get_decay_parameter_names(self.model)), self._head
-        groups: dict[tuple[bool, bool], list[Any]] = defaultdict(list)
+        decayed = set(self.get_decay_parameter_names(self.model))
+        groups: dict[tuple[bool, float], list[Any]] = defaultdict(list)
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                groups[name in decayed, any(part in head for part in name.split("."))].append(parameter)
-        return [{"params": parameters, "weight_decay": self.args.weight_decay if decay else 0.0,
-                 "lr": self.args.learning_rate * (times if new else 1.0)} for (decay, new), parameters in groups.items()]
+                apart, rate = self._rate(name.split("."))
+                groups[name in decayed and not apart, rate].append(parameter)
+        return [{"params": parameters, "weight_decay": self.args.weight_decay if decay else 0.0, "lr": rate}
+                for (decay, rate), parameters in groups.items()]
+
+    def _rate(self, words: list[str]) -> tuple[bool, float]:
+        """Whether a parameter has a rate of its own, and its rate."""
+        own = next((rate for word, rate in self._special.rates.items() if word in words), None)
+        if own is not None:
+            return True, own
+        new = any(word in self._special.head for word in words)
+        return False, self.args.learning_rate * (self._special.head_rate if new else 1.0)
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
-    """Tells the sampler its epoch and marks checkpoints that are whole."""
+    """Tells the sampler its epoch and the stage its step, and marks checkpoints that are whole."""
 
-    def __init__(self, sampler: GroupedByLength) -> None:
-        self._sampler = sampler
+    def __init__(self, sampler: GroupedByLength, each_step: Callable[[int, int], None] | None) -> None:
+        self._sampler, self._each_step = sampler, each_step
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._sampler.epoch = math.floor(state.epoch + 1e-6)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._each_step is not None:
+            self._each_step(state.global_step, state.max_steps)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
