@@ -23,6 +23,7 @@ from palmtop.export.quantizing import Calibration
 from palmtop.export.tflite_calibration import Activation, TfliteCalibration
 from palmtop.export.tflite_layers import layers, read
 from palmtop.export.tflite_quantization import SCHEMES
+from palmtop.export.trials import beside_float
 from palmtop.making import make
 from palmtop.settings import build
 from palmtop.signature import Signature
@@ -94,7 +95,12 @@ def test_a_scheme_shrinks_the_weights_and_keeps_the_answers(several: Bundle, sch
     assert facts["parity_agreement"] >= agreement
     assert sum(map(len, _weights(made.path))) == _expected_bytes(several, scheme)  # both lengths read one set
     assert facts["latency_ms"] > 0
-    assert ("slower" in facts) == (facts["latency_ms"] > facts["latency_ms_float"] * 1.03)
+
+
+def test_a_file_that_is_slower_than_float_is_said_to_be() -> None:
+    assert beside_float(2.0, 1.0, "float") == {"latency_ms": 1.0, "latency_ms_float": 2.0, "speedup": 2.0}
+    assert "slower" not in beside_float(2.0, 2.05, "float")
+    assert beside_float(2.0, 2.5, "float")["slower"] == "slower than float here: 2.50 ms against 2.00 ms"
 
 
 def test_the_grid_in_the_file_is_symmetric_with_a_scale_for_each_output(model: Bundle, several: Bundle, tmp_path: Path) -> None:
