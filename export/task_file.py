@@ -10,11 +10,10 @@ import numpy as np
 from palmtop.errors import UserError
 from palmtop.export.old_runtimes import mark, refused
 from palmtop.export.task_metadata import TENSORS, About, metadata
+from palmtop.export.tflite_packing import pack, parse, weights_of
 
 METADATA = b"TFLITE_METADATA"
 """The name under which readers look for the metadata's buffer."""
-ALIGNMENT = 16
-"""Where a buffer's bytes start; the schema says so, for vector instructions."""
 
 
 def write_task_file(source: Path, out: Path, about: About, files: Mapping[str, bytes]) -> str | None:
@@ -29,27 +28,17 @@ def write_task_file(source: Path, out: Path, about: About, files: Mapping[str, b
     Raises:
         UserError: several signatures, or inputs other than the three the clients know.
     """
-    model = _parse(source.read_bytes())
-    before = _weights(model)
+    model = parse(source.read_bytes())
+    before = weights_of(model)
     inputs = _three_inputs(model, source)
     mark(model)
     _attach(model, metadata(about, inputs))
-    content = _pack(model)
-    if _weights(_parse(content))[:len(before)] != before:
+    content = pack(model)
+    if weights_of(parse(content))[:len(before)] != before:
         raise RuntimeError(f"weights of {source} were lost on the way to {out}")
     out.write_bytes(content)
     _append(out, files)
     return refused(model)
-
-
-def _parse(content: bytes) -> Any:
-    from ai_edge_litert.tools.flatbuffer_utils import read_model_from_bytearray
-
-    return read_model_from_bytearray(content)
-
-
-def _weights(model: Any) -> list[bytes]:
-    return [bytes(buffer.data) for buffer in model.buffers if buffer.data is not None]
 
 
 def _three_inputs(model: Any, source: Path) -> tuple[str, ...]:
@@ -86,37 +75,6 @@ def _attach(model: Any, content: bytes) -> None:
     others = [entry for entry in model.metadata or [] if entry.name != METADATA]
     model.metadata = [*others, schema.MetadataT(name=METADATA, buffer=len(model.buffers))]
     model.buffers.append(schema.BufferT(data=np.frombuffer(content, np.uint8)))
-
-
-def _pack(model: Any) -> bytes:
-    import flatbuffers
-
-    weights = [None if buffer.data is None else np.frombuffer(buffer.data, np.uint8) for buffer in model.buffers]
-    model.buffers = [_Buffer(data) for data in weights]
-    builder = flatbuffers.Builder(sum(data.nbytes for data in weights if data is not None) + 2**20)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
-
-
-class _Buffer:
-    """A buffer that packs itself aligned, which the generated code doesn't."""
-
-    def __init__(self, data: "np.ndarray[Any, np.dtype[np.uint8]] | None") -> None:
-        self._data = data
-
-    def Pack(self, builder: Any) -> int:  # the generated code's name
-        """Write the bytes and the table that points to them."""
-        place = None
-        if self._data is not None:
-            builder.StartVector(1, len(self._data), ALIGNMENT)
-            start = builder.head - len(self._data)
-            builder.Bytes[start:builder.head] = self._data.tobytes()
-            builder.head = start
-            place = builder.EndVector()
-        builder.StartObject(3)
-        if place is not None:
-            builder.PrependUOffsetTRelativeSlot(0, place, 0)
-        return int(builder.EndObject())
 
 
 def _append(path: Path, files: Mapping[str, bytes]) -> None:

@@ -11,6 +11,7 @@ from palmtop.errors import UserError
 from palmtop.export.quantizing import Calibration, Quantizable
 from palmtop.export.tflite_calibration import TfliteCalibration
 from palmtop.export.tflite_layers import OPERATORS, Layer, layers
+from palmtop.export.tflite_packing import repack
 from palmtop.signature import Signature
 
 FILE = "model.tflite"
@@ -138,6 +139,7 @@ def write(source: Path, out: Path, scheme: Scheme, spared: Sequence[Layer] = (),
         dict(ranges) if ranges else None, enable_progress_bar=False, enable_progress_report=False)
     out.unlink(missing_ok=True)
     made.export_model(str(out))
+    repack(out)
 
 
 def _add(recipe: Any, pattern: str, operator: str, computes: str, weights: Weights) -> None:

@@ -22,6 +22,7 @@ from palmtop.export.int8_rows import int8_rows, widened
 from palmtop.export.quantizing import Calibration
 from palmtop.export.tflite_calibration import Activation, TfliteCalibration
 from palmtop.export.tflite_layers import layers, read
+from palmtop.export.tflite_packing import pack, parse, weights_of
 from palmtop.export.tflite_quantization import SCHEMES
 from palmtop.export.trials import beside_float
 from palmtop.making import make
@@ -95,6 +96,29 @@ def test_a_scheme_shrinks_the_weights_and_keeps_the_answers(several: Bundle, sch
     assert facts["parity_agreement"] >= agreement
     assert sum(map(len, _weights(made.path))) == _expected_bytes(several, scheme)  # both lengths read one set
     assert facts["latency_ms"] > 0
+
+
+def test_the_lengths_of_a_file_share_the_scales_of_its_rows(several: Bundle, tmp_path: Path) -> None:
+    from ai_edge_litert.schema_py_generated import Model
+
+    made = _make("quantize", {}, several, tmp_path / "int8")
+    model = Model.GetRootAs((made.path / "model.tflite").read_bytes())
+    scales: dict[int, list[Any]] = {}
+    for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
+        for tensor in map(graph.Tensors, range(graph.TensorsLength())):
+            if tensor.Type() == 9 and tensor.Quantization().ScaleLength() > 1:  # INT8
+                scales.setdefault(tensor.Buffer(), []).append(tensor.Quantization().ScaleAsNumpy())
+    assert scales
+    assert all(len(found) == 2 and np.shares_memory(*found) for found in scales.values())
+
+
+def test_packing_a_file_anew_changes_no_table_and_no_weight(several: Bundle, tmp_path: Path) -> None:
+    before = parse((several.path / "model.tflite").read_bytes())
+    after = parse(pack(parse((several.path / "model.tflite").read_bytes())))
+    assert weights_of(before) == weights_of(after)
+    for first, second in zip(before.subgraphs, after.subgraphs, strict=True):
+        assert [tensor.name for tensor in first.tensors] == [tensor.name for tensor in second.tensors]
+        assert [list(operator.inputs) for operator in first.operators] == [list(operator.inputs) for operator in second.operators]
 
 
 def test_a_file_that_is_slower_than_float_is_said_to_be() -> None:
