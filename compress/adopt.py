@@ -11,9 +11,9 @@ from pydantic import Field
 
 from palmtop.bundle import Bundle, Format, sha256_of
 from palmtop.errors import UserError
-from palmtop.family import family_of, inputs_of, layer_count, longest_input
+from palmtop.family import family_of, inputs_of, kind_of, longest_input
 from palmtop.signature import Signature
-from palmtop.stage import Outline, Stage
+from palmtop.stage import Outline, Stage, outline_of_config
 from palmtop.task import Task
 
 PACKAGE = "package:"
@@ -61,7 +61,7 @@ class Adopt(Stage):
         family = family_of(config, self.model)
         if _is_local(self.model):
             _check_files(folder, self.model, self.read_pickle)
-        return Outline("torch", family.model_type, layer_count(config), _head_labels(config, self.task))
+        return outline_of_config("torch", config | {"model_type": family.model_type}, _head_labels(config, self.task))
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Copy weights, config and tokenizer; add signature.json and, with a head, task.json."""
@@ -208,6 +208,8 @@ def _pad_id(folder: Path, config: dict[str, Any], model: str) -> int:
     from tokenizers import Tokenizer
 
     pad_id = config.get("pad_token_id")
+    if pad_id is None and kind_of(config["model_type"]) == "decoder":
+        pad_id = config.get("eos_token_id")  # decoders are often trained without padding; what stands there is never looked at
     size = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size(with_added_tokens=True)
     if pad_id is None:
         raise UserError(f"{model} has no pad_token_id in config.json: set it to the id of the tokenizer's padding token")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from palmtop.compress import grid
 from palmtop.errors import did_you_mean, raise_all
-from palmtop.family import FAMILIES
+from palmtop.family import KNOWN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,7 +54,7 @@ def join_only_type(model: "PreTrainedModel") -> None:
 
     An export adds them up anyway, and a sum of two grids is on neither. The row left behind stays 0 in training.
     """
-    if not FAMILIES[model.config.model_type].positions_after_pad:
+    if not KNOWN[model.config.model_type].positions_after_pad:
         return
     tables = {name: module.weight for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
     with torch.no_grad():
@@ -115,11 +115,12 @@ def _round_rows(rounding: Rounding) -> Callable[[nn.Module, tuple[Tensor, ...], 
 
 def _stored(model: "PreTrainedModel") -> Iterator[tuple[str, nn.Linear | nn.Embedding]]:
     """Every linear layer, and every table that is looked up when the file runs."""
-    counted = FAMILIES[model.config.model_type].positions_after_pad
+    counted = KNOWN[model.config.model_type].positions_after_pad
     for name, module in model.named_modules():
         # positions that don't depend on the text end in the file as float constants, and relative ones pass a norm first
         constant = name.endswith("rel_embeddings") or (name.endswith("position_embeddings") and not counted)
-        if isinstance(module, nn.Linear | nn.Embedding) and not constant:
+        # layers that pruning left without heads or neurons have linears without weights
+        if isinstance(module, nn.Linear | nn.Embedding) and not constant and module.weight.numel():
             yield name, module
 
 

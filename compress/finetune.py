@@ -1,13 +1,16 @@
 """Fine-tune a pretrained transformer on the task: a head of its own on top, plain labels."""
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from palmtop.bundle import Bundle, Format
 from palmtop.encoded import Encoded
 from palmtop.errors import UserError
-from palmtop.family import FAMILIES
+from palmtop.family import KNOWN
+from palmtop.reshaped import opener
 from palmtop.signature import Signature
 from palmtop.stage import Outline
 from palmtop.task import Task
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 class Finetune(TrainingStage):
     """Train a sequence classifier (or a regression) with cross-entropy (or squared error)."""
 
+    without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "torch"
 
     def inputs(self) -> dict[str, str]:
@@ -34,21 +38,21 @@ class Finetune(TrainingStage):
         if source is None or (self.task is None and source.labels is None):
             raise UserError("finetune needs a task: the name of a shipped one, or of a task's YAML file")
         labels = Task.find(self.task).label_names if self.task is not None else source.labels
-        return Outline("torch", source.family, source.layers, labels)
+        return replace(source, format="torch", labels=labels)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Train and write a Hugging Face folder that AutoModelForSequenceClassification opens."""
         assert source is not None  # the driver checked `accepts`
         task = task_of(source, self.task)
         signature = shortened(source, self.max_length)
-        model, new = _with_head(source.path, task, self.seed)
+        model, new = with_head(source.path, task, self.seed)
         data = Encoded.of(task.load("train"), source.path, signature)
         by_labels = label_loss(task)
 
         def loss(student: "PreTrainedModel", batch: "Batch") -> "dict[str, Tensor]":
             return {"labels": by_labels(student(**model_inputs(batch)).logits.float(), batch["labels"])}
 
-        head = FAMILIES[model.config.model_type].new_head if new else ()
+        head = KNOWN[model.config.model_type].new_head if new else ()
         fitted = fit(model, data, loss, self, scratch, special=Special(head, self.head_rate))
         write_classifier(model, source, task, signature, out)
         keep_logs(scratch, out)
@@ -89,21 +93,24 @@ def model_inputs(batch: "Batch") -> "Batch":
 
 def write_classifier(model: "PreTrainedModel", source: Bundle, task: Task, signature: Signature, out: Path) -> None:
     """Write weights, tokenizer, task and signature; only the first process of a distributed run does."""
-    import shutil
-
     from palmtop.making import rank
 
     if rank() > 0:
         return
     model.save_pretrained(out)
-    for path in source.path.iterdir():
-        if path.name.startswith(("tokenizer", "special_tokens", "vocab", "merges", "spiece", "spm", "sentencepiece", "added_tokens")):
-            shutil.copyfile(path, out / path.name)
+    copy_tokenizer(source, out)
     task.write(out)
     signature.write(out)
 
 
-def _with_head(folder: Path, task: Task, seed: int) -> "tuple[PreTrainedModel, list[str]]":
+def copy_tokenizer(source: Bundle, out: Path) -> None:
+    """Copy what belongs to a bundle's tokenizer."""
+    for path in source.path.iterdir():
+        if path.name.startswith(("tokenizer", "special_tokens", "vocab", "merges", "spiece", "spm", "sentencepiece", "added_tokens")):
+            shutil.copyfile(path, out / path.name)
+
+
+def with_head(folder: Path, task: Task, seed: int) -> "tuple[PreTrainedModel, list[str]]":
     """The classifier with the task's labels, and the names of weights that the source had not (they start random)."""
     import torch
     from transformers import AutoModelForSequenceClassification, logging
@@ -111,7 +118,7 @@ def _with_head(folder: Path, task: Task, seed: int) -> "tuple[PreTrainedModel, l
     logging.disable_progress_bar()  # of opening a file, a blink; training keeps its own
     torch.manual_seed(seed)
     names = list(task.label_names)
-    model, report = AutoModelForSequenceClassification.from_pretrained(
+    model, report = opener(folder, AutoModelForSequenceClassification).from_pretrained(
         folder, num_labels=len(names), id2label=dict(enumerate(names)), label2id={name: index for index, name in enumerate(names)},
         problem_type="regression" if task.kind == "regression" else "single_label_classification", ignore_mismatched_sizes=True,
         attn_implementation="eager", dtype="float32", local_files_only=True, use_safetensors=True, output_loading_info=True)

@@ -29,6 +29,7 @@ WIDTHS = (4, 8)
 class QuantizeAware(TrainingStage):
     """Fine-tune with weights rounded to int8 or int4 as the file will hold them, distilled from the float model."""
 
+    without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "torch"
 
     linear_bits: int = 4
@@ -93,7 +94,7 @@ class QuantizeAware(TrainingStage):
             raise UserError("quantize_aware needs a fine-tuned or distilled model: put a 'finetune' or 'distill' step before it")
         if self.task is not None:
             check_labels(dict(enumerate(source.labels)), Task.find(self.task))
-        return Outline("torch", source.family, source.layers, source.labels)
+        return source
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Plan, ask the teacher once, train, and write a Hugging Face folder whose weights lie on the grid."""

@@ -14,7 +14,7 @@ KINDS = ("embeddings", "attention", "feed-forward", "head", "norms", "scales", "
 
 NAMES = {
     "norms": r"norm",
-    "head": r"^(classifier|pre_classifier|score|qa_outputs)\b|\bpooler\b",
+    "head": r"^(classifier|pre_classifier|dense|score|qa_outputs)\b|\bpooler\b",
     "embeddings": r"embed",
     "attention": r"attention|attn",
     "feed-forward": r"intermediate|output|ffn|\blin[12]\b|bottleneck|mlp",

@@ -1,8 +1,8 @@
 """The linear layers inside a transformer layer, under one name each, whatever their family calls them."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from palmtop.family import FAMILIES
+from palmtop.family import FAMILIES, group_of_layers
 
 if TYPE_CHECKING:
     from torch.nn import Linear, Module
@@ -28,9 +28,7 @@ def layers_of(model: "PreTrainedModel") -> "list[Module]":
     """The model's transformer layers from the first to the last; where layers share weights, one module stands several times."""
     family, body = FAMILIES[model.config.model_type], model.base_model
     if family.layers is None:
-        groups = body.encoder.albert_layer_groups
-        per_group = model.config.num_hidden_layers / len(groups)
-        return [layer for index in range(model.config.num_hidden_layers) for layer in groups[int(index / per_group)].albert_layers]
+        return [layer for group in group_of_layers(model.config) for layer in body.encoder.albert_layer_groups[group].albert_layers]
     return list(body.get_submodule(family.layers.split(".", 1)[1]))
 
 
@@ -42,7 +40,9 @@ def path_of(part: Part, model_type: str) -> str:
 def part_of(layer: "Module", part: Part, model_type: str) -> "Linear":
     """A linear layer inside a transformer layer.
 
-    MobileBERT's further feed-forward blocks (`ffn.<i>`) and bottlenecks are not among the parts.
+    MobileBERT's further feed-forward blocks (`ffn.<i>`) and bottlenecks are not among the parts. Where layers share weights with
+    corrections of their own, it is a `palmtop.sharing.Corrected`, which holds three.
     """
-    found: Linear = layer.get_submodule(path_of(part, model_type))
-    return found
+    found: Any = layer.get_submodule(path_of(part, model_type))
+    linear: Linear = found
+    return linear

@@ -211,6 +211,15 @@ def _measure_into(folder: Path, bundles: "dict[str, Bundle]", options: "MeasureT
         write_durably(folder / f"table.{ending}", render(table, form))
     print(render(table, "markdown"))
     print(f"this table: {folder / 'table.md'}, .csv and .json; of several runs: palmtop compare RUN RUN")
+    if options.chart is not None:
+        from palmtop.eval import chart
+
+        drawn = next(iter(chart.charts(table, bundles, options.chart)), None)  # a recipe has one task
+        if drawn is None:
+            print(f"no chart: no bundle on its lines has a valid metric and the fact '{options.chart.x}'")
+        else:
+            chart.write(drawn, folder)
+            print(f"{chart.markdown(drawn)}\nthis chart: {folder / 'chart.png'}, .svg and .md")
 
 
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -48,14 +48,14 @@ def command(name: str) -> Callable[..., None]:
 
 
 def value_of(text: str, annotation: Any) -> Any:
-    """What is meant by an option's text, as far as pydantic needs help: lists with commas, mappings as YAML, 'none'."""
+    """What is meant by an option's text, as far as pydantic needs help: lists with commas, mappings and [lists] as YAML, 'none'."""
     choices = _choices(annotation)
     if text == "none" and type(None) in choices:
         return None
-    if dict in choices and text.lstrip().startswith("{"):
+    if (dict in choices and text.lstrip().startswith("{")) or (tuple in choices and text.lstrip().startswith("[")):
         from palmtop.yaml_file import parse
 
-        return parse(text, "the option")
+        return parse(f"given: {text}", "the option")["given"]
     named = [value for part in _parts(annotation) if get_origin(part) is Literal for value in get_args(part)]
     if tuple in choices and text not in named and ("," in text or not choices & {str, int, float}):
         return [part.strip() for part in text.split(",")]
@@ -85,13 +85,16 @@ def _open(source: Path) -> "Bundle":
 
 
 def _check(name: str, stage: "Stage", bundle: "Bundle | None") -> None:
-    """The checks that a recipe makes of a whole: the format, and the outline."""
-    from palmtop.stage import outline_of, versions
+    """The checks that a recipe makes of a whole: the format, the layers, and the outline."""
+    from palmtop.stage import check_kind, check_layers, outline_of, versions
 
     if bundle is not None and bundle.format not in stage.accepts:
         raise UserError(f"{name} needs a {' or '.join(sorted(stage.accepts))} bundle, but {bundle.path} is {bundle.format}")
     versions(type(stage), bundle.format if bundle else None)
-    stage.outline(outline_of(bundle) if bundle else None)
+    source = outline_of(bundle) if bundle else None
+    check_kind(name, stage, source)
+    check_layers(name, stage, source)
+    stage.outline(source)
 
 
 def _report(made: "Bundle") -> None:

@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from palmtop.errors import UserError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+
+Kind = Literal["encoder", "decoder"]
+"""Whether a token sees all others, or only those before it."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,7 @@ class Family:
 
     model_type: str
     layers: str | None
-    """Prefix of layer i's weights in a classifier, before '.<i>.'; None where all layers share one set (ALBERT)."""
+    """Prefix of layer i's weights in a classifier, before '.<i>.'; None where layers share weights in groups (ALBERT)."""
     layer_count: str = "num_hidden_layers"
     """The config's word for the number of layers."""
     token_types: bool = True
@@ -30,6 +34,9 @@ class Family:
     """Fewest tokens that a graph of any length can be traced for."""
     new_head: tuple[str, ...] = ("classifier",)
     """Modules that a task trains anew, on their own learning rate."""
+    positions: str = "max_position_embeddings"
+    """The config's word for the number of positions."""
+    kind: "Kind" = "encoder"
 
 
 FAMILIES = {family.model_type: family for family in (
@@ -45,6 +52,26 @@ FAMILIES = {family.model_type: family for family in (
     Family("xlm-roberta", "roberta.encoder.layer", positions_after_pad=True),
 )}
 
+"""Transformers, by model_type."""
+
+STATIC = Family("palmtop-static", None, token_types=False, takes_additive_mask=False, new_head=("dense", "classifier"))
+"""palmtop's own, without layers: token vectors, their mean, a head (palmtop.static_model)."""
+
+KNOWN = FAMILIES | {STATIC.model_type: STATIC}
+"""All families that are opened, fine-tuned, exported and measured."""
+
+DECODERS = {family.model_type: family for family in (
+    Family("gpt2", "transformer.h", layer_count="n_layer", token_types=False, positions="n_positions", kind="decoder"),
+)}
+"""Families that are distilled as language models only (stages that name decoders in `takes`)."""
+
+_EVERY = KNOWN | DECODERS
+
+
+def kind_of(model_type: str | None) -> Kind:
+    """What a family is; encoders where it isn't known."""
+    return _EVERY[model_type].kind if model_type in _EVERY else "encoder"
+
 
 def family_of(config: dict[str, Any], where: str) -> Family:
     """The family of a Hugging Face config.
@@ -53,11 +80,12 @@ def family_of(config: dict[str, Any], where: str) -> Family:
         UserError: a family that the pipeline doesn't know.
     """
     model_type = str(config.get("model_type"))
-    if model_type not in FAMILIES:
-        raise UserError(f"{where} is of the family '{model_type}', which palmtop doesn't know; known: {', '.join(FAMILIES)}")
-    family = FAMILIES[model_type]
-    if family.layers is None and config.get("num_hidden_groups", 1) != 1:
-        raise UserError(f"{where} has {config['num_hidden_groups']} groups of shared layers; palmtop knows ALBERT with one group only")
+    if model_type not in _EVERY:
+        raise UserError(f"{where} is of the family '{model_type}', which palmtop doesn't know; known: {', '.join(_EVERY)}")
+    family = _EVERY[model_type]
+    if config.get("inner_group_num", 1) != 1:
+        raise UserError(f"{where} has {config['inner_group_num']} layers inside each group of shared layers; palmtop knows ALBERT with one "
+                        "only (inner_group_num: 1)")
     if model_type == "mpnet" and config.get("relative_attention_num_buckets", 32) != 32:  # noqa: PLR2004  # the number transformers hard-codes
         raise UserError(f"{where} has relative_attention_num_buckets {config['relative_attention_num_buckets']}, which transformers "
                         "ignores (it computes with 32): its answers would not be the model's own")
@@ -66,19 +94,20 @@ def family_of(config: dict[str, Any], where: str) -> Family:
 
 def layer_count(config: dict[str, Any]) -> int:
     """How many layers a config has."""
-    return int(config[FAMILIES[config["model_type"]].layer_count])
+    return int(config[_EVERY[config["model_type"]].layer_count])
 
 
 def inputs_of(config: dict[str, Any]) -> tuple[str, ...]:
     """The inputs that matter to a model of this config, in the order of its artefacts."""
-    types = FAMILIES[config["model_type"]].token_types and config.get("type_vocab_size", 2) > 1
+    types = _EVERY[config["model_type"]].token_types and config.get("type_vocab_size", 2) > 1
     return ("input_ids", "attention_mask", "token_type_ids") if types else ("input_ids", "attention_mask")
 
 
 def longest_input(config: dict[str, Any]) -> int:
     """Most tokens that the model has positions for."""
-    positions = int(config["max_position_embeddings"])
-    return positions - int(config["pad_token_id"]) - 1 if FAMILIES[config["model_type"]].positions_after_pad else positions
+    family = _EVERY[config["model_type"]]
+    positions = int(config[family.positions])
+    return positions - int(config["pad_token_id"]) - 1 if family.positions_after_pad else positions
 
 
 def open_classifier(folder: Path, attention: str = "eager") -> "PreTrainedModel":
@@ -88,8 +117,10 @@ def open_classifier(folder: Path, attention: str = "eager") -> "PreTrainedModel"
     """
     from transformers import AutoModelForSequenceClassification, logging
 
+    from palmtop.reshaped import opener
+
     logging.disable_progress_bar()  # of opening a file, a blink; training keeps its own
-    model = AutoModelForSequenceClassification.from_pretrained(
+    model: PreTrainedModel = opener(folder, AutoModelForSequenceClassification).from_pretrained(
         folder, attn_implementation=attention, dtype="float32", local_files_only=True, use_safetensors=True)
     return model.eval()
 
@@ -98,21 +129,47 @@ def keep_layers(model: "PreTrainedModel", layers: Sequence[int]) -> "PreTrainedM
     """A new model of the same family with only these layers (0-based, ascending), every weight copied.
 
     With all layers it computes the same function: logits are equal bit for bit.
+
+    Raises:
+        UserError: the model has no layers.
     """
     import copy
 
-    family = FAMILIES[model.config.model_type]
+    from palmtop.reshaped import keep_in_config, rebuilt
+
+    if model.config.model_type == STATIC.model_type:
+        raise UserError(f"a model of the family '{STATIC.model_type}' has no transformer layers to keep some of: name a transformer")
+    family = _EVERY[model.config.model_type]
     config = copy.deepcopy(model.config)
     setattr(config, family.layer_count, len(layers))
-    smaller = type(model)._from_config(config, attn_implementation=model.config._attn_implementation)
-    smaller.load_state_dict(_chosen(model.state_dict(), family, layers))
+    keep_in_config(config, layers)
+    groups = group_of_layers(model.config) if family.layers is None else []
+    if groups:
+        config.num_hidden_groups = len({groups[layer] for layer in layers})
+        _check_kept_groups(config, [groups[layer] for layer in layers], layers)
+    smaller = rebuilt(model, config)
+    smaller.load_state_dict(_chosen(model.state_dict(), family, [groups[layer] for layer in layers] if groups else layers))
     return smaller
 
 
+def group_of_layers(config: "PreTrainedConfig") -> list[int]:
+    """Which group of shared weights each layer of an ALBERT uses."""
+    per_group = config.num_hidden_layers / config.num_hidden_groups
+    return [int(layer / per_group) for layer in range(config.num_hidden_layers)]
+
+
+def _check_kept_groups(config: "PreTrainedConfig", groups: Sequence[int], layers: Sequence[int]) -> None:
+    """Raises: UserError: ALBERT's class, which shares out layers among groups evenly, can't have these layers' groups."""
+    known = sorted(set(groups))
+    if group_of_layers(config) != [known.index(group) for group in groups]:
+        raise UserError(f"layers {list(layers)} are of the groups {list(groups)} of shared weights, which an ALBERT of {len(groups)} "
+                        "layers can't have: choose as many layers of each group")
+
+
 def _chosen(state: dict[str, Any], family: Family, layers: Sequence[int]) -> dict[str, Any]:
-    if family.layers is None:
-        return state
-    prefix, place = family.layers + ".", {layer: position for position, layer in enumerate(layers)}
+    """The weights of some layers (of some groups, where layers share them), under their new numbers, and all others."""
+    prefix = (family.layers or "albert.encoder.albert_layer_groups") + "."
+    place = {layer: position for position, layer in enumerate(dict.fromkeys(layers))}
     chosen = {}
     for name, weight in state.items():
         if not name.startswith(prefix):

@@ -51,7 +51,8 @@ def _describe(name: str, room: str) -> Description:
 def _declared(module: str, kind: str, wanted: str) -> ast.expr | None:
     """The value that a class, or the nearest of its bases within palmtop, gives to a class variable."""
     body = _tree(module).body
-    where = {alias.name: node.module or "" for node in body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    where = {node.name: module for node in body if isinstance(node, ast.ClassDef)}
+    where |= {alias.name: node.module or "" for node in body if isinstance(node, ast.ImportFrom) for alias in node.names}
     found = next(node for node in body if isinstance(node, ast.ClassDef) and node.name == kind)
     for node in found.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == wanted:
@@ -62,9 +63,9 @@ def _declared(module: str, kind: str, wanted: str) -> ast.expr | None:
 
 @cache
 def _tree(module: str) -> ast.Module:
-    *rooms, name = module.split(".")[1:]
-    folder = _folder(rooms[0]) if rooms else Path(__file__).parent
-    return ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))
+    room, *inside, name = module.split(".")[1:] if module.count(".") > 1 else ("", *module.split(".")[1:])
+    folder = _folder(room) if room else Path(__file__).parent
+    return ast.parse(folder.joinpath(*inside, f"{name}.py").read_text(encoding="utf-8"))
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32
@@ -17,6 +17,9 @@ from palmtop.tokenization import Encoding, HostTokenizer, Text
 
 TEXTS = 48
 
+LEAST_PROBABILITY = 1e-12
+"""What is less counts as this much where probabilities are compared: a runtime may end it in 0."""
+
 PLAIN: tuple[Text, ...] = tuple((text,) for text in (
     "hi", "what is the weather like in lisbon tomorrow morning?", "Transfer $250.75 from savings to checking, please.",
     "The film is slow, and yet it never bores: a small wonder.", "naïve café — “quoted” text, 3 * 4 = 12", "how do you say cat in japanese",
@@ -30,7 +33,8 @@ class Parity:
 
     texts: int
     difference: float
-    """Largest absolute difference of an output, divided by the spread: the standard deviation of torch's outputs over texts."""
+    """Largest absolute difference of an output, divided by the spread: the standard deviation of torch's outputs over texts. Of
+    probabilities, the logarithms are compared."""
     typical: float
     """Root mean square of the differences, divided by the spread."""
     agreement: float
@@ -60,7 +64,7 @@ def check(reference: tuple[Format, Path], artefact: tuple[Format, Path], toleran
     expected = answers(reference, encodings)
     if signature.output == "probabilities" and Signature.read(reference[1]).output == "logits":
         expected = _softmax(expected)
-    found = compare(expected, answers(artefact, encodings), texts)
+    found = compare(expected, answers(artefact, encodings), texts, signature.output)
     if not found.difference <= tolerance:  # a NaN is no parity
         raise UserError(f"the {artefact[0]} file answers otherwise than the {reference[0]} model: they differ by "
                         f"{found.difference:.3g} of the outputs' spread (tolerance {tolerance:g}; {found.agreement:.1%} of "
@@ -82,10 +86,17 @@ def answers(artefact: tuple[Format, Path], encodings: list[Encoding]) -> Float32
         return runner.predict(encodings)
 
 
-def compare(expected: Float32[ndarray, "texts outputs"], found: Float32[ndarray, "texts outputs"], texts: list[Text]) -> Parity:
-    """Differences as a share of the spread of the expected outputs."""
-    spread = float(expected.std(axis=0).mean()) or 1.0
-    distance = np.abs(expected - found)
+def compare(expected: Float32[ndarray, "texts outputs"], found: Float32[ndarray, "texts outputs"], texts: list[Text],
+            output: Literal["logits", "probabilities"] = "logits") -> Parity:
+    """Differences as a share of the spread of the expected outputs; of probabilities, of their logarithms.
+
+    A confident model's probabilities are nearly all 0, so their spread is tiny, and where it doubts, a logit that is off by a tenth
+    of its own spread moves a probability by several of theirs. Their logarithms are the logits but for one number a text, so a
+    tolerance means the same for both.
+    """
+    given, answered = (expected, found) if output == "logits" else (_logarithms(expected), _logarithms(found))
+    spread = float(given.std(axis=0).mean()) or 1.0
+    distance = np.abs(given - answered)
     worst = int(np.argmax(np.nan_to_num(distance, nan=np.inf).max(axis=1)))
     agreement = float((expected.argmax(axis=1) == found.argmax(axis=1)).mean())
     return Parity(len(texts), float(distance.max()) / spread, float(np.sqrt((distance**2).mean())) / spread, agreement, texts[worst])
@@ -100,6 +111,11 @@ def texts_for(folder: Path, max_length: int) -> list[Text]:
     lengths = np.array([len(row) for row in HostTokenizer(folder, max_length).encode(texts)])
     order = np.argsort(lengths, kind="stable")
     return [texts[index] for index in dict.fromkeys(order[np.linspace(0, len(order) - 1, min(TEXTS, len(order))).round().astype(int)])]
+
+
+def _logarithms(probabilities: Float32[ndarray, "texts outputs"]) -> Float32[ndarray, "texts outputs"]:
+    logarithms: Float32[ndarray, "texts outputs"] = np.log(np.maximum(probabilities, LEAST_PROBABILITY))  # a NaN stays one
+    return logarithms
 
 
 def _softmax(logits: Float32[ndarray, "texts outputs"]) -> Float32[ndarray, "texts outputs"]:

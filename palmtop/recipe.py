@@ -1,6 +1,9 @@
 """Recipe: a list of stages, read and checked whole before work starts, run step by step."""
 
-from dataclasses import dataclass
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +14,8 @@ from palmtop import stage as stages
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError, did_you_mean, raise_all
 from palmtop.making import Say
+from palmtop.recipe_bundles import setting_faults, stand_ins, step_faults, with_bundles
+from palmtop.recipe_step import StepText, Written, expanded
 from palmtop.settings import Settings, build
 from palmtop.stage import Outline, Stage
 from palmtop.task import Task
@@ -21,20 +26,22 @@ FLOOR = "floor"
 """The step that every recipe of a classification task has: TF-IDF and a linear model on the same data."""
 
 
-KEPT = ("measurements.jsonl", "measure.json", "predictions", "table.md", "table.csv", "table.json", "tokens.md")
+KEPT = ("measurements.jsonl", "measure.json", "predictions", "table.md", "table.csv", "table.json", "tokens.md", "chart.png", "chart.svg",
+        "chart.md")
 """What measuring leaves in a run's folder beside the bundles."""
 
 
-class StepText(Settings):
-    """A step as it stands in the YAML."""
+class ChartText(Settings):
+    """A chart of what was measured: the deciding metric against the share that the bundles keep, a line for each method."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """What the bundle is called: its folder and its row in the table."""
-    use: str
-    """The stage."""
-    source: str | None = Field(default=None, alias="from")
-    """The step whose bundle it starts from; by default the step before it."""
-    settings: dict[str, Any] = Field(default={})
+    lines: dict[str, str] = Field(min_length=1)
+    """The steps on each line, as a pattern: {magnitude: "magnitude-*"}."""
+    levels: tuple[str, ...] = ()
+    """Steps drawn as level lines: a teacher, a floor."""
+    x: str = "kept"
+    """The fact in a bundle's card that says which share it keeps, over 0 to 1."""
+    setting: str = "keep"
+    """Steps of a line with equal values of this setting (and other seeds) make one point, at their mean."""
 
 
 class MeasureText(Settings):
@@ -53,6 +60,8 @@ class MeasureText(Settings):
     threads: int = Field(default=1, ge=1)
     runs: int = Field(default=60, ge=50)
     """Timed answers behind each latency."""
+    chart: ChartText | None = None
+    """A chart to draw, as chart.png and chart.svg, with its numbers in chart.md."""
 
 
 class RecipeText(Settings):
@@ -73,6 +82,8 @@ class Step:
     use: str
     source: str | None
     stage: Stage
+    bundles: Mapping[str, str] = field(default_factory=dict)
+    """Settings that are the bundles of other steps, by name."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +104,12 @@ class Recipe:
                 steps that don't fit each other, missing files and packages, faults in the task's data, targets this machine lacks.
         """
         path = _find(reference)
-        text = build(RecipeText, read_mapping(path), path.name)
         faults: list[str] = []
+        text = build(RecipeText, read_mapping(path), path.name)
+        meant = expanded(text.steps, faults)
         task = _task(text, path.parent.resolve(), faults)
-        steps = _steps(text, task, path.parent.resolve(), faults)
-        written = list(dict.fromkeys([*(step.name for step in text.steps), *(step.name for step in steps)]))
+        steps = _steps(text, meant, task, path.parent.resolve(), faults)
+        written = list(dict.fromkeys([*(step.text.name for step in meant), *(step.name for step in steps)]))
         outlines = _check_fit(steps, written, faults)
         _check_measure(text.measure, written, {outline.format for outline in outlines.values()}, faults)
         raise_all(faults)
@@ -108,7 +120,7 @@ class Recipe:
         bundles: dict[str, Bundle] = {}
         for step in self.steps:
             source = bundles[step.source] if step.source else None
-            bundles[step.name] = making.make(step.use, step.stage, source, out / step.name, say)
+            bundles[step.name] = making.make(step.use, with_bundles(step.stage, step.bundles, out), source, out / step.name, say)
         return bundles
 
 
@@ -143,28 +155,32 @@ def _task(text: RecipeText, folder: Path, faults: list[str]) -> Task | None:
     return task
 
 
-def _steps(text: RecipeText, task: Task | None, folder: Path, faults: list[str]) -> list[Step]:
-    written = list(text.steps)
-    if task is not None and task.kind == "classification" and all(step.use != "tfidf" for step in written):
-        written.append(StepText(name=FLOOR, use="tfidf"))
+def _steps(text: RecipeText, meant: Sequence[Written], task: Task | None, folder: Path, faults: list[str]) -> list[Step]:
+    written = list(meant)
+    if task is not None and task.kind == "classification" and all(step.text.use != "tfidf" for step in written):
+        written.append(Written(StepText(name=FLOOR, use="tfidf"), ()))
     steps: list[Step] = []
-    for number, step in enumerate(written):
-        if step.name in {other.name for other in written[:number]}:
+    for number, (step, before) in enumerate((one.text, one.before) for one in written):
+        if step.name in {other.text.name for other in written[:number]}:
             faults.append(f"two steps are called '{step.name}'; give each its own name")
         if step.name in KEPT:
             faults.append(f"a step can't be called '{step.name}': measuring writes that; give it another name")
         try:
             kind = stages.find(step.use)
             stages.versions(kind)
-            made = build(kind, _common(kind, text, folder) | step.settings, f"step '{step.name}'")
+            faults += setting_faults(kind, step)
+            made = build(kind, _common(kind, text, folder) | stand_ins(kind, step) | step.settings, f"step '{step.name}'")
         except UserError as error:
             faults += [fault if fault.startswith("step ") else f"step '{step.name}': {fault}"
                        for fault in error.faults if fault not in faults]
             continue
         if step.source is not None and not made.accepts:
             faults.append(f"step '{step.name}' ({step.use}) starts from nothing: remove its 'from'")
-        before = written[number - 1].name if number else None
-        steps.append(Step(step.name, step.use, (step.source or before) if made.accepts else None, made))
+        if step.source is None and made.accepts and len(before) > 1:
+            faults.append(f"step '{step.name}' comes after {len(before)} steps ('{before[-1]}' is the last): say with 'from' which one "
+                          "it starts from")
+        source = step.source or next(reversed(before), None)
+        steps.append(Step(step.name, step.use, source if made.accepts else None, made, step.bundles))
     return steps
 
 
@@ -189,6 +205,7 @@ def _check_fit(steps: list[Step], written: list[str], faults: list[str]) -> dict
         if step.stage.accepts and step.source is None:
             faults.append(f"step '{step.name}' ({step.use}) needs a bundle to start from: put an 'adopt' step first, "
                           "or name it with 'from'")
+        faults += step_faults(step.name, step.bundles, written[:written.index(step.name)], written, outlines)
         source = outlines.get(step.source) if step.source else None
         if step.stage.accepts and source is None:
             continue
@@ -198,7 +215,10 @@ def _check_fit(steps: list[Step], written: list[str], faults: list[str]) -> dict
             continue
         try:
             stages.versions(type(step.stage), source.format if source else None)
-            step.stage.inputs()
+            if not step.bundles:  # it would read what isn't there yet
+                step.stage.inputs()
+            stages.check_kind(step.use, step.stage, source)
+            stages.check_layers(step.use, step.stage, source)
             outlines[step.name] = step.stage.outline(source)
         except UserError as error:
             told = set(faults)  # the task's own
@@ -220,6 +240,8 @@ def _check_measure(measure: MeasureText, written: list[str], formats: set[Format
     for name in (measure.baseline, measure.teacher, *(measure.bundles or ())):
         if name is not None and name not in written:
             faults.append(f"measure: no step '{name}'; {did_you_mean(name, written)}")
+    if measure.chart is not None:
+        _check_chart(measure.chart, written, faults)
     for name in measure.on:
         try:
             wanted = target.find(name)
@@ -228,3 +250,11 @@ def _check_measure(measure: MeasureText, written: list[str], formats: set[Format
             continue
         if wanted.formats & formats and (lack := wanted.missing()):
             faults.append(f"measure: {lack}; or leave '{name}' out of measure: on")
+
+
+def _check_chart(chart: ChartText, written: list[str], faults: list[str]) -> None:
+    faults += [f"measure: chart: no step '{name}'; {did_you_mean(name, written)}" for name in chart.levels if name not in written]
+    faults += [f"measure: chart: no step is called like '{pattern}' (line '{line}'); {did_you_mean(pattern, written)}"
+               for line, pattern in chart.lines.items() if not fnmatch.filter(written, pattern)]
+    if find_spec("matplotlib") is None:
+        faults.append("measure: chart needs matplotlib: pip install 'palmtop[chart]'; or leave 'chart' out of measure")

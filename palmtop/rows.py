@@ -106,20 +106,12 @@ def path_of(source: Source) -> Path:
     return Path(__file__).parent / "tasks" / name.removeprefix(SHIPPED) if name.startswith(SHIPPED) else Path(name)
 
 
-@lru_cache(maxsize=8)
-def _from_file(path: Path, _stamp: int, quoting: str | None) -> Table:
-    kind = _kind(path.name)
-    text = _decoded(path)
-    rows = _json_rows(text, path) if kind == "jsonl" else _separated_rows(text, path, "\t" if kind == "tsv" else ",",
-                                                                         (quoting or ("none" if kind == "tsv" else "standard")) == "none")
-    return Table(str(path), rows, {})
+def decoded(path: Path) -> str:
+    """The text of a UTF-8 file, plain or .gz.
 
-
-def _kind(name: str) -> str:
-    return _KINDS.get(Path(name.removesuffix(".gz")).suffix.lower(), "")
-
-
-def _decoded(path: Path) -> str:
+    Raises:
+        UserError: it isn't UTF-8, or no whole gzip file.
+    """
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -129,6 +121,19 @@ def _decoded(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line} isn't UTF-8 (byte {raw[error.start]:#04x}): convert the file to UTF-8") from None
+
+
+@lru_cache(maxsize=8)
+def _from_file(path: Path, _stamp: int, quoting: str | None) -> Table:
+    kind = _kind(path.name)
+    text = decoded(path)
+    rows = _json_rows(text, path) if kind == "jsonl" else _separated_rows(text, path, "\t" if kind == "tsv" else ",",
+                                                                         (quoting or ("none" if kind == "tsv" else "standard")) == "none")
+    return Table(str(path), rows, {})
+
+
+def _kind(name: str) -> str:
+    return _KINDS.get(Path(name.removesuffix(".gz")).suffix.lower(), "")
 
 
 def _separated_rows(text: str, path: Path, separator: str, unquoted: bool) -> dict[str, Sequence[Any]]:

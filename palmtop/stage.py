@@ -5,14 +5,16 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError, did_you_mean
+from palmtop.family import Kind, kind_of
 from palmtop.listing import class_name, names
+from palmtop.reshaped import changed
 from palmtop.settings import Settings
 
 
@@ -26,6 +28,14 @@ class Outline:
     layers: int | None = None
     labels: tuple[str, ...] | None = None
     """The labels of its head; None when it has none."""
+    width: int | None = None
+    """Of its hidden states; None where it isn't known."""
+    embedding_width: int | None = None
+    """Of its word embedding's table; None where it isn't known."""
+    layer_sets: int | None = None
+    """Sets of weights for its layers: fewer than layers in an ALBERT; None where it isn't known."""
+    changes: tuple[str, ...] = ()
+    """palmtop's own keys in its config.json (palmtop.reshaped), as far as they are known."""
 
 
 class Stage(Settings, ABC):
@@ -33,6 +43,8 @@ class Stage(Settings, ABC):
 
     accepts: ClassVar[frozenset[Format]]
     """Formats of the source bundle; empty when the stage needs none."""
+    takes: ClassVar[frozenset[Kind]] = frozenset({"encoder"})
+    """Kinds of transformers that it works on."""
     produces: ClassVar[Format | Literal["same"]]
     """Format of the result; same: that of its source."""
     packages: ClassVar[tuple[str, ...]] = ()
@@ -41,6 +53,8 @@ class Stage(Settings, ABC):
     """Those it needs besides for a source of one format."""
     extra: ClassVar[str] = "train"
     """The extra of palmtop that installs them."""
+    without_layers: ClassVar[bool] = False
+    """Whether it takes a torch model that has no transformer layers: a static student."""
     distributed: ClassVar[bool] = False
     """Whether all processes of a distributed run take part; otherwise the first does the work."""
 
@@ -59,7 +73,7 @@ class Stage(Settings, ABC):
         """
         made = self.format_of(source.format if source else None)
         known = source or Outline(made)
-        return Outline(made, known.family, known.layers, known.labels)
+        return replace(known, format=made)
 
     def format_of(self, source: Format | None) -> Format:
         """The format of the result."""
@@ -86,6 +100,31 @@ def find(name: str) -> type[Stage]:
     return stage
 
 
+def check_layers(name: str, stage: Stage, source: Outline | None) -> None:
+    """Whether a stage that works on transformer layers finds any.
+
+    Raises:
+        UserError: the source has none.
+    """
+    if source is not None and source.format == "torch" and source.layers == 0 and not stage.without_layers:
+        raise UserError(f"{name} works on transformer layers, and a model of the family '{source.family}' has none: start from a "
+                        "transformer, such as the model it was made of")
+
+
+def check_kind(name: str, stage: Stage, source: Outline | None) -> None:
+    """Whether a stage works on this kind of transformer.
+
+    Raises:
+        UserError: it doesn't.
+    """
+    if source is None or (kind := kind_of(source.family)) in stage.takes:
+        return
+    taken = " and ".join(f"{taken}s" for taken in sorted(stage.takes))
+    raise UserError(f"{name} works on {taken}, but a model of the family '{source.family}' is "
+                    + ("a decoder: what there is for decoders is 'distill_causal'" if kind == "decoder" else
+                       "an encoder: distil it with 'distill_masked_lm' or 'distill'"))
+
+
 def outline_of(bundle: Bundle) -> Outline:
     """The outline of a bundle that is there: from its config.json and its task."""
     from palmtop.task import Task  # brings numpy, which the list of stages does without
@@ -93,8 +132,16 @@ def outline_of(bundle: Bundle) -> Outline:
     path = bundle.path / "config.json"
     config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     task = Task.of(bundle.path)
-    return Outline(bundle.format, config.get("model_type"), config.get("num_hidden_layers", config.get("n_layers")),
-                   task.label_names if task else None)
+    return outline_of_config(bundle.format, config, task.label_names if task else None)
+
+
+def outline_of_config(form: Format, config: Mapping[str, Any], labels: tuple[str, ...] | None) -> Outline:
+    """What a Hugging Face config tells of a model."""
+    layers = config.get("num_hidden_layers", config.get("n_layers", config.get("n_layer")))
+    width = config.get("hidden_size", config.get("dim", config.get("n_embd")))
+    table = config.get("palmtop_embedding_size", config.get("embedding_size", width))
+    return Outline(form, config.get("model_type"), layers, labels, width, table, config.get("num_hidden_groups", layers),
+                   tuple(changed(dict(config))))
 
 
 def versions(stage: type[Stage], source: Format | None = None) -> dict[str, str]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CARD = "signals.json"
 BATCH = 64
+FLOAT_BYTES = 4
 HALF_LIMIT = 6e4
 """float16 ends at 65,504."""
 
@@ -75,16 +76,32 @@ def signals(teacher: Bundle, data: Encoded, wanted: Wanted, say: Callable[[str],
     Raises:
         UserError: the disk has no room for them, or the teacher's answers are not finite.
     """
-    folder = cache("teacher") / _key(teacher, data, wanted)
+    folder = folder_of(teacher, data, wanted)
     reused = (folder / CARD).is_file()
     if not reused and rank() == 0:
         _compute(teacher, data, wanted, folder, say)
     while not (folder / CARD).is_file():
         time.sleep(0.2)
     card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    return open_signals(folder, data, wanted, card["seconds"], reused)
+
+
+def folder_of(teacher: Bundle, data: Encoded, wanted: Wanted) -> Path:
+    """Where the signals lie, or would: with a card in it once they are whole."""
+    return cache("teacher") / _key(teacher, data, wanted)
+
+
+def open_signals(folder: Path, data: Encoded, wanted: Wanted, seconds: float, reused: bool) -> TeacherSignals:
+    """Memory-map what `fill` left in a folder."""
     hidden = {layer: np.load(folder / f"hidden-{layer}.npy", mmap_mode="r") for layer in wanted.hidden}
     size = sum(path.stat().st_size for path in folder.glob("*.npy"))
-    return TeacherSignals(np.load(folder / "logits.npy", mmap_mode="r"), hidden, data.offsets, size, card["seconds"], reused)
+    return TeacherSignals(np.load(folder / "logits.npy", mmap_mode="r"), hidden, data.offsets, size, seconds, reused)
+
+
+def bytes_needed(config: Any, data: Encoded, wanted: Wanted) -> int:
+    """Of the disk, for a teacher of this config."""
+    hidden = len(data.ids) * int(config.hidden_size) * len(wanted.hidden) * np.dtype(wanted.dtype).itemsize
+    return int(len(data) * config.num_labels * FLOAT_BYTES + hidden)
 
 
 def weights_digest(model: Any) -> str:
@@ -108,18 +125,21 @@ def _compute(teacher: Bundle, data: Encoded, wanted: Wanted, folder: Path, say: 
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    width = int(model.config.hidden_size)
-    hidden_bytes = len(data.ids) * width * len(wanted.hidden) * np.dtype(wanted.dtype).itemsize
-    _make_room(partial, len(data) * model.config.num_labels * 4 + hidden_bytes)
+    _make_room(partial, bytes_needed(model.config, data, wanted))
     say(f"teacher's signals for {len(data):,} texts ({', '.join(['logits', *(f'hidden states {layer}' for layer in wanted.hidden)])})")
-    _fill(model, data, wanted, partial, width)
+    fill(model, data, wanted, partial)
     if model.training or weights_digest(model) != before:
         raise RuntimeError("the teacher changed while it was asked")
     write_durably(partial / CARD, json.dumps({"seconds": round(time.monotonic() - started, 1), "teacher": teacher.digest}))
     partial.rename(folder)
 
 
-def _fill(model: Any, data: Encoded, wanted: Wanted, folder: Path, width: int) -> None:
+def fill(model: Any, data: Encoded, wanted: Wanted, folder: Path) -> None:
+    """Let a teacher answer all of `data` and write it into `folder`; the model ends on the CPU.
+
+    Raises:
+        UserError: its answers are not finite, or too large for float16.
+    """
     import torch
     from tqdm import tqdm
 
@@ -127,10 +147,11 @@ def _fill(model: Any, data: Encoded, wanted: Wanted, folder: Path, width: int) -
     model.to(device)
     new = np.lib.format.open_memmap
     logits = new(folder / "logits.npy", "w+", np.float32, (len(data), model.config.num_labels))
-    hidden = {layer: new(folder / f"hidden-{layer}.npy", "w+", np.dtype(wanted.dtype), (len(data.ids), width)) for layer in wanted.hidden}
+    hidden = {layer: new(folder / f"hidden-{layer}.npy", "w+", np.dtype(wanted.dtype), (len(data.ids), int(model.config.hidden_size)))
+              for layer in wanted.hidden}
     order = np.argsort(data.lengths, kind="stable")
     with torch.inference_mode():
-        for start in tqdm(range(0, len(order), BATCH), desc="teacher", unit="batch", leave=False):
+        for start in tqdm(range(0, len(order), BATCH), desc="teacher", unit="batch", leave=False, disable=len(order) <= BATCH):
             rows = order[start:start + BATCH].tolist()
             batch = {name: value.to(device) for name, value in data.batch(rows).items()}
             output = model(**batch, output_hidden_states=bool(hidden))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from palmtop.training_loop import Loss, Signals
 
 
-class TrainingStage(Stage, ABC):
+class AnyTraining(Stage, ABC):
     """The settings of every stage that trains."""
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
@@ -30,8 +30,6 @@ class TrainingStage(Stage, ABC):
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate", "tokenizers", "tensorboard")
     distributed: ClassVar[bool] = True
 
-    task: str | dict[str, Any] | None = None
-    """The task: a shipped name, a YAML file, or written out; by default the one the source was trained for."""
     epochs: float = Field(default=3, gt=0, le=1000)
     """Passes over the training data."""
     batch_size: int = Field(default=32, ge=1)
@@ -55,6 +53,13 @@ class TrainingStage(Stage, ABC):
     seed: int = 0
 
 
+class TrainingStage(AnyTraining, ABC):
+    """The settings of every stage that trains for a task."""
+
+    task: str | dict[str, Any] | None = None
+    """The task: a shipped name, a YAML file, or written out; by default the one the source was trained for."""
+
+
 @dataclass(frozen=True)
 class Special:
     """What does not go for all parameters alike, or changes from step to step."""
@@ -63,9 +68,12 @@ class Special:
     """Names of modules that learn at `learning_rate * head_rate`."""
     head_rate: float = 1.0
     rates: Mapping[str, float] = field(default_factory=dict)
-    """A word of a parameter's dotted name, and the rate of its own that such parameters learn at, without weight decay."""
+    """A word of a parameter's dotted name, or several with their dots, and the rate of its own that such parameters learn at, without
+    weight decay; the first that fits counts."""
     each_step: Callable[[int, int], None] | None = None
     """Called with (step, steps) before each step, from 0 on, also where a training is continued in the middle."""
+    each_epoch: Callable[[int, Sequence[int]], None] | None = None
+    """Called with an epoch's number, from 0 on, and its rows in their order, before its first batch is made."""
 
 
 COMMON = Special()
@@ -88,7 +96,7 @@ class Fitted:
                 "loss": {name.removeprefix("loss_"): round(value, 6) for name, value in self.terms.items()}}
 
 
-def fit(model: "PreTrainedModel", data: Encoded, loss: "Loss", settings: TrainingStage, scratch: Path,
+def fit(model: "PreTrainedModel", data: Encoded, loss: "Loss", settings: AnyTraining, scratch: Path,
         signals: "Signals | None" = None, special: Special = COMMON) -> Fitted:
     """Train `model` in place; continue from the last whole checkpoint in `scratch` if there is one.
 
@@ -116,7 +124,7 @@ def keep_logs(scratch: Path, out: Path) -> None:
         shutil.move(scratch / LOGS, out / LOGS)
 
 
-def _arguments(settings: TrainingStage, rows: int, scratch: Path) -> Any:
+def _arguments(settings: AnyTraining, rows: int, scratch: Path) -> Any:
     import torch
     from transformers import TrainingArguments
 

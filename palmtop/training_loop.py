@@ -69,7 +69,7 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
                  signals: Signals | None, special: Special, logs: Path) -> None:
         self._encoded, self._sampler, self._loss, self._signals, self._special = data, sampler, loss, signals, special
         self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
-        callbacks: list[Any] = [_Watch(sampler, special.each_step)]
+        callbacks: list[Any] = [_Watch(sampler, special)]
         if arguments.process_index == 0:
             callbacks.append(TensorBoardCallback(SummaryWriter(str(logs))))
         super().__init__(model, arguments, data_collator=self._collate, train_dataset=range(len(data)), callbacks=callbacks)
@@ -117,32 +117,34 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
         groups: dict[tuple[bool, float], list[Any]] = defaultdict(list)
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                apart, rate = self._rate(name.split("."))
+                apart, rate = self._rate(name)
                 groups[name in decayed and not apart, rate].append(parameter)
         return [{"params": parameters, "weight_decay": self.args.weight_decay if decay else 0.0, "lr": rate}
                 for (decay, rate), parameters in groups.items()]
 
-    def _rate(self, words: list[str]) -> tuple[bool, float]:
+    def _rate(self, name: str) -> tuple[bool, float]:
         """Whether a parameter has a rate of its own, and its rate."""
-        own = next((rate for word, rate in self._special.rates.items() if word in words), None)
+        own = next((rate for words, rate in self._special.rates.items() if f".{words}." in f".{name}."), None)
         if own is not None:
             return True, own
-        new = any(word in self._special.head for word in words)
+        new = any(word in self._special.head for word in name.split("."))
         return False, self.args.learning_rate * (self._special.head_rate if new else 1.0)
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
-    """Tells the sampler its epoch and the stage its step, and marks checkpoints that are whole."""
+    """Tells the sampler its epoch, the stage its epoch and step, and marks checkpoints that are whole."""
 
-    def __init__(self, sampler: GroupedByLength, each_step: Callable[[int, int], None] | None) -> None:
-        self._sampler, self._each_step = sampler, each_step
+    def __init__(self, sampler: GroupedByLength, special: Special) -> None:
+        self._sampler, self._special = sampler, special
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._sampler.epoch = math.floor(state.epoch + 1e-6)
+        if self._special.each_epoch is not None:
+            self._special.each_epoch(self._sampler.epoch, list(self._sampler))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._each_step is not None:
-            self._each_step(state.global_step, state.max_steps)
+        if self._special.each_step is not None:
+            self._special.each_step(state.global_step, state.max_steps)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:

