@@ -1,21 +1,21 @@
 """Distil a fine-tuned teacher into a student with fewer of its layers (DistilBERT's task form, Sanh et al. 2019)."""
 
-import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-import numpy as np
 from pydantic import Field, model_validator
 
-from palmtop.bundle import Bundle, Format
+from palmtop.bundle import Bundle
 from palmtop.compress.finetune import label_loss, model_inputs, shortened, task_of, write_classifier
-from palmtop.encoded import Encoded
+from palmtop.compress.matching.distilling import DistillingStage
+from palmtop.compress.matching.guards import check_inputs, unchanged
 from palmtop.errors import UserError
-from palmtop.family import keep_layers, layer_count, open_classifier
+from palmtop.family import keep_layers, open_classifier
 from palmtop.stage import Outline
 from palmtop.task import Task
-from palmtop.teacher import Wanted, signals, weights_digest
-from palmtop.training import TrainingStage, fit, keep_logs
+from palmtop.training import fit, keep_logs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,15 +24,9 @@ if TYPE_CHECKING:
     from palmtop.training_loop import Batch, Loss
 
 
-class Distill(TrainingStage):
+class Distill(DistillingStage):
     """Copy some of the teacher's layers; learn its soft targets, the labels, and the direction of its last hidden states."""
 
-    produces: ClassVar[Format] = "torch"
-
-    layers: int | tuple[int, ...] | None = None
-    """How many layers the student has, or which of the teacher's (0-based) it starts from; half of them by default."""
-    choose: Literal["spread", "lower"] = "spread"
-    """Which layers a number means: spread from first to last, or the lowest."""
     temperature: float = Field(default=2.0, gt=0)
     """T of the soft targets; their loss is multiplied by T^2 (Hinton et al. 2015)."""
     soft_weight: float = Field(default=1.0, ge=0)
@@ -41,8 +35,6 @@ class Distill(TrainingStage):
     """Weight of the hard labels."""
     cosine_weight: float = Field(default=1.0, ge=0)
     """Weight of the cosine distance between last hidden states."""
-    signals_dtype: Literal["float16", "float32"] = "float16"
-    """In which the teacher's hidden states are kept on disk."""
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
@@ -50,17 +42,13 @@ class Distill(TrainingStage):
             raise ValueError("soft_weight, label_weight and cosine_weight are all 0: nothing would be learnt")
         return self
 
-    def inputs(self) -> dict[str, str]:
-        """The data, where the task is named here."""
-        return {"task": Task.find(self.task).digest} if self.task is not None else {}
-
     def outline(self, source: Outline | None) -> Outline:
         """The teacher with fewer layers."""
         if source is None or source.labels is None or source.layers is None:
             raise UserError("distill needs a teacher that was fine-tuned: put a 'finetune' step before it")
         if self.task is not None:
             check_labels(dict(enumerate(source.labels)), Task.find(self.task))
-        return Outline("torch", source.family, len(self._chosen(source.layers)), source.labels)
+        return replace(source, layers=len(self.chosen_layers(source.layers)), layer_sets=None)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Make the student, ask the teacher once, train, and write a Hugging Face folder."""
@@ -68,46 +56,17 @@ class Distill(TrainingStage):
         task, signature = task_of(source, self.task), shortened(source, self.max_length)
         teacher = open_classifier(source.path)
         check_labels(teacher.config.id2label, task)
-        before = weights_digest(teacher)
-        layers = self._chosen(layer_count(json.loads((source.path / "config.json").read_text(encoding="utf-8"))))
+        check_inputs(teacher.config, signature.inputs, source.name)
+        last = teacher.config.num_hidden_layers
+        layers = self.chosen_layers(last)
         student = keep_layers(teacher, layers)
-        data = Encoded.of(task.load("train"), source.path, signature)
-        said = signals(source, data, Wanted((teacher.config.num_hidden_layers,) if self.cosine_weight else (), self.signals_dtype), print)
-        fitted = fit(student, data, distillation_loss(self, task), self, scratch, said.batch)
-        if weights_digest(teacher) != before:
-            raise RuntimeError("the teacher changed while its student was trained")
+        data = self.training_data(task, source, signature, scratch)
+        with unchanged(teacher):
+            said = self.ask(source, data, [last] if self.cosine_weight else [], self.epochs, scratch)
+            fitted = fit(student, data, distillation_loss(self, task), self, scratch, said.batch)
         write_classifier(student, source, task, signature, out)
         keep_logs(scratch, out)
-        return fitted.facts() | {"rows": len(data), "truncated": data.truncated, "layers_copied": layers, "signals_bytes": said.size_bytes,
-                                 "signals_seconds": said.seconds, "signals_reused": said.reused}
-
-    def _chosen(self, teacher_layers: int) -> list[int]:
-        if isinstance(self.layers, tuple):
-            return explicit_layers(self.layers, teacher_layers)
-        wanted = self.layers if self.layers is not None else max(1, teacher_layers // 2)
-        if not 1 <= wanted <= teacher_layers:
-            raise UserError(f"layers is {wanted}, but the teacher has {teacher_layers}: choose 1 to {teacher_layers}")
-        return spread_layers(teacher_layers, wanted) if self.choose == "spread" else list(range(wanted))
-
-
-def spread_layers(teacher_layers: int, student_layers: int) -> list[int]:
-    """Layers (0-based) that a student starts from: first and last kept, the rest spread evenly.
-
-    round(linspace(0, L_t - 1, L_s)): DistilBERT's {0, 2, 4, 7, 9, 11} for 12 -> 6. A single layer is the first.
-    """
-    return [round(float(place)) for place in np.linspace(0, teacher_layers - 1, student_layers)]
-
-
-def explicit_layers(layers: tuple[int, ...], teacher_layers: int) -> list[int]:
-    """A list of layers as given, checked.
-
-    Raises:
-        UserError: a layer that the teacher has not, or a list that is not ascending.
-    """
-    if not layers or min(layers) < 0 or max(layers) >= teacher_layers or sorted(set(layers)) != list(layers):
-        raise UserError(f"layers is {list(layers)}: give layers of the teacher in ascending order, each once, "
-                        f"from 0 to {teacher_layers - 1}")
-    return list(layers)
+        return fitted.facts() | said.facts() | {"rows": len(data), "truncated": data.truncated, "layers_copied": layers}
 
 
 def soft_loss(student: "Tensor", teacher: "Tensor", temperature: float) -> "Tensor":
@@ -165,6 +124,17 @@ class LossWeights(Protocol):
 
 def distillation_loss(settings: LossWeights, task: Task) -> "Loss":
     """The weighted terms: soft, labels, cosine. Those of weight 0 are left out."""
+    terms = answer_terms(settings, task)
+
+    def loss(student: "PreTrainedModel", batch: "Batch") -> "dict[str, Tensor]":
+        output = student(**model_inputs(batch), output_hidden_states=settings.cosine_weight > 0)
+        return terms(output.logits, output.hidden_states[-1] if settings.cosine_weight else None, batch)
+
+    return loss
+
+
+def answer_terms(settings: LossWeights, task: Task) -> "Callable[[Tensor, Tensor | None, Batch], dict[str, Tensor]]":
+    """(logits, last hidden states, batch) of a student -> the weighted terms, [batch] each."""
     from torch.nn.functional import mse_loss
 
     by_labels = label_loss(task)
@@ -174,17 +144,21 @@ def distillation_loss(settings: LossWeights, task: Task) -> "Loss":
             return mse_loss(logits, taught, reduction="none").mean(-1)
         return soft_loss(logits, taught, settings.temperature)
 
-    def loss(student: "PreTrainedModel", batch: "Batch") -> "dict[str, Tensor]":
-        output = student(**model_inputs(batch), output_hidden_states=settings.cosine_weight > 0)
-        logits, taught = output.logits.float(), batch["teacher_logits"]
-        terms = {}
+    def terms(logits: "Tensor", last: "Tensor | None", batch: "Batch") -> "dict[str, Tensor]":
+        found, logits = {}, logits.float()
         if settings.soft_weight:
-            terms["soft"] = settings.soft_weight * by_teacher(logits, taught)
+            found["soft"] = settings.soft_weight * by_teacher(logits, batch["teacher_logits"])
         if settings.label_weight:
-            terms["labels"] = settings.label_weight * by_labels(logits, batch["labels"])
+            found["labels"] = settings.label_weight * by_labels(logits, batch["labels"])
         if settings.cosine_weight:
-            hidden = next(value for name, value in batch.items() if name.startswith("teacher_hidden_"))
-            terms["cosine"] = settings.cosine_weight * cosine_loss(output.hidden_states[-1], hidden, batch["attention_mask"])
-        return terms
+            assert last is not None  # whoever gives a weight asks for hidden states
+            found["cosine"] = settings.cosine_weight * cosine_loss(last, _last_hidden(batch), batch["attention_mask"])
+        return found
 
-    return loss
+    return terms
+
+
+def _last_hidden(batch: "Batch") -> "Tensor":
+    """The teacher's states of the highest layer among those that it was asked for."""
+    start = "teacher_hidden_"
+    return batch[max((name for name in batch if name.startswith(start)), key=lambda name: int(name.removeprefix(start)))]

@@ -6,7 +6,8 @@ import torch
 from tiny import write_task
 
 from palmtop import stage
-from palmtop.compress.distill import Distill, check_labels, cosine_loss, explicit_layers, soft_loss, spread_layers
+from palmtop.compress.distill import Distill, check_labels, cosine_loss, soft_loss
+from palmtop.compress.matching.layer_choice import explicit_layers, spread_layers
 from palmtop.errors import UserError
 from palmtop.stage import Outline
 from palmtop.task import Task

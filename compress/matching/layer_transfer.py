@@ -1,0 +1,139 @@
+"""What the stages that match layers have in common: the student, the matches, a training on them, and one on the teacher's answers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from palmtop.bundle import Bundle
+from palmtop.compress.distill import check_labels
+from palmtop.compress.finetune import shortened, task_of, write_classifier
+from palmtop.compress.matching.distilling import DistillingStage
+from palmtop.compress.matching.guards import check_inputs, unchanged
+from palmtop.compress.matching.layer_choice import explicit_map, uniform_map
+from palmtop.compress.matching.matches import Match, Pair, check
+from palmtop.compress.matching.student import Sizes, check_family, make_student
+from palmtop.errors import UserError
+from palmtop.family import open_classifier
+from palmtop.stage import Outline
+from palmtop.task import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class LayerTransferStage(DistillingStage, ABC):
+    """A student that imitates layers of its teacher, and then (or at once) its answers."""
+
+    method: ClassVar[str]
+    """The stage's name, for messages."""
+
+    width: int | None = Field(default=None, ge=1)
+    """Of the student's hidden states; another one than the teacher's, like the next two, makes a student with random weights."""
+    heads: int | None = Field(default=None, ge=1)
+    """Of the student's attention; the teacher's by default."""
+    feed_forward: int | None = Field(default=None, ge=1)
+    """Width inside the student's feed-forward parts; the teacher's by default."""
+    layer_map: tuple[int, ...] | None = None
+    """For each of the student's layers the teacher's layer that it imitates, the first being 1; by default the ends of equal blocks."""
+    epochs: float = Field(default=5, gt=0, le=1000)
+    """Passes over the training data while layers are imitated."""
+    prediction: Literal["after", "together"] = "after"
+    """When answers are imitated: in a second training, or as further terms of the first."""
+    prediction_epochs: float = Field(default=3, gt=0, le=1000)
+    """Passes of that second training."""
+    prediction_rate: float | None = Field(default=None, gt=0)
+    """Its learning_rate; the first one's by default."""
+    temperature: float = Field(default=2.0, gt=0)
+    """T of the soft targets; their loss is multiplied by T^2 (Hinton et al. 2015)."""
+    soft_weight: float = Field(default=1.0, ge=0)
+    """Weight of the soft targets."""
+    label_weight: float = Field(default=0.5, ge=0)
+    """Weight of the hard labels."""
+    cosine_weight: float = Field(default=0.0, ge=0)
+    """Weight, beside the answers, of the cosine distance between last hidden states; for students as wide as their teacher."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.soft_weight == self.label_weight == self.cosine_weight == 0:
+            raise ValueError("soft_weight, label_weight and cosine_weight are all 0: the student would never learn to answer")
+        if self.sizes.any and isinstance(self.layers, tuple):
+            raise ValueError("layers lists layers to copy, but a student of other widths copies none: give their number")
+        if self.width and self.cosine_weight:
+            raise ValueError("cosine_weight compares last hidden states, which differ in width: leave it 0, and match states by a "
+                             "projection")
+        return self
+
+    @abstractmethod
+    def chosen_matches(self, pair: Pair) -> Sequence[Match]:
+        """The matches for these two models."""
+
+    def outline(self, source: Outline | None) -> Outline:
+        """The teacher with fewer layers, and narrower where asked."""
+        if source is None or source.labels is None or source.layers is None or source.family is None:
+            raise UserError(f"{self.method} needs a teacher that was fine-tuned: put a 'finetune' step before it")
+        if self.task is not None:
+            check_labels(dict(enumerate(source.labels)), Task.find(self.task))
+        layers, width = len(self.chosen_layers(source.layers)), source.width or self.width or 1
+        if self.sizes.any:
+            check_family(source.family, source.changes)
+        pair = Pair(source.family, source.layers, layers, width, self.width or width, 1, 1,
+                    self._map(source.layers, layers))
+        check(self.chosen_matches(pair), pair)  # heads (1 here) are compared when the models are there
+        return replace(source, layers=layers, layer_sets=None, width=self.width or source.width)
+
+    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+        """Make the student, ask the teacher, train, and write a Hugging Face folder."""
+        from palmtop.compress.matching.transfer_training import Comparison, TransferTraining  # brings torch
+
+        assert source is not None  # the driver checked `accepts`
+        task, signature = task_of(source, self.task), shortened(source, self.max_length)
+        teacher = open_classifier(source.path)
+        check_labels(teacher.config.id2label, task)
+        check_inputs(teacher.config, signature.inputs, source.name)
+        copied = self.chosen_layers(teacher.config.num_hidden_layers)
+        student = make_student(teacher, copied, self.sizes, self.seed)
+        matches = self._checked_matches(teacher, student)
+        comparison = Comparison(matches, teacher, student)
+        comparison.check()
+        data = self.training_data(task, source, signature, scratch)
+        with unchanged(teacher):
+            asked = self.ask(source, data, [*comparison.hidden_layers, *self.last(teacher.config.num_hidden_layers)], self.passes, scratch)
+            facts = TransferTraining(self, task, student, data, comparison, asked).run(scratch, out)
+        write_classifier(student, source, task, signature, out)
+        return facts | {"rows": len(data), "truncated": data.truncated, "layers_copied": [] if self.sizes.any else copied,
+                        "matches": [match.model_dump(exclude_none=True) for match in matches]}
+
+    @property
+    def sizes(self) -> Sizes:
+        """The student's widths, where they are its own."""
+        return Sizes(self.width, self.heads, self.feed_forward)
+
+    @property
+    def passes(self) -> float:
+        """How often each text is learnt from, over all phases."""
+        return self.epochs + (self.prediction_epochs if self.prediction == "after" else 0)
+
+    def last(self, layers: int) -> tuple[int, ...]:
+        """The teacher's hidden states that its answers come with: those of the last of so many layers, where their cosine counts."""
+        return (layers,) if self.cosine_weight else ()
+
+    def _map(self, teacher_layers: int, student_layers: int) -> tuple[int, ...]:
+        if self.layer_map is not None:
+            return tuple(explicit_map(self.layer_map, teacher_layers, student_layers))
+        return tuple(uniform_map(teacher_layers, student_layers)) if self.maps_layers() else ()
+
+    def maps_layers(self) -> bool:
+        """Whether the matches follow a map of layers."""
+        return True
+
+    def _checked_matches(self, teacher: "PreTrainedModel", student: "PreTrainedModel") -> list[Match]:
+        theirs, ours = teacher.config, student.config
+        pair = Pair(theirs.model_type, theirs.num_hidden_layers, ours.num_hidden_layers, theirs.hidden_size, ours.hidden_size,
+                    theirs.num_attention_heads, ours.num_attention_heads, self._map(theirs.num_hidden_layers, ours.num_hidden_layers))
+        matches = list(self.chosen_matches(pair))
+        check(matches, pair)
+        return matches
