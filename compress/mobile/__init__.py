@@ -1,0 +1,1 @@
+"""MobileBERT's body, its teacher IB-BERT, and the transfer between them."""
