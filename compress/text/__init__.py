@@ -1,0 +1,1 @@
+"""Learning from plain text: settings, sequences with hidden words, losses over a vocabulary."""
