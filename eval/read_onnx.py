@@ -62,7 +62,7 @@ def _stored(tensor: Any, folder: Path, dtype: str) -> Stored:
             file.seek(int(said.get("offset", 0)))
             return stored(file.read(int(said["length"])), dtype)
     content = stored(numpy_helper.to_array(tensor).tobytes(), dtype)
-    return Stored(_written_bytes(tensor), content.digest, content.peak)
+    return Stored(_written_bytes(tensor), content.digest, content.peak, nonzeros=content.nonzeros)
 
 
 def _written_bytes(tensor: Any) -> int:

@@ -108,7 +108,8 @@ def _check_outputs(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> s
     outputs = parity.answers((manifest.format, folder), encodings_of(rows))
     if outputs.shape != expected.shape:
         raise UserError(f"{folder} answers with {outputs.shape[1]} outputs, {GOLDEN} has {expected.shape[1]}: {AGAIN}")
-    found, allowed = parity.compare(expected, outputs, [row.text for row in rows]), manifest.tolerance
+    found = parity.compare(expected, outputs, [row.text for row in rows], Signature.read(folder).output)
+    allowed = manifest.tolerance
     told = (f"they differ by {found.typical:.2g} of their spread, at most by {found.difference:.2g} (tolerance {allowed.typical:g} and "
             f"{allowed.difference:g}), {found.agreement:.1%} agree (at least {allowed.agreement:.0%})")
     if not (found.difference <= allowed.difference and found.typical <= allowed.typical and found.agreement >= allowed.agreement):

@@ -9,7 +9,7 @@ import torch
 
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError
-from palmtop.family import FAMILIES, Family, open_classifier
+from palmtop.family import KNOWN, Family, open_classifier
 from palmtop.signature import Signature
 from palmtop.stage import Outline
 from palmtop.task import Task
@@ -44,7 +44,7 @@ class EdgeClassifier(torch.nn.Module):
 
 def family(model: "PreTrainedModel") -> Family:
     """The family of a model that is open."""
-    return FAMILIES[model.config.model_type]
+    return KNOWN[model.config.model_type]
 
 
 def edge_classifier(source: Bundle, probabilities: bool) -> EdgeClassifier:

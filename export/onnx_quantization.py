@@ -1,6 +1,7 @@
 """Quantized ONNX files through ONNX Runtime: dynamic int8, and static int8 of the linear layers with ranges from the user's texts."""
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from numpy import ndarray
 from palmtop.errors import UserError
 from palmtop.export import ranges
 from palmtop.export.int8_rows import int8_rows
+from palmtop.export.onnx_once import join_equal, split_shared_products
 from palmtop.export.quantizing import Calibration, Quantizable
 from palmtop.export.ranges import Range
 from palmtop.signature import Signature
@@ -55,18 +57,19 @@ class OnnxFile(Quantizable):
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
 
         (out / FILE).unlink(missing_ok=True)
-        chosen = [node for name, node in self._nodes.items() if name not in kept]
+        chosen = [node for name, nodes in self._nodes.items() if name not in kept for node in nodes]
         model = _model(self.folder / FILE)
         _lookups_by_row(model.graph, chosen)
         chosen += [f"{node}_MatMul" for node in chosen]  # what becomes of a Gemm
         if self.calibration is None:
             quantize_dynamic(model, out / FILE, op_types_to_quantize=[*LINEAR], per_channel=True, weight_type=QuantType.QInt8,
                              nodes_to_quantize=chosen)
-            return
-        with TemporaryDirectory() as folder:
-            quantize_static(model, out / FILE, None, QuantFormat.QDQ, [*LINEAR], per_channel=True, activation_type=QuantType.QUInt8,
-                            weight_type=QuantType.QInt8, nodes_to_quantize=chosen,
-                            calibration_cache_path=_write_ranges(self._ranges, Path(folder)))
+        else:
+            with TemporaryDirectory() as folder:
+                quantize_static(model, out / FILE, None, QuantFormat.QDQ, [*LINEAR], per_channel=True, activation_type=QuantType.QUInt8,
+                                weight_type=QuantType.QInt8, nodes_to_quantize=chosen,
+                                calibration_cache_path=_write_ranges(self._ranges, Path(folder)))
+        _join_equal(out / FILE)
 
     def facts(self, out: Path) -> dict[str, Any]:
         """Of a static file: on what it was calibrated, and which activations leave their ranges on other texts."""
@@ -82,7 +85,8 @@ class OnnxFile(Quantizable):
         from onnx import TensorProto, helper
 
         model = _model(self.folder / FILE)
-        nodes = [node for node in model.graph.node if node.op_type in LINEAR and node.name in self._nodes.values()]
+        layers = {name for nodes in self._nodes.values() for name in nodes}
+        nodes = [node for node in model.graph.node if node.op_type in LINEAR and node.name in layers]
         names = list(dict.fromkeys(name for node in nodes for name in (node.input[0], node.output[0])))
         given = {output.name for output in model.graph.output}
         model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in given)
@@ -99,11 +103,15 @@ class OnnxFile(Quantizable):
         return ranges.measure(lambda: self._run(texts), self.calibration.percentile)
 
     @cached_property
-    def _nodes(self) -> dict[str, str]:
-        """Node names by the names of their modules."""
+    def _nodes(self) -> dict[str, list[str]]:
+        """The nodes that read one weight, by the module of the first: a weight is int8 for all of its layers or for none."""
         graph = _model(self.folder / FILE).graph
         weights = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}  # noqa: PLR2004  # a matrix
-        return {_module(node): node.name for node in graph.node if node.op_type in (*LINEAR, LOOKUP) and weights & set(node.input)}
+        readers: dict[str, list[Any]] = defaultdict(list)
+        for node in graph.node:
+            if node.op_type in (*LINEAR, LOOKUP) and weights & set(node.input):
+                readers[next(name for name in node.input if name in weights)].append(node)
+        return {_module(nodes[0]): [node.name for node in nodes] for nodes in readers.values()}
 
 
 def _module(node: Any) -> str:
@@ -117,8 +125,18 @@ def _model(file: Path) -> Any:
     import onnx
 
     model = onnx.load(str(file))
+    split_shared_products(model)
     del model.graph.value_info[:]
     return model
+
+
+def _join_equal(file: Path) -> None:
+    """Write a file again with each tensor once: scales and zero points too are made for each node."""
+    import onnx
+
+    model = onnx.load(str(file))
+    if join_equal(model):
+        onnx.save(model, str(file))
 
 
 def _lookups_by_row(graph: Any, nodes: Sequence[str]) -> None:

@@ -1,14 +1,15 @@
 """Quantize an exported file: smaller weights, and on most processors faster products."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from palmtop import parity
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError
+from palmtop.export import checked
+from palmtop.export.kept_modules import layers_of
 from palmtop.stage import Outline, Stage
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ class Quantize(Stage):
     """Of a static scheme: keep so many per cent of the values in the middle, such as 99.99; by default from the least to the greatest."""
     static_operators: Literal["linear", "all"] = "linear"
     """Of a static scheme: linear layers only (as fast on a CPU), or every operator that can be (what an NPU wants)."""
+    kept_modules: tuple[str, ...] = ()
+    """Modules kept in higher precision (int8 where the scheme has int4 or ranges, else float32), by name or dotted part of it, as in
+    quantize_aware's int8_modules: classifier, layer.0, query. Not for TensorFlow.js."""
     auto: bool = False
     """Keep the layers that bear it worst in higher precision until the task's main metric drops by no more than max_drop."""
     max_drop: float = Field(default=0.5, ge=0)
@@ -61,6 +65,8 @@ class Quantize(Stage):
         given = [name for name in ("calibration_texts", "percentile", "static_operators") if name in self.model_fields_set]
         if given and self.scheme != "static_int8":
             raise ValueError(f"{', '.join(given)}: only for scheme static_int8, and this is {self.scheme}")
+        if self.auto and self.kept_modules:
+            raise ValueError("auto chooses what is kept, and kept_modules names it: leave one of the two out")
         return self
 
     def outline(self, source: Outline | None) -> Outline:
@@ -71,6 +77,8 @@ class Quantize(Stage):
         """
         if source is not None and self.scheme not in _schemes(source.format):
             raise UserError(f"{self.scheme} isn't for {source.format}; for that there is {', '.join(_schemes(source.format))}")
+        if source is not None and source.format == "tfjs" and self.kept_modules:
+            raise UserError("kept_modules: the layers of a TensorFlow.js model don't have their modules' names; quantize without")
         return super().outline(source)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
@@ -82,10 +90,16 @@ class Quantize(Stage):
             raise UserError(f"{source.name} is {source.card.facts.get('precision')} already: quantize the float32 file")
         file = _quantizable(self, source)
         chosen = Trials(source, file, scratch, self.sample).choose(self.max_drop) if self.auto else None
+        kept = chosen.kept if chosen else layers_of(self.kept_modules, file.layers())
         copy_beside(source, file, out)
-        write(file, out, chosen.kept if chosen else ())
-        found = parity.check((source.format, source.path), (source.format, out), self.tolerance or TOLERANCE.get(self.scheme, COARSE))
-        return {"precision": self.scheme} | file.facts(out) | found.facts() | (chosen.facts() if chosen else {}) | speed(source, out)
+        write(file, out, kept)
+        found = checked.check((source.format, source.path), (source.format, out), self.tolerance or TOLERANCE.get(self.scheme, COARSE))
+        told = chosen.facts() if chosen else _facts(kept, file)
+        return {"precision": self.scheme} | file.facts(out) | found | told | speed(source, out)
+
+
+def _facts(kept: Sequence[str], file: "Quantizable") -> dict[str, Any]:
+    return {"kept_layers": list(kept), "kept_as": file.kept_as} if kept else {}
 
 
 def _schemes(form: Format) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Read and write a .tflite as a whole: every buffer inside the FlatBuffer and aligned, equal vectors stored once."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,15 @@ def weights_of(model: Any) -> list[bytes]:
     return [bytes(buffer.data) for buffer in model.buffers if buffer.data is not None]
 
 
-def repack(file: Path) -> None:
-    """Write a file anew in place, if that makes it smaller; its weights stay byte for byte what they are."""
-    content = file.read_bytes()
-    model = parse(content)
+def repack(file: Path, change: Callable[[Any], None]) -> None:
+    """Write a file anew in place, after a change to its tables; its weights stay byte for byte what they are."""
+    model = parse(file.read_bytes())
     before = weights_of(model)
+    change(model)
     packed = pack(model)
     if weights_of(parse(packed)) != before:
         raise RuntimeError(f"weights of {file} were lost while it was packed")
-    if len(packed) < len(content):
-        file.write_bytes(packed)
+    file.write_bytes(packed)
 
 
 class _Sharing(flatbuffers.Builder):  # type: ignore[misc]  # flatbuffers is untyped

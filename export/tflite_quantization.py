@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from palmtop.errors import UserError
+from palmtop.export.old_runtimes import mark
 from palmtop.export.quantizing import Calibration, Quantizable
 from palmtop.export.tflite_calibration import TfliteCalibration
 from palmtop.export.tflite_layers import OPERATORS, Layer, layers
@@ -139,7 +140,7 @@ def write(source: Path, out: Path, scheme: Scheme, spared: Sequence[Layer] = (),
         dict(ranges) if ranges else None, enable_progress_bar=False, enable_progress_report=False)
     out.unlink(missing_ok=True)
     made.export_model(str(out))
-    repack(out)
+    repack(out, mark)
 
 
 def _add(recipe: Any, pattern: str, operator: str, computes: str, weights: Weights) -> None:

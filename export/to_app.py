@@ -21,6 +21,7 @@ from palmtop.app import (
 )
 from palmtop.bundle import Bundle, FileEntry, Format, sha256_of
 from palmtop.errors import UserError
+from palmtop.export import stored_once
 from palmtop.export.app_clients import ANSWERS, MEDIAPIPE, task_clients, why_not
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
@@ -134,7 +135,9 @@ class ToApp(Stage):
         encodings = self._golden_encodings(source, task, out)
         outputs = parity.answers((source.format, out), encodings)
         if _repacked(source, out):
-            found = parity.compare(parity.answers((source.format, source.path), encodings), outputs, [row.text for row in encodings])
+            stored_once.check(source.format, out)
+            expected, texts = parity.answers((source.format, source.path), encodings), [row.text for row in encodings]
+            found = parity.compare(expected, outputs, texts, Signature.read(out).output)
             if not found.difference <= SAME:
                 raise RuntimeError(f"{source.path} answers otherwise since it was packed (by {found.difference:.3g} of the spread)")
         write_golden(out, golden_rows(encodings, outputs, task.label_names if task.kind == "classification" else None))

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from palmtop import parity
 from palmtop.bundle import Bundle, Format
+from palmtop.export import checked
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage
 
@@ -17,6 +17,7 @@ class ToOnnx(Stage):
     """Convert for ONNX Runtime."""
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
+    without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "onnx"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
     extra: ClassVar[str] = "onnx"
@@ -48,4 +49,19 @@ class ToOnnx(Stage):
                               external_data=False, verbose=False)
         signature.write(out)
         copy_app_files(source, out)
-        return {"precision": "float32", "passes": passes} | parity.check(("torch", source.path), ("onnx", out), self.tolerance).facts()
+        joined = _join_equal(out / FILE)
+        found = checked.check(("torch", source.path), ("onnx", out), self.tolerance)
+        return {"precision": "float32", "passes": passes, "joined_tensors": joined} | found
+
+
+def _join_equal(file: Path) -> int:
+    """Write a file again with each tensor once."""
+    import onnx
+
+    from palmtop.export.onnx_once import join_equal
+
+    model = onnx.load(str(file))
+    joined = join_equal(model)
+    if joined:
+        onnx.save(model, str(file))
+    return joined

@@ -5,9 +5,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from palmtop import parity, target
+from palmtop import target
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError
+from palmtop.export import checked
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage
 
@@ -18,6 +19,7 @@ class ToTfjs(Stage):
     """Convert for TensorFlow.js: model.json and its shards, checked in a real browser."""
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
+    without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "tfjs"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "playwright")
     extra: ClassVar[str] = "web"
@@ -51,5 +53,5 @@ class ToTfjs(Stage):
             facts = write_graph_model(program, signature.inputs, signature.output, out, self.precision)
         signature.write(out)
         copy_app_files(source, out)
-        found = parity.check(("torch", source.path), ("tfjs", out), self.tolerance or TOLERANCE[self.precision])
-        return {"precision": self.precision, "passes": passes} | facts | found.facts()
+        found = checked.check(("torch", source.path), ("tfjs", out), self.tolerance or TOLERANCE[self.precision])
+        return {"precision": self.precision, "passes": passes} | facts | found

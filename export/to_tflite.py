@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from palmtop import parity
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError
+from palmtop.export import checked
 from palmtop.export.lengths import Histogram, cheapest, cost_facts, longest_needed, probes
 from palmtop.export.side_by_side import medians_by_length_ms
 from palmtop.signature import Signature
@@ -25,6 +25,7 @@ class ToTflite(Stage):
     """Convert for LiteRT (TensorFlow Lite); only built-in operators, no Select TF ops."""
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
+    without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "tflite"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "litert-torch", "ai-edge-litert")
     extra: ClassVar[str] = "tflite"
@@ -64,9 +65,9 @@ class ToTflite(Stage):
         histogram = _histogram(source) if self.lengths == "auto" else None
         lengths = self._cheapest(source, histogram, scratch) if histogram else self._given(source)
         passes = self._write(source, lengths, out)
-        found = parity.check(("torch", source.path), ("tflite", out), self.tolerance)
+        found = checked.check(("torch", source.path), ("tflite", out), self.tolerance)
         cost = cost_facts(histogram, lengths, medians_by_length_ms("tflite", out, lengths)) if histogram else {}
-        return {"precision": "float32", "lengths": list(lengths), "passes": passes} | found.facts() | cost
+        return {"precision": "float32", "lengths": list(lengths), "passes": passes} | found | cost
 
     def _given(self, source: Bundle) -> tuple[int, ...]:
         assert isinstance(self.lengths, tuple)

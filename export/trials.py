@@ -74,7 +74,8 @@ class Trials:
     def _harm(self, layer: str) -> float:
         rows = _spread(len(self._encodings), self.sample)
         found = self._answers([name for name in self.file.layers() if name != layer], [self._encodings[row] for row in rows])
-        return parity.compare(self._float[rows], found, [self.split.texts[row] for row in rows]).typical
+        texts, output = [self.split.texts[row] for row in rows], Signature.read(self.source.path).output
+        return parity.compare(self._float[rows], found, texts, output).typical
 
     def _answers(self, kept: Sequence[str], encodings: list[Encoding]) -> Float32[ndarray, "texts outputs"]:
         trial = self.scratch / "trial"
