@@ -1,0 +1,1 @@
+"""What pruning works with: masks and scores in a training, structures and what they cost, cutting them out."""

@@ -1,0 +1,155 @@
+"""What pruning in a training has in common: settings, teacher, the loop, and folding the masks into an ordinary model."""
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from palmtop.bundle import Bundle, Format
+from palmtop.compress.distill import check_labels, distillation_loss
+from palmtop.compress.finetune import shortened, task_of, with_head, write_classifier
+from palmtop.compress.matching.guards import check_same_tokens
+from palmtop.encoded import Encoded
+from palmtop.errors import UserError
+from palmtop.family import FAMILIES, open_classifier
+from palmtop.stage import Outline
+from palmtop.task import Task
+from palmtop.teacher import Wanted, signals
+from palmtop.training import Special, TrainingStage, fit, keep_logs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from palmtop.compress.pruning.masks import Masks, Rule
+    from palmtop.training_loop import Batch, Loss
+
+
+class PruningStage(TrainingStage, ABC):
+    """Prune the linear layers of a model's transformer layers while it learns the task; embeddings, norms and head stay whole."""
+
+    produces: ClassVar[Format] = "torch"
+
+    keep: float | None = Field(default=None, gt=0, le=1)
+    """Share that is kept of all weights (blocks, heads, rows) in queries, keys, values, attention output and feed-forward parts."""
+    scope: Literal["local", "global"] | None = None
+    """Ranked within each matrix (or the heads, rows of a layer), or over all; by default local, and global for soft and l0."""
+    granularity: Literal["weight", "block32", "head", "row", "structured", "hybrid"] = "weight"
+    """What is kept or pruned as one: weights, 32x32 blocks, attention heads, feed-forward rows; structured: heads and rows; hybrid:
+    blocks in the attention, rows in the feed-forward parts."""
+    mask_warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the training in which nothing is pruned yet."""
+    mask_cooldown: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the training, at its end, in which no more is pruned; between the two the share kept falls along a cubic."""
+    teacher: str | None = None
+    """Folder of a torch bundle with the same tokenizer and labels that teaches; by default the source itself, unpruned."""
+    temperature: float = Field(default=2.0, gt=0)
+    """T of the soft targets; their loss is multiplied by T^2 (Hinton et al. 2015)."""
+    soft_weight: float = Field(default=0.5, ge=0)
+    """Weight of the teacher's soft targets; 0: no teacher."""
+    label_weight: float = Field(default=0.5, ge=0)
+    """Weight of the hard labels."""
+    freeze_embeddings: bool = True
+    """Leave the embeddings as they are."""
+    epochs: float = Field(default=6, gt=0, le=1000)
+    """Passes over the training data."""
+    learning_rate: float = Field(default=3e-5, gt=0)
+    """AdamW's highest rate; it falls linearly to 0."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.mask_warmup + self.mask_cooldown >= 1:
+            raise ValueError(f"the schedule is longer than the training: mask_warmup {self.mask_warmup} and mask_cooldown "
+                             f"{self.mask_cooldown} of the steps leave none to prune in; lower one of them")
+        if self.soft_weight == self.label_weight == 0:
+            raise ValueError("soft_weight and label_weight are both 0: nothing would be learnt")
+        if self.teacher is not None and self.soft_weight == 0:
+            raise ValueError(f"teacher is {self.teacher}, but soft_weight is 0, so that nobody would ask it: leave one of them out")
+        return self
+
+    @property
+    def cosine_weight(self) -> float:
+        """Hidden states are not taught: the papers teach answers alone."""
+        return 0.0
+
+    @abstractmethod
+    def rule(self) -> "Rule":
+        """Which are kept."""
+
+    @abstractmethod
+    def rates(self) -> dict[str, float]:
+        """The scores' own learning rate, where the method has scores."""
+
+    def inputs(self) -> dict[str, str]:
+        """The data and the teacher, where they are named here."""
+        named = {"task": Task.find(self.task).digest} if self.task is not None else {}
+        return named | ({"teacher": Bundle.open(Path(self.teacher)).digest} if self.teacher is not None else {})
+
+    def outline(self, source: Outline | None) -> Outline:
+        """The source with the task's head; its shape stays."""
+        task = Task.find(self.task) if self.task is not None else None
+        if source is None or (task is None and source.labels is None):
+            raise UserError("pruning needs a task: the name of a shipped one, or of a task's YAML file")
+        if source.labels is not None and task is not None:
+            check_labels(dict(enumerate(source.labels)), task)
+        if self.teacher is not None:
+            self._check_teacher(Bundle.open(Path(self.teacher)), task.label_names if task is not None else source.labels)
+        return replace(source, format="torch", labels=source.labels if task is None else task.label_names)
+
+    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+        """Attach masks, ask the teacher once, train, fold the masks, and write a Hugging Face folder."""
+        from palmtop.compress.pruning.masks import Masks
+
+        assert source is not None  # the driver checked `accepts`
+        task, signature = task_of(source, self.task), shortened(source, self.max_length)
+        teacher = self._teacher(source, task)
+        has_head = Task.of(source.path) is not None
+        model, new = (open_classifier(source.path), []) if has_head else with_head(source.path, task, self.seed)
+        check_labels(model.config.id2label, task)
+        model.base_model.embeddings.requires_grad_(not self.freeze_embeddings)
+        masks = Masks(model, self.rule(), self.granularity)
+        data = Encoded.of(task.load("train"), source.path, signature)
+        said = signals(teacher, data, Wanted(), print) if teacher is not None else None
+        head = FAMILIES[model.config.model_type].new_head if new else ()
+        fitted = fit(model, data, _with_penalty(distillation_loss(self, task), masks), self, scratch, said.batch if said else None,
+                     Special(head, self.head_rate, self.rates(), masks.each_step))
+        masks.fold()
+        model.requires_grad_(True)
+        write_classifier(model, source, task, signature, out)
+        keep_logs(scratch, out)
+        return fitted.facts() | masks.facts() | {"rows": len(data), "truncated": data.truncated, "new_weights": new,
+                                                 "teacher": teacher.digest if teacher is not None else None}
+
+    def _teacher(self, source: Bundle, task: Task) -> Bundle | None:
+        """Raises: UserError: a teacher from which this source can't learn. Told here too: a recipe's teacher may be yet to be made."""
+        if not self.soft_weight:
+            return None
+        if self.teacher is not None:
+            teacher = Bundle.open(Path(self.teacher))
+            self._check_teacher(teacher, task.label_names)
+            check_same_tokens(teacher.path, source.path)
+            return teacher
+        if Task.of(source.path) is None:
+            raise UserError(f"{source.name} has no head of a task, so it can't teach: name a teacher, set soft_weight: 0, or put a "
+                            "'finetune' step before this one")
+        return source
+
+    def _check_teacher(self, teacher: Bundle, labels: tuple[str, ...] | None) -> None:
+        """Raises: UserError: it has no answers to this task."""
+        task = Task.of(teacher.path)
+        if teacher.format != "torch":
+            raise UserError(f"the teacher {teacher.name} is a {teacher.format} bundle: give a torch one")
+        if task is None or task.label_names != labels:
+            has = f"the labels {', '.join(task.label_names[:3])}, ..." if task is not None else "no head of a task"
+            raise UserError(f"the teacher {teacher.name} has {has}, not the {len(labels or ())} labels of this task in their order: "
+                            "fine-tune it on this task first")
+
+
+def _with_penalty(taught: "Loss", masks: "Masks") -> "Loss":
+    def loss(student: "PreTrainedModel", batch: "Batch") -> "dict[str, Tensor]":
+        terms, penalty = taught(student, batch), masks.penalty()
+        return terms if penalty is None else terms | {"penalty": penalty.expand(len(batch["labels"]))}
+
+    return loss
