@@ -10,6 +10,9 @@ import numpy as np
 MOST_LOOKED_AT = 2**16
 """Larger tensors aren't searched for their peak: masks and other constants of a graph are smaller."""
 
+SIGNED = ("float16", "float32", "float64", "int8", "int16", "int32", "int64")
+"""Numbers of which a stored 0 is zero: integers are quantized symmetrically where they are signed."""
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -21,6 +24,8 @@ class Stored:
     """The largest absolute value, infinity included; of small float constants only."""
     outside: bool = False
     """Whether they lie behind the flatbuffer, found by offset."""
+    nonzeros: int | None = None
+    """How many of them are not zero; None where a stored 0 needn't mean zero (unsigned integers with a zero point)."""
 
 
 @dataclass(frozen=True)
@@ -93,4 +98,13 @@ def stored(raw: bytes | memoryview, dtype: str, outside: bool = False) -> Stored
     if dtype in ("float32", "float16", "float64") and 0 < len(content) <= MOST_LOOKED_AT * np.dtype(dtype).itemsize:
         values = np.abs(np.frombuffer(content, dtype).astype(np.float64))
         peak = float("inf") if np.isnan(values).any() else float(values.max())
-    return Stored(len(content), hashlib.sha256(content).hexdigest(), peak, outside)
+    return Stored(len(content), hashlib.sha256(content).hexdigest(), peak, outside, _nonzeros(content, dtype))
+
+
+def _nonzeros(content: memoryview, dtype: str) -> int | None:
+    if dtype == "int4":  # two in a byte
+        halves = np.frombuffer(content, np.uint8)
+        return int(np.count_nonzero(halves & 0x0F) + np.count_nonzero(halves & 0xF0))
+    if dtype == "bfloat16":  # all but the sign, for -0 is zero
+        return int(np.count_nonzero(np.frombuffer(content, np.uint16) & 0x7FFF))
+    return int(np.count_nonzero(np.frombuffer(content, dtype))) if dtype in SIGNED else None

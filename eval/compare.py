@@ -70,6 +70,7 @@ def _cells(view: _View, artefact: Artefact) -> dict[str, Cell]:
                                                      "load_ms", "memory_mb")}
     return times | {
         "model_mb": _cell(artefact, "model_bytes", 1e-6), "download_mb": _cell(artefact, "download_bytes", 1e-6),
+        "gzip_mb": _cell(artefact, "gzip_bytes", 1e-6), "nonzero_percent": _nonzero(artefact),
         "metric": _metric(view, artefact), "difference_points": _difference(view, artefact), "kept_percent": _kept(view, artefact),
         "agreement_torch": _with_torch(artefact), "agreement_teacher": _with_teacher(view, artefact), "speedup": _speedup(view, artefact),
     }
@@ -82,6 +83,12 @@ def _cell(artefact: Artefact, metric: str, scale: float = 1.0) -> Cell:
     if found.value is None:
         return Cell(word=NOT_MEASURED, why=found.why, n=found.n)
     return _scaled(found, found.value, scale)
+
+
+def _nonzero(artefact: Artefact) -> Cell:
+    """Per cent of the weights; `n` is how many there are."""
+    counted = artefact.numbers.get("nonzeros")
+    return _cell(artefact, "nonzeros", 100 / counted.n if counted is not None and counted.n else 1)
 
 
 def _scaled(found: Measurement, value: float, scale: float) -> Cell:

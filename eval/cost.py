@@ -13,8 +13,10 @@ from palmtop.errors import UserError
 from palmtop.eval.accuracy import Score
 from palmtop.eval.latency import Timings, quantiles, side_by_side
 from palmtop.eval.ledger import Ledger
+from palmtop.eval.nonzeros import nonzeros
 from palmtop.eval.plan import Plan, Say, Subject
-from palmtop.eval.size import download_bytes, model_bytes
+from palmtop.eval.pruned import conditions, precision
+from palmtop.eval.size import download_bytes, gzip_bytes, model_bytes
 from palmtop.recipe import MeasureText
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
@@ -23,6 +25,7 @@ from palmtop.tokenization import Text
 LOADS = 3
 """Fresh processes behind a cost of loading; their median is kept."""
 TIMES = ("latency", "text_latency", "tokenize")
+SIZES = ("model_bytes", "download_bytes", "gzip_bytes", "nonzeros")
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,12 @@ class Cost:
     say: Say
 
     def take(self, subject: Subject) -> None:
-        """Size and loading of one subject, if they aren't known yet."""
-        stored = {"precision": precision(subject.bundle)} | _quantized_from(subject.bundle)
-        if not self.ledger.knows(subject, ("model_bytes", "download_bytes"), stored):
-            self.ledger.write(subject, {"model_bytes": Score(model_bytes(subject.bundle), "bytes"),
-                                        "download_bytes": Score(download_bytes(subject.bundle), "bytes")}, stored)
+        """Size, non-zeros and loading of one subject, if they aren't known yet."""
+        bundle = subject.bundle
+        stored = {"precision": precision(bundle)} | _quantized_from(bundle) | conditions(bundle, self.plan.bundles.values())
+        if not self.ledger.knows(subject, SIZES, stored):
+            sizes = (Score(measure(bundle), "bytes") for measure in (model_bytes, download_bytes, gzip_bytes))
+            self.ledger.write(subject, dict(zip(SIZES, (*sizes, nonzeros(bundle)), strict=True)), stored)
         threads = {"threads": self.options.threads}
         if not self.ledger.knows(subject, ("load_ms", "memory_mb"), threads):
             self.ledger.write(subject, self._loading(subject), threads)
@@ -80,12 +84,6 @@ class Cost:
         """The conditions of a latency. `padded_to`: tokens at which the artefact really runs; None where it can't, or has none."""
         asked = self.options
         return {"threads": asked.threads, "length": asked.length, "padded_to": _padded_to(subject.bundle, asked.length), "runs": asked.runs}
-
-
-def precision(bundle: Bundle) -> str:
-    """How the weights are stored, as the stage that made the bundle says; float32 where it says nothing."""
-    said = bundle.card.facts.get("scheme") or bundle.card.facts.get("precision")
-    return str(said) if said else "float32"
 
 
 def _quantized_from(bundle: Bundle) -> dict[str, str]:

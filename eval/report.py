@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from palmtop.errors import UserError, did_you_mean
+from palmtop.eval.pruned import stages_of
 from palmtop.eval.table import COLUMNS, Cell, Row, Section, Table
 
 
@@ -58,7 +59,9 @@ def _markdown_section(section: Section) -> str:
     lengths = dict.fromkeys(str(row.numbers["latency_ms"].conditions.get("length")) for row in section.rows if "latency_ms" in row.numbers)
     headings = {"metric": section.metric.replace("_", " "), "latency_ms": f"ms @{' and '.join(lengths) or '?'}"}
     lines = ["", f"## {section.task}", ""]
-    for chosen in (QUALITY, SPEED):
+    pruned = any(stages_of(row) for row in section.rows)
+    for columns in (QUALITY, SPEED):
+        chosen = {column: drawing for column, drawing in columns.items() if pruned or column not in OF_PRUNED}
         heads = [headings.get(column, heading) for column, (heading, _) in chosen.items()]
         drawn = [[_name(row), _target(row, several), *(draw(row.cells[column]) for column, (_, draw) in chosen.items())]
                  for row in section.rows]
@@ -97,9 +100,12 @@ def _drawn(digits: int, scale: float = 1.0, interval: bool = False, sign: str = 
 
 
 WORDS = 2
+OF_PRUNED = ("gzip_mb", "nonzero_percent")
+"""Columns that are drawn where something was pruned; elsewhere they say little. CSV and JSON have them always."""
 Columns = dict[str, tuple[str, Callable[[Cell], str]]]
 QUALITY: Columns = {
-    "model_mb": ("MB", _drawn(2)), "download_mb": ("MB to fetch", _drawn(2)), "metric": ("metric", _drawn(3, interval=True)),
+    "model_mb": ("MB", _drawn(2)), "download_mb": ("MB to fetch", _drawn(2)), "gzip_mb": ("MB compressed", _drawn(2)),
+    "nonzero_percent": ("% not zero", _drawn(1)), "metric": ("metric", _drawn(3, interval=True)),
     "difference_points": ("points to baseline", _drawn(1, interval=True, sign="+")), "kept_percent": ("% of teacher", _drawn(1)),
     "agreement_torch": ("% as torch", _drawn(1, 100)), "agreement_teacher": ("% as teacher", _drawn(1, 100)),
 }

@@ -1,5 +1,6 @@
-"""How large a model is: its own files, and all that an app fetches with them. Bytes; nothing is compressed or estimated."""
+"""How large a model is: its own files, all that an app fetches with them, and that compressed. Bytes; nothing is estimated."""
 
+import zlib
 from pathlib import Path
 
 from palmtop import signature, tokenization
@@ -12,6 +13,11 @@ _MODEL: dict[Format, tuple[str, ...]] = {
     "onnx": ("*.onnx", "*.onnx.data", "*.onnx_data"),
     "linear": ("*.safetensors", "vocabulary.json"),
 }
+GZIP_LEVEL = 6
+"""What web servers and gzip itself take when nothing is said."""
+_GZIP = 16 + zlib.MAX_WBITS
+"""zlib's word for gzip's header and checksum."""
+_AT_ONCE = 1 << 20
 _BESIDE = (tokenization.FILE, "labels.txt", signature.FILE)
 
 
@@ -22,8 +28,25 @@ def model_bytes(bundle: Bundle) -> int:
 
 def download_bytes(bundle: Bundle) -> int:
     """All that an app fetches: the model, its tokenizer, labels and signature."""
+    return sum(path.stat().st_size for path in _fetched(bundle))
+
+
+def gzip_bytes(bundle: Bundle) -> int:
+    """The same files as a server sends them, each compressed alone with gzip."""
+    return sum(_compressed(path) for path in _fetched(bundle))
+
+
+def _compressed(path: Path) -> int:
+    packer, size = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP), 0
+    with path.open("rb") as file:
+        while part := file.read(_AT_ONCE):
+            size += len(packer.compress(part))
+    return size + len(packer.flush())
+
+
+def _fetched(bundle: Bundle) -> set[Path]:
     config = ("config.json",) if bundle.format == "torch" else ()
-    return sum(path.stat().st_size for path in _files(bundle, (*_MODEL[bundle.format], *_BESIDE, *config)))
+    return _files(bundle, (*_MODEL[bundle.format], *_BESIDE, *config))
 
 
 def _files(bundle: Bundle, patterns: tuple[str, ...]) -> set[Path]:

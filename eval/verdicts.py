@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from palmtop.eval import pruned
 from palmtop.eval.table import NOT_MEASURED, NOT_VALID, Row
 from palmtop.measurement import Measurement
 
@@ -21,15 +22,16 @@ def notes(rows: Sequence[Row], task: str, machines: Sequence[dict[str, Any]], ba
         *_timing(numbers),
         f"points to baseline: hundredths of the metric, from {baseline}; with an interval where both answered in one run" if baseline else
         "baseline: none; measure a .tflite, or name one with --baseline",
+        *pruned.notes(rows),
         *_oddities(rows),
     )
 
 
 def verdicts(rows: Sequence[Row], task: str, metric: str) -> tuple[str, ...]:
-    """A line for each artefact that is slower than the baseline or not valid, and what the floor says."""
+    """A line for each artefact that is slower than the baseline or not valid or pruned, and what the floor says."""
     slower = [_slower(row, rows) for row in rows if (row.cells["speedup"].value or 1) < 1]
     broken = [f"{row}: {metric} is not valid: {row.cells['metric'].why}" for row in rows if row.cells["metric"].word == NOT_VALID]
-    return (*broken, *slower, *_slower_than_float(rows), *_floor(rows, task, metric))
+    return (*broken, *slower, *_slower_than_float(rows), *pruned.verdicts(rows), *_floor(rows, task, metric))
 
 
 def _machine(number: int, machine: dict[str, Any]) -> str:

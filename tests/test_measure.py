@@ -69,7 +69,7 @@ def _of(taken: list[Measurement], name: str) -> dict[str, Measurement]:
 def test_every_number_is_taken_once(run: tuple[Path, list[str], list[Measurement]]) -> None:
     _, said, taken = run
     common = {"accuracy", "macro_f1", "matthews", "truncated_texts", "agreement_teacher", "agreement_torch", "model_bytes",
-              "download_bytes", "load_ms", "memory_mb", *LATENCIES}
+              "download_bytes", "gzip_bytes", "nonzeros", "load_ms", "memory_mb", *LATENCIES}
     assert set(_of(taken, "onnx")) == common
     assert set(_of(taken, "floor")) == common | {"difference_baseline", "mcnemar_p"}
     assert len({(one.name, one.metric) for one in taken}) == len(taken)

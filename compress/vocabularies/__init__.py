@@ -1,0 +1,1 @@
+"""Tokenizers and embedding rows cut to the tokens that are needed."""
