@@ -16,7 +16,7 @@ from palmtop.family import open_classifier
 from palmtop.signature import Signature
 from palmtop.stage import Outline
 from palmtop.task import Split, Task
-from palmtop.training import TrainingStage, fit, keep_logs
+from palmtop.training import Special, TrainingStage, fit, keep_logs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,7 +108,7 @@ class Factorize(TrainingStage):
                  "tokens_in_texts": int((counts > 0).sum()), **_sizes(model, made)}
         if self.fit_output:
             without_dropout(student)
-            fitted = fit(student, data, _fit_loss(teacher, data), self, scratch)
+            fitted = fit(student, data, _fit_loss(teacher, data), self, scratch, special=Special(whole_table=True))
             facts |= {"output_error_after_fit": output_error(student.cpu(), teacher.cpu(), held)} | fitted.facts()
         write_classifier(made, source, task, signature, out)
         keep_logs(scratch, out)

@@ -19,7 +19,7 @@ from palmtop.stage import Outline
 from palmtop.task import Task
 from palmtop.teacher import Wanted
 from palmtop.teacher_cost import Budget, Way, ask
-from palmtop.training import TrainingStage, fit, keep_logs
+from palmtop.training import Special, TrainingStage, fit, keep_logs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,7 +107,7 @@ class InvertedBottleneck(TrainingStage):
             transfer = self._transfer(model, teacher, aligned_bases(found, width))
             wanted = Wanted(transfer.hidden(transfer.facing), self.signals_dtype)
             asked = ask(source, data, wanted, Budget(self.teacher_signals, self.signals_limit_gb, self.epochs), scratch, print)
-            fitted = fit(model, data, self._loss(transfer, task), self, scratch, asked.batch)
+            fitted = fit(model, data, self._loss(transfer, task), self, scratch, asked.batch, Special(whole_table=True))
         write_classifier(model, source, task, signature, out)
         keep_logs(scratch, out)
         return fitted.facts() | asked.facts() | {"rows": len(data), "truncated": data.truncated, "width": width,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from palmtop.bundle import Bundle
-from palmtop.eval.table import Row
+from palmtop.eval.table import Row, milliseconds
 from palmtop.measurement import Measurement
 
 PRUNING = ("magnitude", "movement", "prune_structures", "shrink", "trim_vocabulary")
@@ -98,7 +98,8 @@ def _speed(row: Row, beside: Row) -> str:
     ratio = (theirs.value or 0) / (ours.value or 1)
     noise = ", within the noise of this run" if _overlap(ours, theirs) else ""
     kind = "" if ours.kind == "measured" else f", {ours.kind}"
-    return f"{_faster(ratio)} on {row.target} than {beside.name} ({ours.value:.2f} ms against {theirs.value:.2f} ms{noise}{kind})"
+    times = f"{milliseconds(ours.value)} ms against {milliseconds(theirs.value)} ms"
+    return f"{_faster(ratio)} on {row.target} than {beside.name} ({times}{noise}{kind})"
 
 
 def _faster(ratio: float) -> str:

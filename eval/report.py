@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from palmtop.errors import UserError, did_you_mean
 from palmtop.eval.pruned import stages_of
-from palmtop.eval.table import COLUMNS, Cell, Row, Section, Table
+from palmtop.eval.table import COLUMNS, Cell, Row, Section, Table, milliseconds
 
 
 def render(table: Table, form: str) -> str:
@@ -99,6 +99,11 @@ def _drawn(digits: int, scale: float = 1.0, interval: bool = False, sign: str = 
     return draw
 
 
+def _time(cell: Cell) -> str:
+    """How a column of milliseconds shows its cells."""
+    return _drawn(2)(cell) if cell.value is None else milliseconds(cell.value) + ("" if cell.kind == "measured" else f" ({cell.kind})")
+
+
 WORDS = 2
 OF_PRUNED = ("gzip_mb", "nonzero_percent")
 """Columns that are drawn where something was pruned; elsewhere they say little. CSV and JSON have them always."""
@@ -110,7 +115,7 @@ QUALITY: Columns = {
     "agreement_torch": ("% as torch", _drawn(1, 100)), "agreement_teacher": ("% as teacher", _drawn(1, 100)),
 }
 SPEED: Columns = {
-    "latency_ms": ("ms", _drawn(2)), "latency_p90_ms": ("p90", _drawn(2)), "latency_p99_ms": ("p99", _drawn(2)),
-    "speedup": ("x faster", _drawn(2)), "tokenize_ms": ("tokenize ms", _drawn(2)), "text_latency_ms": ("text to answer ms", _drawn(2)),
+    "latency_ms": ("ms", _time), "latency_p90_ms": ("p90", _time), "latency_p99_ms": ("p99", _time),
+    "speedup": ("x faster", _drawn(2)), "tokenize_ms": ("tokenize ms", _time), "text_latency_ms": ("text to answer ms", _time),
     "load_ms": ("load ms", _drawn(0)), "memory_mb": ("memory MB", _drawn(0)),
 }

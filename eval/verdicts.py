@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from palmtop.eval import pruned
-from palmtop.eval.table import NOT_MEASURED, NOT_VALID, Row
+from palmtop.eval.table import NOT_MEASURED, NOT_VALID, Row, milliseconds
 from palmtop.measurement import Measurement
 
 
@@ -91,7 +91,7 @@ def _slower(row: Row, rows: Sequence[Row]) -> str:
                   and other.numbers["latency_ms"].session == ours.session)
     against = theirs.numbers["latency_ms"]
     noise = ", within the noise of this run" if (ours.low or 0) <= (against.high or 0) else ""
-    return (f"{row} is slower than the baseline: {ours.value:.2f} ms against {against.value:.2f} ms "
+    return (f"{row} is slower than the baseline: {milliseconds(ours.value)} ms against {milliseconds(against.value)} ms "
             f"({row.cells['speedup'].value:.2f} x){noise}")
 
 
@@ -104,7 +104,8 @@ def _slower_than_float(rows: Sequence[Row]) -> list[str]:
         if ours is None or theirs is None or ours.session != theirs.session or not (ours.value or 0) > (theirs.value or 0) > 0:
             continue
         noise = ", within the noise of this run" if (ours.low or 0) <= (theirs.high or 0) else ""
-        said.append(f"{row} is slower than {made_of}, of which it was quantized: {ours.value:.2f} ms against {theirs.value:.2f} ms{noise}")
+        times = f"{milliseconds(ours.value)} ms against {milliseconds(theirs.value)} ms"
+        said.append(f"{row} is slower than {made_of}, of which it was quantized: {times}{noise}")
     return said
 
 

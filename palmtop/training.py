@@ -4,6 +4,7 @@ import math
 import shutil
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -15,6 +16,7 @@ from palmtop.encoded import Encoded
 from palmtop.errors import UserError
 from palmtop.making import processes, rank
 from palmtop.stage import Stage
+from palmtop.used_rows import only_used_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -72,6 +74,8 @@ class Special:
     weight decay; the first that fits counts."""
     each_step: Callable[[int, int], None] | None = None
     """Called with (step, steps) before each step, from 0 on, also where a training is continued in the middle."""
+    whole_table: bool = False
+    """Train every row of the word embedding, also those that no text reads: where a loss or a batch goes by token ids of its own."""
     each_epoch: Callable[[int, Sequence[int]], None] | None = None
     """Called with an epoch's number, from 0 on, and its rows in their order, before its first batch is made."""
 
@@ -112,9 +116,10 @@ def fit(model: "PreTrainedModel", data: Encoded, loss: "Loss", settings: AnyTrai
 
     arguments = _arguments(settings, len(data), scratch)
     sampler = GroupedByLength(data.lengths, settings.batch_size // settings.accumulation, settings.seed)
-    loop = Loop(model, arguments, data, sampler, loss, signals, special, scratch / LOGS)
-    torch.manual_seed(settings.seed)  # dropout: the same stream however much was drawn while the model was made
-    loop.train(resume_from_checkpoint=_last_whole_checkpoint(scratch))
+    with nullcontext(data) if special.whole_table else only_used_rows(model, data) as read:
+        loop = Loop(model, arguments, read, sampler, loss, signals, special, scratch / LOGS)
+        torch.manual_seed(settings.seed)  # dropout: the same stream however much was drawn while the model was made
+        loop.train(resume_from_checkpoint=_last_whole_checkpoint(scratch))
     return Fitted(loop.state.global_step, arguments.world_size, arguments.device.type, _precision(settings.precision), loop.recent_terms())
 
 

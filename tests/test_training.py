@@ -19,12 +19,13 @@ from palmtop import stage
 from palmtop.bundle import Bundle, is_sealed
 from palmtop.encoded import Encoded
 from palmtop.errors import UserError
-from palmtop.family import open_classifier
+from palmtop.family import FAMILIES, open_classifier
 from palmtop.making import make
 from palmtop.signature import Signature
 from palmtop.task import Task
 from palmtop.teacher import Wanted, signals
 from palmtop.training_loop import GroupedByLength
+from palmtop.used_rows import only_used_rows
 
 QUIET = {"classifier_dropout": 0.0, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 """Dropout draws from another stream in each process; without it two processes must give what one gives."""
@@ -64,6 +65,47 @@ def test_batches_hold_similar_lengths_and_every_row_once_in_each_epoch() -> None
     assert padded / lengths.sum() < 1.05
     sampler.epoch = 0
     assert list(sampler) == first
+
+
+def test_training_the_rows_that_are_read_is_training_the_whole_table(made: dict[str, Any], tmp_path: Path) -> None:
+    """Without weight decay to the rounding; rows that no text reads stay as they were."""
+    from palmtop.compress.finetune import label_loss, model_inputs
+    from palmtop.training import Special, fit
+
+    task = Task.of(made["teacher"].path)
+    assert task is not None
+    data = Encoded.of(task.load("train"), made["teacher"].path, Signature.read(made["teacher"].path))
+    settings = stage.find("finetune")(epochs=2, learning_rate=1e-3, batch_size=16, weight_decay=0)
+    models = []
+    for whole in (True, False):
+        model = open_classifier(made["teacher"].path)
+        fit(model, data, lambda student, batch: {"labels": label_loss(task)(student(**model_inputs(batch)).logits, batch["labels"])},
+            settings, tmp_path / str(whole), special=Special(whole_table=whole))
+        models.append(model.state_dict())
+    for name, weight in models[0].items():
+        if not name.endswith("key.bias"):  # its gradient is 0 but for rounding (softmax ignores a shift), which Adam blows up
+            assert torch.allclose(weight, models[1][name], atol=2e-5), name
+    table = "bert.embeddings.word_embeddings.weight"
+    unread = torch.ones(len(models[0][table]), dtype=torch.bool)
+    unread[torch.from_numpy(np.unique(data.ids)).long()] = False
+    assert unread.sum() > 30
+    assert torch.equal(models[1][table][unread], open_classifier(made["teacher"].path).state_dict()[table][unread])
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_table_of_the_used_rows_answers_as_the_whole_one(tmp_path: Path, family: str) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(write_model(tmp_path / "model", family), attn_implementation="eager").eval()
+    pad, ids = int(model.config.pad_token_id), np.asarray([7, 30, 9, 11, 9, 30, 12], np.int32)
+    data = Encoded(ids, np.zeros_like(ids), np.asarray([0, 4, 7]), np.zeros(2), ("input_ids", "attention_mask"), pad, 0)
+    table, before = model.get_input_embeddings(), model(**data.batch([0, 1])).logits
+    with only_used_rows(model, data) as read:
+        assert model.get_input_embeddings().num_embeddings == len({7, 30, 9, 11, 12} | set(range(pad + 1)))
+        assert torch.equal(model(**read.batch([0, 1])).logits, before)
+        model.get_input_embeddings().weight.data += 1
+    assert model.get_input_embeddings() is table
+    assert not torch.equal(model(**data.batch([0, 1])).logits, before)
 
 
 def test_two_processes_give_the_result_of_one(made: dict[str, Any], tmp_path: Path) -> None:

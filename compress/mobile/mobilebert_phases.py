@@ -99,9 +99,9 @@ def _special(plan: Plan, settings: "Mobilebert") -> Special:
     """Progressive: what lies below the layer that learns has a rate of its own (TF1 code; the TF2 code lets all learn alike, summaries
     of the paper say frozen)."""
     if not plan.lower:
-        return Special()
+        return Special(whole_table=True)
     below = ("embeddings", *(f"encoder.layer.{number}" for number in range(plan.depth - 1)))
-    return Special(rates=dict.fromkeys(below, settings.lower_rate * settings.learning_rate))
+    return Special(rates=dict.fromkeys(below, settings.lower_rate * settings.learning_rate), whole_table=True)
 
 
 @contextmanager

@@ -60,7 +60,8 @@ def learn(model: "PreTrainedModel", text: LearntText, loss: "Loss", settings: On
 
     taught: Signals = signals
     before = mean_terms(model, *text.held_out, loss, settings.batch_size) if text.held_out else {}
-    fitted = fit(model, text.data, loss, settings, scratch, taught, Special(new, settings.head_rate, each_epoch=text.targets.begin))
+    special = Special(new, settings.head_rate, whole_table=True, each_epoch=text.targets.begin)
+    fitted = fit(model, text.data, loss, settings, scratch, taught, special)
     after = mean_terms(model, *text.held_out, loss, settings.batch_size) if text.held_out else {}
     return fitted.facts() | text.counts | {
         "rows": len(text.data), "asked_share": round(float(np.mean(text.targets.positions)), 4),

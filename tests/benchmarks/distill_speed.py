@@ -92,8 +92,8 @@ def main() -> None:
     for place, name in enumerate(names):
         low, middle, high = np.percentile(taken[:, place] / taken[:, 0], (25, 50, 75))
         losses = gates[name].losses
-        print(f"| {name} | {given.steps / np.median(taken[:, place]):.2f} | {middle:.1f} [{low:.1f}, {high:.1f}] | "
-              f"{np.mean(losses[len(losses) // 2:]):.4f} |")
+        loss = f"{np.mean(losses[len(losses) // 2:]):.3f}" if losses else "not told"
+        print(f"| {name} | {given.steps / np.median(taken[:, place]):.2f} | {middle:.1f} [{low:.1f}, {high:.1f}] | {loss} |")
 
 
 class Bench:
