@@ -56,6 +56,10 @@ class StaticForSequenceClassification(PreTrainedModel):  # type: ignore[misc]  #
         """The table."""
         return self.word_embeddings
 
+    def set_input_embeddings(self, value: Embedding) -> None:
+        """Another table in its place."""
+        self.word_embeddings = value
+
     def forward(self, input_ids: Int[Tensor, "batch tokens"], attention_mask: Int[Tensor, "batch tokens"] | None = None,
                 output_hidden_states: bool = False) -> SequenceClassifierOutput:
         """`logits` [batch, labels]; hidden states, where they are asked for, are the tokens' vectors alone: there is no layer.
