@@ -48,6 +48,8 @@ class QuantizeAware(TrainingStage):
     """Passes over the training data."""
     learning_rate: float = Field(default=5e-5, gt=0)
     """AdamW's highest rate; it falls linearly to 0. For 4 bits up to the rate of the float training, for 8 a tenth of it."""
+    precision: Literal["float32"] = "float32"
+    """bfloat16 has 8 bits of mantissa, and would round what lies on the grid once more."""
     dropout: bool = False
     """Keep the model's dropout while it is trained; the teacher answered without, and rounding is noise enough."""
     temperature: float = Field(default=2.0, gt=0)

@@ -15,6 +15,7 @@ from palmtop.bundle import LOGS, Format
 from palmtop.encoded import Encoded
 from palmtop.errors import UserError
 from palmtop.making import processes, rank
+from palmtop.precision import Precision, precision_for
 from palmtop.stage import Stage
 from palmtop.used_rows import only_used_rows
 
@@ -49,7 +50,8 @@ class AnyTraining(Stage, ABC):
     max_length: int = Field(default=128, ge=4, le=8192)
     """Tokens after which a text is truncated, specials included; never more than the model has positions for."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of the forward pass; auto: bfloat16 on a GPU that has it, float32 elsewhere."""
+    """Of the products of the forward and backward pass; weights, optimizer and losses are float32. auto: bfloat16 on a GPU or CPU that
+    multiplies it natively (on a CPU from a hidden size of 128 on), float32 elsewhere."""
     checkpoint_every: int = Field(default=150, ge=1)
     """Steps between checkpoints: at most so much work is lost when the process is killed."""
     seed: int = 0
@@ -90,7 +92,7 @@ class Fitted:
     steps: int
     processes: int
     device: str
-    precision: str
+    precision: Precision
     terms: dict[str, float]
     """Mean of each term of the loss over the last tenth of the steps."""
 
@@ -114,13 +116,14 @@ def fit(model: "PreTrainedModel", data: Encoded, loss: "Loss", settings: AnyTrai
 
     from palmtop.training_loop import GroupedByLength, Loop
 
-    arguments = _arguments(settings, len(data), scratch)
+    precision = precision_for(settings.precision, model)
+    arguments = _arguments(settings, precision, len(data), scratch)
     sampler = GroupedByLength(data.lengths, settings.batch_size // settings.accumulation, settings.seed)
     with nullcontext(data) if special.whole_table else only_used_rows(model, data) as read:
         loop = Loop(model, arguments, read, sampler, loss, signals, special, scratch / LOGS)
         torch.manual_seed(settings.seed)  # dropout: the same stream however much was drawn while the model was made
         loop.train(resume_from_checkpoint=_last_whole_checkpoint(scratch))
-    return Fitted(loop.state.global_step, arguments.world_size, arguments.device.type, _precision(settings.precision), loop.recent_terms())
+    return Fitted(loop.state.global_step, arguments.world_size, arguments.device.type, precision, loop.recent_terms())
 
 
 def keep_logs(scratch: Path, out: Path) -> None:
@@ -129,7 +132,7 @@ def keep_logs(scratch: Path, out: Path) -> None:
         shutil.move(scratch / LOGS, out / LOGS)
 
 
-def _arguments(settings: AnyTraining, rows: int, scratch: Path) -> Any:
+def _arguments(settings: AnyTraining, precision: Precision, rows: int, scratch: Path) -> Any:
     import torch
     from transformers import TrainingArguments
 
@@ -140,7 +143,6 @@ def _arguments(settings: AnyTraining, rows: int, scratch: Path) -> Any:
         raise UserError(f"batch_size {settings.batch_size} can't be shared out evenly among {processes()} process(es) x "
                         f"{settings.accumulation} accumulated batch(es): choose a multiple of {parts}")
     steps = max(1, math.ceil(math.ceil(rows / settings.batch_size) * settings.epochs))
-    precision = _precision(settings.precision)
     return TrainingArguments(
         output_dir=str(scratch / "checkpoints"), num_train_epochs=settings.epochs, per_device_train_batch_size=share,
         gradient_accumulation_steps=settings.accumulation, learning_rate=settings.learning_rate, lr_scheduler_type="linear",
@@ -149,14 +151,6 @@ def _arguments(settings: AnyTraining, rows: int, scratch: Path) -> Any:
         save_strategy="steps", save_steps=settings.checkpoint_every, save_total_limit=2, logging_steps=max(1, min(50, steps // 10)),
         logging_nan_inf_filter=False, disable_tqdm=False, report_to=[], remove_unused_columns=False, dataloader_num_workers=0,
         dataloader_pin_memory=not cpu, ddp_backend="gloo" if cpu and processes() > 1 else None)
-
-
-def _precision(wanted: str) -> str:
-    import torch
-
-    if wanted != "auto":
-        return wanted
-    return "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
 
 
 def _last_whole_checkpoint(scratch: Path) -> str | None:
