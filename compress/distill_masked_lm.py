@@ -12,7 +12,8 @@ from pydantic import Field, model_validator
 
 from palmtop.bundle import Bundle, Format
 from palmtop.compress.finetune import shortened
-from palmtop.compress.matching.guards import check_same_tokens, unchanged
+from palmtop.compress.matching.guards import unchanged
+from palmtop.compress.matching.teachers import check_same_width, named_teacher, teacher_input
 from palmtop.compress.text.text_settings import OnMaskedText, OnTextByTeacher, write_language_model
 from palmtop.errors import UserError
 from palmtop.family import inputs_of, keep_layers
@@ -53,7 +54,7 @@ class DistillMaskedLm(OnTextByTeacher, OnMaskedText):
 
     def inputs(self) -> dict[str, str]:
         """The text, and the teacher where it is named here."""
-        return super().inputs() | ({"teacher": Bundle.open(Path(self.teacher)).digest} if self.teacher is not None else {})
+        return super().inputs() | teacher_input(self.teacher)
 
     def outline(self, source: Outline | None) -> Outline:
         """The student: fewer layers, perhaps another family."""
@@ -77,7 +78,7 @@ class DistillMaskedLm(OnTextByTeacher, OnMaskedText):
         from palmtop.language_model import Answering, Asked, open_language_model
 
         assert source is not None  # the driver checked `accepts`
-        signature, teacher = shortened(source, self.max_length), Bundle.open(Path(self.teacher)) if self.teacher else source
+        signature, teacher = shortened(source, self.max_length), named_teacher(self.teacher, source) if self.teacher else source
         student, layers = self._student(source)
         taught = open_language_model(teacher.path).model
         if self.teacher:
@@ -118,15 +119,11 @@ class DistillMaskedLm(OnTextByTeacher, OnMaskedText):
 
     def _check_teacher(self, teacher: Bundle, source: Bundle, taught: "PreTrainedConfig", student: "PreTrainedConfig") -> None:
         """Raises: UserError: a teacher from which this source can't learn."""
-        if teacher.format != "torch":
-            raise UserError(f"the teacher {teacher.name} is a {teacher.format} bundle: give a torch one")
-        check_same_tokens(teacher.path, source.path)
         if taught.vocab_size != student.vocab_size:
             raise UserError(f"the teacher {teacher.name} has outputs for {taught.vocab_size} tokens, {source.name} for "
                             f"{student.vocab_size}: take a student with its teacher's own vocabulary")
-        if self.cosine_weight and student.hidden_size != taught.hidden_size:
-            raise UserError(f"the teacher is {taught.hidden_size} wide, the source {student.hidden_size}: their hidden states can't be "
-                            "compared; set cosine_weight: 0")
+        if self.cosine_weight:
+            check_same_width(student, taught)
 
     def _weights(self) -> "Weights":
         from palmtop.compress.text.word_losses import Weights

@@ -15,7 +15,7 @@ from palmtop.errors import UserError
 from palmtop.family import open_classifier
 from palmtop.signature import Signature
 from palmtop.stage import Outline
-from palmtop.task import Split, Task
+from palmtop.task import Split, Task, task_input
 from palmtop.training import Special, TrainingStage, fit, keep_logs
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ class Factorize(TrainingStage):
 
     def inputs(self) -> dict[str, str]:
         """The data, where the task is named here, and the text file."""
-        named = {"task": Task.find(self.task).digest} if self.task is not None else {}
-        return named | ({"texts": sha256_of(self._text_file())} if self.texts is not None else {})
+        return task_input(self.task) | ({"texts": sha256_of(self._text_file())} if self.texts is not None else {})
 
     def outline(self, source: Outline | None) -> Outline:
         """A classifier of the form's family."""

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from palmtop.bundle import Bundle, Format
+from palmtop.compress.matching.layer_choice import Choice, start_layers
 from palmtop.encoded import Encoded
 from palmtop.errors import UserError
-from palmtop.family import KNOWN
+from palmtop.family import KNOWN, keep_layers
 from palmtop.reshaped import opener
 from palmtop.signature import Signature
 from palmtop.stage import Outline
-from palmtop.task import Task
+from palmtop.task import Task, task_input
 from palmtop.training import Special, TrainingStage, fit, keep_logs
 
 if TYPE_CHECKING:
@@ -29,16 +30,25 @@ class Finetune(TrainingStage):
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "torch"
 
+    layers: int | tuple[int, ...] | None = None
+    """How many of the source's layers are trained, or which (0-based), the others dropped; all by default. With fewer it makes the
+    student without a teacher that a distilled one has to beat."""
+    choose: Choice = "spread"
+    """Which layers a number means: spread from first to last; the lowest; or those of Shleifer and Rush's table."""
+
     def inputs(self) -> dict[str, str]:
         """The data, where the task is named here."""
-        return {"task": Task.find(self.task).digest} if self.task is not None else {}
+        return task_input(self.task)
 
     def outline(self, source: Outline | None) -> Outline:
         """The source with the task's head."""
         if source is None or (self.task is None and source.labels is None):
             raise UserError("finetune needs a task: the name of a shipped one, or of a task's YAML file")
         labels = Task.find(self.task).label_names if self.task is not None else source.labels
-        return replace(source, format="torch", labels=labels)
+        if self.layers is None or source.layers is None:
+            return replace(source, format="torch", labels=labels)
+        kept = start_layers(self.layers, self.choose, source.layers)
+        return replace(source, format="torch", labels=labels, layers=len(kept), layer_sets=None)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Train and write a Hugging Face folder that AutoModelForSequenceClassification opens."""
@@ -46,6 +56,8 @@ class Finetune(TrainingStage):
         task = task_of(source, self.task)
         signature = shortened(source, self.max_length)
         model, new = with_head(source.path, task, self.seed)
+        if self.layers is not None:
+            model = keep_layers(model, start_layers(self.layers, self.choose, model.config.num_hidden_layers))
         data = Encoded.of(task.load("train"), source.path, signature)
         by_labels = label_loss(task)
 

@@ -2,24 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from palmtop.bundle import Bundle, Format
-from palmtop.compress.distill import check_labels
-from palmtop.compress.finetune import shortened, task_of, write_classifier
-from palmtop.compress.matching.guards import check_inputs, unchanged
-from palmtop.encoded import Encoded
+from palmtop.bundle import Bundle
+from palmtop.compress.finetune import write_classifier
+from palmtop.compress.matching.answer_losses import AnswerWeights, answer_terms
+from palmtop.compress.matching.guards import unchanged
+from palmtop.compress.matching.teachers import TaughtBySource, fine_tuned
 from palmtop.errors import UserError, raise_all
-from palmtop.family import open_classifier
 from palmtop.ib_bert import KEY
 from palmtop.stage import Outline
 from palmtop.task import Task
-from palmtop.teacher import Wanted
-from palmtop.teacher_cost import Budget, Way, ask
-from palmtop.training import Special, TrainingStage, fit, keep_logs
+from palmtop.training import Special, fit, keep_logs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,14 +30,12 @@ ORDINARY = ("bert", "distilbert", "roberta", "xlm-roberta")
 """Families whose layers end with a LayerNorm, whose embeddings are a sum under one, and whose attention knows no other positions."""
 
 
-class InvertedBottleneck(TrainingStage):
+class InvertedBottleneck(AnswerWeights, TaughtBySource):
     """Build an IB-BERT from a fine-tuned teacher's weights and principal components; distil it, layer by layer and in its answers.
 
     The paper trains its IB-BERT from scratch (500,000 steps on text) and never released it. This one starts as a near copy of the
     teacher: what is learnt is what the narrow places between the layers took away.
     """
-
-    produces: ClassVar[Format] = "torch"
 
     width: int | None = Field(default=None, ge=8)
     """Width between the layers, that of the MobileBERT to come; by default half the teacher's, 512 at most (paper: 512 of 1,024)."""
@@ -54,31 +49,12 @@ class InvertedBottleneck(TrainingStage):
     """Texts over which principal components and the head are computed."""
     map_weight: float = Field(default=1.0, ge=0)
     """Weight of the mean squared error of the layers' outputs, normalised, in the narrow basis."""
-    temperature: float = Field(default=2.0, gt=0)
-    """T of the soft targets; their loss is multiplied by T^2 (Hinton et al. 2015)."""
-    soft_weight: float = Field(default=1.0, ge=0)
-    """Weight of the soft targets."""
-    label_weight: float = Field(default=0.5, ge=0)
-    """Weight of the hard labels."""
-    teacher_signals: Way = "auto"
-    """Keep the teacher's hidden states on disk, or compute them anew at each step; auto: whichever takes less time, as measured."""
-    signals_limit_gb: float = Field(default=20.0, ge=0)
-    """Most that auto keeps on disk, in GB (10^9 bytes)."""
-    signals_dtype: Literal["float16", "float32"] = "float16"
-    """In which the teacher's hidden states are kept on disk."""
-    mean_weight: ClassVar[float] = 0.0
-    variance_weight: ClassVar[float] = 0.0
-    attention_weight: ClassVar[float] = 0.0
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
         if self.map_weight == self.soft_weight == self.label_weight == 0:
             raise ValueError("map_weight, soft_weight and label_weight are all 0: nothing would be learnt")
         return self
-
-    def inputs(self) -> dict[str, str]:
-        """The data, where the task is named here."""
-        return {"task": Task.find(self.task).digest} if self.task is not None else {}
 
     def outline(self, source: Outline | None) -> Outline:
         """The source's depth and labels in MobileBERT's family."""
@@ -94,21 +70,18 @@ class InvertedBottleneck(TrainingStage):
         from palmtop.compress.mobile.principal_maps import aligned_bases, survey
 
         assert source is not None  # the driver checked `accepts`
-        task, signature = task_of(source, self.task), shortened(source, self.max_length)
-        teacher = open_classifier(source.path)
-        check_labels(teacher.config.id2label, task)
-        check_inputs(teacher.config, signature.inputs, source.name)
+        teaching = self.teaching(source)
+        teacher = teaching.model
         width = self._width(teacher.config)
-        data = Encoded.of(task.load("train"), source.path, signature)
+        data = self.training_data(teaching.task, source, teaching.signature, scratch)
         with unchanged(teacher):
             found = survey(Watched(teacher, normalised=True, attention=False), data, sample_of(len(data), self.sample, self.seed))
             model = ib_bert_from(teacher, found, token_counts(data, teacher.config.vocab_size), width, self.embedding_size,
                                  self.heads or teacher.config.num_attention_heads, self.dropout)
             transfer = self._transfer(model, teacher, aligned_bases(found, width))
-            wanted = Wanted(transfer.hidden(transfer.facing), self.signals_dtype)
-            asked = ask(source, data, wanted, Budget(self.teacher_signals, self.signals_limit_gb, self.epochs), scratch, print)
-            fitted = fit(model, data, self._loss(transfer, task), self, scratch, asked.batch, Special(whole_table=True))
-        write_classifier(model, source, task, signature, out)
+            asked = self.ask(source, data, transfer.hidden(transfer.facing), self.epochs, scratch)
+            fitted = fit(model, data, self._loss(transfer, teaching.task), self, scratch, asked.batch, Special(whole_table=True))
+        write_classifier(model, source, teaching.task, teaching.signature, out)
         keep_logs(scratch, out)
         return fitted.facts() | asked.facts() | {"rows": len(data), "truncated": data.truncated, "width": width,
                                  "inner_width": teacher.config.hidden_size,
@@ -117,20 +90,18 @@ class InvertedBottleneck(TrainingStage):
 
     def _transfer(self, model: "PreTrainedModel", teacher: "PreTrainedModel", bases: "Sequence[Tensor]") -> "Transfer":
         from palmtop.compress.mobile.layer_maps import Watched
-        from palmtop.compress.mobile.map_transfer import Attention, MapTeacher, Transfer, facing_layers
+        from palmtop.compress.mobile.map_transfer import Attention, MapTeacher, MapWeights, Transfer, facing_layers
 
         layers = model.config.num_hidden_layers
         return Transfer(Watched(model, normalised=False, attention=False), MapTeacher(teacher, bases, attention=False), Attention("none"),
-                        self, facing_layers(layers, layers))
+                        MapWeights(self.map_weight), facing_layers(layers, layers))
 
     def _loss(self, transfer: "Transfer", task: Task) -> "Loss":
-        from palmtop.compress.mobile.map_transfer import answer_terms
-
         by_answers = answer_terms(self, task)
 
         def loss(student: Any, batch: Any) -> Any:
             seen = transfer.student(batch, student)
-            return transfer.terms(seen, batch, transfer.facing) | by_answers(seen.logits, batch["teacher_logits"], batch["labels"])
+            return transfer.terms(seen, batch, transfer.facing) | by_answers(seen.logits, batch)
 
         return loss
 
@@ -156,17 +127,14 @@ def check_teacher(stage: str, source: Outline | None, task: "str | dict[str, Any
     Raises:
         UserError: it is not; families are named.
     """
-    if source is None or source.labels is None or source.layers is None:
-        raise UserError(f"{stage} needs a teacher that was fine-tuned: put a 'finetune' step before it")
+    teacher = fine_tuned(stage, source, task)
     known = (*ORDINARY, *families)
-    if source.family not in known:
-        raise UserError(f"{stage} takes a teacher of the families {', '.join(known)}, but this one is '{source.family}': its layers or "
+    if teacher.family not in known:
+        raise UserError(f"{stage} takes a teacher of the families {', '.join(known)}, but this one is '{teacher.family}': its layers or "
                         "embeddings are built otherwise; distil it with 'distill' or 'minilm' instead")
-    if odd := [key for key in source.changes if key != KEY]:
+    if odd := [key for key in teacher.changes if key != KEY]:
         raise UserError(f"{stage} takes a teacher's layers as their family builds them, but this one was made smaller before (it has "
                         f"{', '.join(odd)} in its config.json): take the model it was made of")
-    if task is not None:
-        check_labels(dict(enumerate(source.labels)), Task.find(task))
 
 
 def sample_of(rows: int, wanted: int, seed: int) -> list[int]:

@@ -3,28 +3,25 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from palmtop.bundle import Bundle, Format
-from palmtop.compress.distill import check_labels
-from palmtop.compress.finetune import shortened, task_of, write_classifier
+from palmtop.bundle import Bundle
+from palmtop.compress.finetune import write_classifier
 from palmtop.compress.inverted_bottleneck import check_teacher
-from palmtop.compress.matching.guards import check_inputs, unchanged
+from palmtop.compress.matching.answer_losses import AnswerWeights
+from palmtop.compress.matching.guards import unchanged
+from palmtop.compress.matching.teachers import TaughtBySource
 from palmtop.compress.mobile.mobilebert_body import PRESETS, Sizes
 from palmtop.encoded import Encoded
-from palmtop.family import open_classifier
 from palmtop.stage import Outline
-from palmtop.task import Task
 from palmtop.teacher import Wanted, signals
-from palmtop.teacher_cost import Budget, Way, ask
-from palmtop.training import TrainingStage
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-    from palmtop.compress.mobile.map_transfer import Transfer
+    from palmtop.compress.mobile.map_transfer import MapWeights, Transfer
     from palmtop.training_loop import Signals
 
     Heard = Callable[[Sequence[int]], Signals]
@@ -33,15 +30,13 @@ SIZES = ("layers", "width", "inner_width", "heads", "feed_forward", "stack", "em
 """The settings that stand in place of the preset's."""
 
 
-class Mobilebert(TrainingStage):
+class Mobilebert(AnswerWeights, TaughtBySource):
     """Train a MobileBERT (bottlenecks, stacked feed-forward networks, NoNorm, ReLU, trigram embedding) from a teacher's layers.
 
     The teacher is an IB-BERT (stage inverted_bottleneck), whose maps are as wide as the student's: the paper's recipe. Or an ordinary
     BERT or RoBERTa, whose maps a projection brings to the student's width: then what is made is a MobileBERT with a BERT for a teacher,
     and the facts call it so. Compare with transfer_epochs: 0, which learns from the answers alone.
     """
-
-    produces: ClassVar[Format] = "torch"
 
     preset: Literal["tiny", "mobilebert", "mobilebert_tiny"] = "tiny"
     """Sizes of the student: one that trains in minutes on two cores, the paper's MobileBERT, and its MobileBERT_TINY."""
@@ -93,12 +88,6 @@ class Mobilebert(TrainingStage):
     """Of the student. The paper's config has 0.1; the TF1 code distils without."""
     sample: int = Field(default=2048, ge=16)
     """Texts over which principal components, the first head and the embeddings' scale are computed."""
-    teacher_signals: Way = "auto"
-    """Keep the teacher's hidden states on disk, or compute them anew at each step; auto: whichever takes less time, as measured."""
-    signals_limit_gb: float = Field(default=20.0, ge=0)
-    """Most that auto keeps on disk, in GB (10^9 bytes)."""
-    signals_dtype: Literal["float16", "float32"] = "float16"
-    """In which the teacher's hidden states are kept on disk."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -107,10 +96,6 @@ class Mobilebert(TrainingStage):
         if self.transfer_epochs and self.map_weight == 0 and (self.attention_weight == 0 or self.attention == "none"):
             raise ValueError("map_weight and attention_weight are both 0: there is nothing to transfer; set transfer_epochs: 0")
         return self
-
-    def inputs(self) -> dict[str, str]:
-        """The data, where the task is named here."""
-        return {"task": Task.find(self.task).digest} if self.task is not None else {}
 
     def outline(self, source: Outline | None) -> Outline:
         """A MobileBERT with the teacher's labels."""
@@ -127,17 +112,14 @@ class Mobilebert(TrainingStage):
         from palmtop.compress.mobile.mobilebert_phases import train
 
         assert source is not None  # the driver checked `accepts`
-        task, signature = task_of(source, self.task), shortened(source, self.max_length)
-        teacher = open_classifier(source.path)
-        check_labels(teacher.config.id2label, task)
-        check_inputs(teacher.config, signature.inputs, source.name)
-        sizes = self.sizes(teacher.config)
-        data = Encoded.of(task.load("train"), source.path, signature)
-        with unchanged(teacher):
-            pair = pair_of(teacher, sizes, self, data)
+        teaching = self.teaching(source)
+        sizes = self.sizes(teaching.model.config)
+        data = self.training_data(teaching.task, source, teaching.signature, scratch)
+        with unchanged(teaching.model):
+            pair = pair_of(teaching.model, sizes, self, data)
             heard, cost = self._heard(pair.transfer, source, data, scratch)
-            fitted = train(pair, self, task, data, heard, (scratch, out))
-        write_classifier(pair.student, source, task, signature, out)
+            fitted = train(pair, self, teaching.task, data, heard, (scratch, out))
+        write_classifier(pair.student, source, teaching.task, teaching.signature, out)
         return fitted | pair.facts() | cost | {"rows": len(data), "truncated": data.truncated}
 
     def _heard(self, transfer: "Transfer", source: Bundle, data: Encoded, scratch: Path) -> "tuple[Heard, dict[str, Any]]":
@@ -146,9 +128,14 @@ class Mobilebert(TrainingStage):
         if not self.transfer_epochs:
             return lambda _: answers, {}
         passes = self.transfer_epochs + (self.epochs if self.strategy == "auxiliary" else 0)
-        wanted = Wanted(transfer.hidden(range(1, len(transfer.facing) + 1)), self.signals_dtype)
-        asked = ask(source, data, wanted, Budget(self.teacher_signals, self.signals_limit_gb, passes), scratch, print)
+        asked = self.ask(source, data, transfer.hidden(range(1, len(transfer.facing) + 1)), passes, scratch)
         return lambda hidden: asked.only(hidden) if hidden else answers, asked.facts()
+
+    def map_weights(self) -> "MapWeights":
+        """The weights of the transfer's terms."""
+        from palmtop.compress.mobile.map_transfer import MapWeights
+
+        return MapWeights(self.map_weight, self.mean_weight, self.variance_weight, self.attention_weight)
 
     def sizes(self, teacher: "PreTrainedConfig | None" = None) -> Sizes:
         """The preset's sizes with those of the settings in their place, and what a MobileBERT-shaped teacher prescribes.

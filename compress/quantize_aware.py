@@ -5,28 +5,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from palmtop.bundle import Bundle, Format, sha256_of
-from palmtop.compress.distill import check_labels, distillation_loss
+from palmtop.bundle import Bundle, Format
 from palmtop.compress.finetune import shortened, task_of, write_classifier
+from palmtop.compress.matching.answer_losses import DistillationWeights, distillation_loss
+from palmtop.compress.matching.guards import check_named_task
+from palmtop.compress.matching.teachers import StatesKept, check_pair, named_teacher, teacher_input
 from palmtop.encoded import Encoded
 from palmtop.errors import UserError
 from palmtop.family import open_classifier
 from palmtop.stage import Outline
-from palmtop.task import Task
-from palmtop.teacher import Wanted, signals
-from palmtop.tokenization import FILE as TOKENIZER
+from palmtop.task import task_input
+from palmtop.teacher import signals
 from palmtop.training import TrainingStage, fit, keep_logs
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
-
     from palmtop.compress.fake_quantized import Rounding
 
 WIDTHS = (4, 8)
 """Bits that kernels have integers of."""
 
 
-class QuantizeAware(TrainingStage):
+class QuantizeAware(DistillationWeights, StatesKept, TrainingStage):
     """Fine-tune with weights rounded to int8 or int4 as the file will hold them, distilled from the float model."""
 
     without_layers: ClassVar[bool] = True
@@ -52,16 +51,8 @@ class QuantizeAware(TrainingStage):
     """bfloat16 has 8 bits of mantissa, and would round what lies on the grid once more."""
     dropout: bool = False
     """Keep the model's dropout while it is trained; the teacher answered without, and rounding is noise enough."""
-    temperature: float = Field(default=2.0, gt=0)
-    """T of the soft targets; their loss is multiplied by T^2 (Hinton et al. 2015)."""
-    soft_weight: float = Field(default=1.0, ge=0)
-    """Weight of the soft targets."""
     label_weight: float = Field(default=0.0, ge=0)
     """Weight of the hard labels; without them the model learns to answer as the float one, mistakes too."""
-    cosine_weight: float = Field(default=1.0, ge=0)
-    """Weight of the cosine distance between last hidden states."""
-    signals_dtype: Literal["float16", "float32"] = "float16"
-    """In which the teacher's hidden states are kept on disk."""
 
     @field_validator("linear_bits", "embedding_bits")
     @classmethod
@@ -87,15 +78,13 @@ class QuantizeAware(TrainingStage):
 
     def inputs(self) -> dict[str, str]:
         """The data and the teacher, where they are named here."""
-        named = {"task": Task.find(self.task).digest} if self.task is not None else {}
-        return named | ({"teacher": Bundle.open(Path(self.teacher)).digest} if self.teacher is not None else {})
+        return task_input(self.task) | teacher_input(self.teacher)
 
     def outline(self, source: Outline | None) -> Outline:
         """The source as it is; only its weights move."""
         if source is None or source.labels is None:
             raise UserError("quantize_aware needs a fine-tuned or distilled model: put a 'finetune' or 'distill' step before it")
-        if self.task is not None:
-            check_labels(dict(enumerate(source.labels)), Task.find(self.task))
+        check_named_task(source.labels, self.task)
         return source
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
@@ -103,30 +92,23 @@ class QuantizeAware(TrainingStage):
         from palmtop.compress.fake_quantized import join_only_type, plan, round_in_training, without_dropout, write_back
 
         assert source is not None  # the driver checked `accepts`
-        task, signature, teacher = task_of(source, self.task), shortened(source, self.max_length), self._teacher(source)
+        task, signature = task_of(source, self.task), shortened(source, self.max_length)
+        teacher = named_teacher(self.teacher, source) if self.teacher is not None else source
         model, taught = open_classifier(source.path), open_classifier(teacher.path).config
-        self._check(model.config, taught, task)
+        check_pair(model.config, taught, task, compared=self.cosine_weight > 0)
         chosen = plan(model, *self._roundings(), self.int8_modules)
         data = Encoded.of(task.load("train"), source.path, signature)
-        said = signals(teacher, data, Wanted((taught.num_hidden_layers,) if self.cosine_weight else (), self.signals_dtype), print)
+        said = signals(teacher, data, self.wanted(self.last(taught.num_hidden_layers)), print)
         join_only_type(model)
         if not self.dropout:
             without_dropout(model)
         round_in_training(model, chosen, self.activations)
-        fitted = fit(model, data, distillation_loss(self, task), self, scratch, said.batch)
+        fitted = fit(model, data, distillation_loss(self, task, self.cosine_weight), self, scratch, said.batch)
         write_back(model, chosen)
         write_classifier(model, source, task, signature, out)
         keep_logs(scratch, out)
         return fitted.facts() | _counts(chosen) | {"scheme": self._scheme, "rows": len(data), "truncated": data.truncated,
                                                    "teacher": teacher.digest}
-
-    def _check(self, student: "PreTrainedConfig", teacher: "PreTrainedConfig", task: Task) -> None:
-        """Whether the two and the task belong together."""
-        for config in (student, teacher):
-            check_labels(config.id2label, task)
-        if self.cosine_weight and student.hidden_size != teacher.hidden_size:
-            raise UserError(f"the teacher is {teacher.hidden_size} wide, the source {student.hidden_size}: their hidden states can't be "
-                            "compared; set cosine_weight: 0")
 
     @property
     def _scheme(self) -> str:
@@ -139,17 +121,6 @@ class QuantizeAware(TrainingStage):
 
         block = None if self.block_size == "none" else int(self.block_size)
         return Rounding(self.linear_bits, block), Rounding(self.embedding_bits)
-
-    def _teacher(self, source: Bundle) -> Bundle:
-        """Raises: UserError: a teacher from which this source can't learn."""
-        if self.teacher is None:
-            return source
-        teacher = Bundle.open(Path(self.teacher))
-        if teacher.format != "torch":
-            raise UserError(f"the teacher {teacher.name} is a {teacher.format} bundle: give a torch one")
-        if sha256_of(teacher.path / TOKENIZER) != sha256_of(source.path / TOKENIZER):
-            raise UserError(f"the teacher {teacher.name} has another tokenizer than {source.name}: its token ids mean other words")
-        return teacher
 
 
 def _counts(chosen: "dict[str, Rounding]") -> dict[str, int]:

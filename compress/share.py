@@ -14,7 +14,7 @@ from palmtop.errors import UserError
 from palmtop.family import open_classifier
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage
-from palmtop.task import Task
+from palmtop.task import Task, task_input
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -64,7 +64,7 @@ class Share(Stage):
 
     def inputs(self) -> dict[str, str]:
         """The data, where the task is named here."""
-        return {"task": Task.find(self.task).digest} if self.task is not None else {}
+        return task_input(self.task)
 
     def outline(self, source: Outline | None) -> Outline:
         """The source with fewer sets of weights.

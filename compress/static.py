@@ -11,15 +11,16 @@ from numpy import ndarray
 from pydantic import Field, model_validator
 
 from palmtop.bundle import Bundle, Format
-from palmtop.compress.distill import check_labels, distillation_loss
 from palmtop.compress.finetune import shortened, task_of, write_classifier
+from palmtop.compress.matching.answer_losses import AnswerWeights, distillation_loss
+from palmtop.compress.matching.guards import check_labels
 from palmtop.compress.token_vectors import Reduced, by_counts, by_rank, reduced, states_of_tokens, text_scale, token_counts
 from palmtop.encoded import Encoded
 from palmtop.errors import UserError
 from palmtop.family import STATIC
 from palmtop.signature import Signature
 from palmtop.stage import Outline
-from palmtop.task import Task
+from palmtop.task import Task, task_input
 from palmtop.teacher import Wanted, signals
 from palmtop.training import Special, TrainingStage, fit, keep_logs
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from palmtop.static_model import StaticForSequenceClassification
 
 
-class Static(TrainingStage):
+class Static(AnswerWeights, TrainingStage):
     """Ask the teacher for each token alone, reduce by PCA, weight by rarity; then train table and head on its answers and the labels."""
 
     produces: ClassVar[Format] = "torch"
@@ -45,12 +46,8 @@ class Static(TrainingStage):
     """Width of the layer between the mean and the labels; 0 for none."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the mean's, and of that layer's, numbers left out in training."""
-    temperature: float = Field(default=2.0, gt=0)
-    """T of the soft targets; their loss is multiplied by T^2 (Hinton et al. 2015)."""
     soft_weight: float = Field(default=1.0, ge=0)
     """Weight of the soft targets; 0 for a source that was not fine-tuned, and then the labels alone teach."""
-    label_weight: float = Field(default=0.5, ge=0)
-    """Weight of the hard labels."""
     epochs: float = Field(default=20, gt=0, le=1000)
     """Passes over the training data."""
     batch_size: int = Field(default=128, ge=1)
@@ -68,14 +65,9 @@ class Static(TrainingStage):
             raise ValueError("sif is for weighting: counts or rank; leave one of the two out")
         return self
 
-    @property
-    def cosine_weight(self) -> float:
-        """There are no hidden states to compare."""
-        return 0.0
-
     def inputs(self) -> dict[str, str]:
         """The data, where the task is named here."""
-        return {"task": Task.find(self.task).digest} if self.task is not None else {}
+        return task_input(self.task)
 
     def outline(self, source: Outline | None) -> Outline:
         """A model without layers."""

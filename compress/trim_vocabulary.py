@@ -29,7 +29,7 @@ from palmtop.family import Family, family_of
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage
-from palmtop.task import Task
+from palmtop.task import Task, task_input
 
 CONFIG = "config.json"
 
@@ -65,8 +65,7 @@ class TrimVocabulary(Stage):
 
     def inputs(self) -> dict[str, str]:
         """The data, where the task is named here, and the plain text."""
-        task = {"task": Task.find(self.task).digest} if self.task is not None else {}
-        return task | ({"text": Corpus.find(self.text).digest} if self.text is not None else {})
+        return task_input(self.task) | ({"text": Corpus.find(self.text).digest} if self.text is not None else {})
 
     def outline(self, source: Outline | None) -> Outline:
         """As the source."""

@@ -102,7 +102,8 @@ def _advice(anatomy: Anatomy, sums: dict[str, int], weights: list[Weight]) -> li
     said = []
     embeddings = sums["embeddings"] / anatomy.size_bytes
     if embeddings >= MANY_EMBEDDINGS:
-        said.append(f"embeddings {embeddings:.0%}: trim the vocabulary or factorize")
+        layers = sums["attention"] > 0  # a static model has none, and is not factorized
+        said.append(f"embeddings {embeddings:.0%}: trim the vocabulary" + (" or factorize" if layers else ""))
     floats = sum(weight.size_bytes for weight in weights if weight.dtype == "float32") / anatomy.size_bytes
     if floats >= MANY_FLOATS and anatomy.format != "torch":
         said.append(f"float32 weights {floats:.0%}: quantize; int8 weights take a quarter of that, float16 half")

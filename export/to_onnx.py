@@ -37,13 +37,13 @@ class ToOnnx(Stage):
         """Convert, write, and compare with torch in ONNX Runtime."""
         import torch
 
-        from palmtop.export.captured import captured
+        from palmtop.captured import CONVERSION, captured
         from palmtop.export.edge import copy_app_files, edge_classifier
         from palmtop.export.passes import clean_any_size
 
         assert source is not None  # the driver checked `accepts`
         signature = Signature.read(source.path).model_copy(update={"output": "probabilities" if self.probabilities else "logits"})
-        with captured(out):
+        with captured(out / CONVERSION):
             program, passes = clean_any_size(edge_classifier(source, self.probabilities), signature.inputs, signature.max_length)
             torch.onnx.export(program, (), str(out / FILE), input_names=list(signature.inputs), output_names=[signature.output],
                               external_data=False, verbose=False)

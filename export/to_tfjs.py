@@ -41,14 +41,14 @@ class ToTfjs(Stage):
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Convert, write, and compare with torch in Chromium."""
-        from palmtop.export.captured import captured
+        from palmtop.captured import CONVERSION, captured
         from palmtop.export.edge import copy_app_files, edge_classifier
         from palmtop.export.graph_model import write_graph_model
         from palmtop.export.passes import clean_any_size
 
         assert source is not None  # the driver checked `accepts`
         signature = Signature.read(source.path).model_copy(update={"output": "probabilities" if self.probabilities else "logits"})
-        with captured(out):
+        with captured(out / CONVERSION):
             program, passes = clean_any_size(edge_classifier(source, self.probabilities), signature.inputs, signature.max_length)
             facts = write_graph_model(program, signature.inputs, signature.output, out, self.precision)
         signature.write(out)

@@ -92,12 +92,12 @@ class ToTflite(Stage):
 
     def _write(self, source: Bundle, lengths: tuple[int, ...], out: Path) -> dict[str, int]:
         """The file and what belongs beside it; returns what the passes over the graph did."""
-        from palmtop.export.captured import captured
+        from palmtop.captured import CONVERSION, captured
         from palmtop.export.edge import copy_app_files, edge_classifier
 
         signature = Signature.read(source.path).model_copy(update={"lengths": lengths, "max_length": lengths[-1],
                                                                    "output": "probabilities" if self.probabilities else "logits"})
-        with captured(out):
+        with captured(out / CONVERSION):
             passes = _convert(edge_classifier(source, self.probabilities), signature, out / FILE)
         signature.write(out)
         copy_app_files(source, out)

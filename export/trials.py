@@ -13,8 +13,8 @@ from numpy import ndarray
 
 from palmtop import parity
 from palmtop.bundle import Bundle
+from palmtop.captured import CONVERSION, captured
 from palmtop.errors import UserError
-from palmtop.export.captured import captured
 from palmtop.export.quantizing import Quantizable
 from palmtop.export.sensitivity import Choice, choose
 from palmtop.export.side_by_side import LENGTH, medians_ms
@@ -117,7 +117,7 @@ def copy_beside(source: Bundle, file: Quantizable, out: Path) -> None:
 
 def write(file: Quantizable, out: Path, kept: Sequence[str]) -> None:
     """Write the quantized model into `out`; what the quantizer says goes into its logs."""
-    with captured(out):
+    with captured(out / CONVERSION):
         file.write(out, kept)
 
 

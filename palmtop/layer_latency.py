@@ -3,11 +3,9 @@
 import hashlib
 import json
 import os
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from palmtop.captured import captured
 from palmtop.errors import UserError
 from palmtop.folders import cache
 from palmtop.target import host_machine
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 PACKAGES = ("litert-torch", "ai-edge-litert")
 RUNS, WARM_UP = 100, 5
-SHOWN_BYTES = 3000
-"""Of what the converter said, where it fails."""
 OWN_PARTS = ("deberta-v2", "mobilebert")
 """Families whose layers have more parts than the table: attention to positions, bottlenecks."""
 
@@ -116,7 +113,7 @@ def _measure(widths: "Widths", length: int, threads: int, machine: dict[str, Any
         parts |= {(f"{prefix}feed_forward", count): FeedForward(widths, count, rows) for count in neurons}
     with tempfile.TemporaryDirectory() as folder:
         files = []
-        with _quiet(Path(folder) / "log.txt"):
+        with captured(Path(folder) / "log.txt"):
             for number, part in enumerate(parts.values()):
                 files.append(Path(folder) / f"{number}.tflite")
                 _convert(part.eval(), (torch.zeros(length, widths.hidden), torch.zeros(1, 1, 1, length)), files[-1])
@@ -150,23 +147,3 @@ def _medians_ms(files: Sequence[Path], threads: int) -> list[float]:
             interpreter.invoke()
             times.append((time.perf_counter() - started) * 1e3)
     return [round(float(np.median(times)), 5) for times in taken]
-
-
-@contextmanager
-def _quiet(log: Path) -> Iterator[None]:
-    """The converter talks, from C++ too."""
-    sys.stdout.flush(), sys.stderr.flush()
-    kept = [os.dup(stream) for stream in (1, 2)]
-    try:
-        with log.open("ab") as file:
-            for stream in (1, 2):
-                os.dup2(file.fileno(), stream)
-        yield
-    except BaseException:
-        os.write(kept[1], log.read_bytes()[-SHOWN_BYTES:])
-        raise
-    finally:
-        sys.stdout.flush(), sys.stderr.flush()
-        for stream, descriptor in zip((1, 2), kept, strict=True):
-            os.dup2(descriptor, stream)
-            os.close(descriptor)

@@ -261,6 +261,11 @@ def rename(task: Task, **changes: Any) -> Task:
     return build(Task, {**task.model_dump(), **changes}, f"task '{task.name}'")
 
 
+def task_input(task: str | dict[str, Any] | None) -> dict[str, str]:
+    """The data of a stage whose settings name a task, by their role among the stage's inputs; nothing where they name none."""
+    return {"task": Task.find(task).digest} if task is not None else {}
+
+
 def _is_blank(value: Any) -> bool:
     return value is None or not str(value).strip()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from palmtop.compress.distill import cosine_loss
+from palmtop.compress.matching.answer_losses import cosine_loss
 from palmtop.compress.matching.matches import OWN_ATTENTION, RELATIONS, STATES, Match
 from palmtop.compress.mobile.map_losses import log_relations, relation_loss
 from palmtop.errors import raise_all

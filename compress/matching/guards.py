@@ -1,4 +1,4 @@
-"""Guards against mistakes that no loss curve shows: other token ids, inputs left out, a teacher that changes or drops out."""
+"""Guards against mistakes that no loss curve shows: other labels or token ids, inputs left out, a teacher that changes or drops out."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from palmtop.errors import UserError
 from palmtop.family import inputs_of
+from palmtop.task import Task
 from palmtop.teacher import weights_digest
 from palmtop.tokenization import FILE
 
@@ -16,6 +17,33 @@ if TYPE_CHECKING:
 
 _CLIENTS_OWN = ("truncation", "padding", "version")
 """Of tokenizer.json: set by whoever encodes, and no part of what the ids mean."""
+
+
+def check_labels(id2label: dict[int, str], task: Task) -> None:
+    """Compare a teacher's outputs with the task's labels, by name and order.
+
+    Raises:
+        UserError: they differ; a student would learn to confuse them.
+    """
+    outputs = tuple(id2label[index] for index in sorted(id2label))
+    if outputs == task.label_names:
+        return
+    if set(outputs) == set(task.label_names):
+        first = next(index for index, name in enumerate(outputs) if name != task.label_names[index])
+        raise UserError(f"the teacher's outputs are the labels of the task '{task.name}' in another order (output {first} is "
+                        f"'{outputs[first]}', the task has '{task.label_names[first]}'): give the task 'labels' in the teacher's order")
+    raise UserError(f"the teacher has {len(outputs)} labels ({', '.join(outputs[:3])}, ...), the task '{task.name}' "
+                    f"{len(task.label_names)} ({', '.join(task.label_names[:3])}, ...): fine-tune it on this task first")
+
+
+def check_named_task(labels: Sequence[str], named: str | dict[str, Any] | None) -> None:
+    """`check_labels`, where the settings name a task.
+
+    Raises:
+        UserError: the labels differ.
+    """
+    if named is not None:
+        check_labels(dict(enumerate(labels)), Task.find(named))
 
 
 def check_same_tokens(teacher: Path, student: Path) -> None:

@@ -1,10 +1,29 @@
 """Which of a teacher's layers a student starts from, and which it is compared with: two rules that differ on purpose."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from palmtop.errors import UserError
+
+Choice = Literal["spread", "lower", "published"]
+"""Which layers a number of them means: spread from first to last; the lowest; or those of Shleifer and Rush's table."""
+
+
+def start_layers(wanted: int | tuple[int, ...], choose: Choice, teacher_layers: int) -> list[int]:
+    """The teacher's layers (0-based) that a student of so many layers, or of these, starts from.
+
+    Raises:
+        UserError: there are not so many, or a list that doesn't fit.
+    """
+    if isinstance(wanted, tuple):
+        return explicit_layers(wanted, teacher_layers)
+    if not 1 <= wanted <= teacher_layers:
+        raise UserError(f"layers is {wanted}, but there are {teacher_layers}: choose 1 to {teacher_layers}")
+    if choose == "published":
+        return published_layers(teacher_layers, wanted)
+    return spread_layers(teacher_layers, wanted) if choose == "spread" else list(range(wanted))
 
 
 def spread_layers(teacher_layers: int, student_layers: int) -> list[int]:

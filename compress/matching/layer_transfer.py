@@ -9,23 +9,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from palmtop.bundle import Bundle
-from palmtop.compress.distill import check_labels
-from palmtop.compress.finetune import shortened, task_of, write_classifier
+from palmtop.compress.finetune import write_classifier
+from palmtop.compress.matching.answer_losses import DistillationWeights
 from palmtop.compress.matching.distilling import DistillingStage
-from palmtop.compress.matching.guards import check_inputs, unchanged
+from palmtop.compress.matching.guards import unchanged
 from palmtop.compress.matching.layer_choice import explicit_map, uniform_map
 from palmtop.compress.matching.matches import Match, Pair, check
 from palmtop.compress.matching.student import Sizes, check_family, make_student
-from palmtop.errors import UserError
-from palmtop.family import open_classifier
+from palmtop.compress.matching.teachers import fine_tuned
 from palmtop.stage import Outline
-from palmtop.task import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class LayerTransferStage(DistillingStage, ABC):
+class LayerTransferStage(DistillationWeights, DistillingStage, ABC):
     """A student that imitates layers of its teacher, and then (or at once) its answers."""
 
     method: ClassVar[str]
@@ -47,12 +45,6 @@ class LayerTransferStage(DistillingStage, ABC):
     """Passes of that second training."""
     prediction_rate: float | None = Field(default=None, gt=0)
     """Its learning_rate; the first one's by default."""
-    temperature: float = Field(default=2.0, gt=0)
-    """T of the soft targets; their loss is multiplied by T^2 (Hinton et al. 2015)."""
-    soft_weight: float = Field(default=1.0, ge=0)
-    """Weight of the soft targets."""
-    label_weight: float = Field(default=0.5, ge=0)
-    """Weight of the hard labels."""
     cosine_weight: float = Field(default=0.0, ge=0)
     """Weight, beside the answers, of the cosine distance between last hidden states; for students as wide as their teacher."""
 
@@ -73,37 +65,33 @@ class LayerTransferStage(DistillingStage, ABC):
 
     def outline(self, source: Outline | None) -> Outline:
         """The teacher with fewer layers, and narrower where asked."""
-        if source is None or source.labels is None or source.layers is None or source.family is None:
-            raise UserError(f"{self.method} needs a teacher that was fine-tuned: put a 'finetune' step before it")
-        if self.task is not None:
-            check_labels(dict(enumerate(source.labels)), Task.find(self.task))
-        layers, width = len(self.chosen_layers(source.layers)), source.width or self.width or 1
+        teacher = fine_tuned(self.method, source, self.task)
+        assert teacher.layers is not None and teacher.family is not None  # `fine_tuned` has looked
+        layers, width = len(self.chosen_layers(teacher.layers)), teacher.width or self.width or 1
         if self.sizes.any:
-            check_family(source.family, source.changes)
-        pair = Pair(source.family, source.layers, layers, width, self.width or width, 1, 1,
-                    self._map(source.layers, layers))
+            check_family(teacher.family, teacher.changes)
+        pair = Pair(teacher.family, teacher.layers, layers, width, self.width or width, 1, 1,
+                    self._map(teacher.layers, layers))
         check(self.chosen_matches(pair), pair)  # heads (1 here) are compared when the models are there
-        return replace(source, layers=layers, layer_sets=None, width=self.width or source.width)
+        return replace(teacher, layers=layers, layer_sets=None, width=self.width or teacher.width)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Make the student, ask the teacher, train, and write a Hugging Face folder."""
         from palmtop.compress.matching.transfer_training import Comparison, TransferTraining  # brings torch
 
         assert source is not None  # the driver checked `accepts`
-        task, signature = task_of(source, self.task), shortened(source, self.max_length)
-        teacher = open_classifier(source.path)
-        check_labels(teacher.config.id2label, task)
-        check_inputs(teacher.config, signature.inputs, source.name)
+        teaching = self.teaching(source)
+        teacher = teaching.model
         copied = self.chosen_layers(teacher.config.num_hidden_layers)
         student = make_student(teacher, copied, self.sizes, self.seed)
         matches = self._checked_matches(teacher, student)
         comparison = Comparison(matches, teacher, student)
         comparison.check()
-        data = self.training_data(task, source, signature, scratch)
+        data = self.training_data(teaching.task, source, teaching.signature, scratch)
         with unchanged(teacher):
             asked = self.ask(source, data, [*comparison.hidden_layers, *self.last(teacher.config.num_hidden_layers)], self.passes, scratch)
-            facts = TransferTraining(self, task, student, data, comparison, asked).run(scratch, out)
-        write_classifier(student, source, task, signature, out)
+            facts = TransferTraining(self, teaching.task, student, data, comparison, asked).run(scratch, out)
+        write_classifier(student, source, teaching.task, teaching.signature, out)
         return facts | {"rows": len(data), "truncated": data.truncated, "layers_copied": [] if self.sizes.any else copied,
                         "matches": [match.model_dump(exclude_none=True) for match in matches]}
 
@@ -116,10 +104,6 @@ class LayerTransferStage(DistillingStage, ABC):
     def passes(self) -> float:
         """How often each text is learnt from, over all phases."""
         return self.epochs + (self.prediction_epochs if self.prediction == "after" else 0)
-
-    def last(self, layers: int) -> tuple[int, ...]:
-        """The teacher's hidden states that its answers come with: those of the last of so many layers, where their cosine counts."""
-        return (layers,) if self.cosine_weight else ()
 
     def _map(self, teacher_layers: int, student_layers: int) -> tuple[int, ...]:
         if self.layer_map is not None:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import Linear, ModuleDict
 
-from palmtop.compress.distill import answer_terms, distillation_loss
 from palmtop.compress.finetune import model_inputs
 from palmtop.compress.matching import phases
+from palmtop.compress.matching.answer_losses import distillation_loss, distillation_terms
 from palmtop.compress.matching.feature_losses import HeadSizes, check_shapes, transfer_terms
 from palmtop.compress.matching.features import StudentTaps, TeacherTaps, pick
 from palmtop.compress.matching.matches import Match
@@ -104,7 +104,8 @@ class TransferTraining:
     def __init__(self, settings: "LayerTransferStage", task: Task, student: "PreTrainedModel", data: Encoded, comparison: Comparison,
                  asked: "Asked") -> None:
         self._settings, self._student, self._data, self._comparison, self._asked = settings, student, data, comparison, asked
-        self._answers, self._prediction = answer_terms(settings, task), distillation_loss(settings, task)
+        self._answers = distillation_terms(settings, task, settings.cosine_weight)
+        self._prediction = distillation_loss(settings, task, settings.cosine_weight)
         self._last = settings.last(comparison.teacher_layers)
 
     def run(self, scratch: Path, out: Path) -> dict[str, Any]:

@@ -1,24 +1,20 @@
 """Knowledge transfer between two models layer by layer: which layers face each other, in what form, and the weighted terms of the loss."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import Linear, ModuleList
-from torch.nn.functional import mse_loss
 
 from palmtop.blocks import layers_of
-from palmtop.compress.distill import soft_loss
-from palmtop.compress.finetune import label_loss
 from palmtop.compress.matching.features import TeacherTaps
 from palmtop.compress.matching.matches import Tap
 from palmtop.compress.mobile.layer_maps import Seen, Watched, normalised, norms_of
 from palmtop.compress.mobile.map_losses import log_relations, map_loss, relation_loss
-from palmtop.task import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,28 +29,14 @@ PAIRS: "tuple[tuple[Part, Part], ...]" = (("query", "query"), ("key", "key"), ("
 """MiniLMv2's relations."""
 
 
-class MapWeights(Protocol):
-    """The weights of the transfer, of whichever stage has them."""
+@dataclass(frozen=True)
+class MapWeights:
+    """What each term counts; 0 leaves it out."""
 
-    @property
-    def map_weight(self) -> float: ...
-    @property
-    def mean_weight(self) -> float: ...
-    @property
-    def variance_weight(self) -> float: ...
-    @property
-    def attention_weight(self) -> float: ...
-
-
-class AnswerWeights(Protocol):
-    """The weights of prediction distillation, of whichever stage has them."""
-
-    @property
-    def temperature(self) -> float: ...
-    @property
-    def soft_weight(self) -> float: ...
-    @property
-    def label_weight(self) -> float: ...
+    maps: float
+    means: float = 0.0
+    variances: float = 0.0
+    attention: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -122,8 +104,7 @@ class Transfer:
     @property
     def _used(self) -> dict[str, float]:
         """Terms with a weight."""
-        weights = {"maps": self.weights.map_weight, "means": self.weights.mean_weight, "variances": self.weights.variance_weight,
-                   "attention": self.weights.attention_weight if self.attention.form != "none" else 0.0}
+        weights = asdict(self.weights) | ({"attention": 0.0} if self.attention.form == "none" else {})
         return {name: weight for name, weight in weights.items() if weight}
 
     def hidden(self, layers: Sequence[int]) -> tuple[int, ...]:
@@ -170,20 +151,3 @@ def learned_projections(bases: "Sequence[Float[Tensor, 'narrow wide']]", facing:
             linear.bias.zero_()
         made.append(linear)
     return made
-
-
-def answer_terms(weights: AnswerWeights, task: Task) -> Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]:
-    """(logits, the teacher's, labels) -> the weighted terms of prediction distillation, [batch] each, without those of weight 0."""
-    by_labels = label_loss(task)
-
-    def terms(logits: Tensor, taught: Tensor, labels: Tensor) -> dict[str, Any]:
-        made = {}
-        if weights.soft_weight:
-            soft = (mse_loss(logits, taught, reduction="none").mean(-1) if task.kind == "regression"
-                    else soft_loss(logits, taught, weights.temperature))
-            made["soft"] = weights.soft_weight * soft
-        if weights.label_weight:
-            made["labels"] = weights.label_weight * by_labels(logits, labels)
-        return made
-
-    return terms

@@ -72,9 +72,9 @@ def pair_of(teacher: "PreTrainedModel", sizes: Sizes, settings: "Mobilebert", da
     if learned:
         assert bases is not None
         student.add_module(PROJECTIONS, learned_projections(bases, facing))
-    transfer = Transfer(Watched(student, normalised=False, attention=attention.form != "none"),
-                        MapTeacher(teacher, None if learned else bases, attention.form != "none"), attention, settings, facing,
-                        student.get_submodule(PROJECTIONS) if learned else None)
+    looks = attention.form != "none"
+    transfer = Transfer(Watched(student, normalised=False, attention=looks), MapTeacher(teacher, None if learned else bases, looks),
+                        attention, settings.map_weights(), facing, student.get_submodule(PROJECTIONS) if learned else None)
     return Pair(student, transfer, sizes, _recipe(teacher.config, settings), "none" if direct else settings.projection)
 
 

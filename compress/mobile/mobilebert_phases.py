@@ -10,7 +10,7 @@ from torch.nn import ModuleList
 
 from palmtop.blocks import layers_of
 from palmtop.compress.matching import phases
-from palmtop.compress.mobile.map_transfer import answer_terms
+from palmtop.compress.matching.answer_losses import answer_terms
 from palmtop.compress.mobile.mobilebert_pair import PROJECTIONS, Pair
 from palmtop.encoded import Encoded
 from palmtop.task import Task
@@ -90,7 +90,7 @@ def _loss(pair: Pair, plan: Plan, settings: "Mobilebert", task: Task) -> "Loss":
     def loss(student: Any, batch: Any) -> Any:
         seen = transfer.student(batch, student)
         terms = transfer.terms(seen, batch, plan.transferred) if plan.transferred else {}
-        return terms | (by_answers(seen.logits, batch["teacher_logits"], batch["labels"]) if plan.answers else {})
+        return terms | (by_answers(seen.logits, batch) if plan.answers else {})
 
     return loss
 

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from palmtop.bundle import Bundle, Format
-from palmtop.compress.distill import check_labels, distillation_loss
 from palmtop.compress.finetune import shortened, task_of, with_head, write_classifier
-from palmtop.compress.matching.guards import check_same_tokens
+from palmtop.compress.matching.answer_losses import AnswerWeights, distillation_loss
+from palmtop.compress.matching.guards import check_labels, check_same_tokens
+from palmtop.compress.matching.teachers import teacher_input, torch_teacher
 from palmtop.encoded import Encoded
 from palmtop.errors import UserError
 from palmtop.family import FAMILIES, open_classifier
 from palmtop.stage import Outline
-from palmtop.task import Task
+from palmtop.task import Task, task_input
 from palmtop.teacher import Wanted, signals
 from palmtop.training import Special, TrainingStage, fit, keep_logs
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from palmtop.training_loop import Batch, Loss
 
 
-class PruningStage(TrainingStage, ABC):
+class PruningStage(AnswerWeights, TrainingStage, ABC):
     """Prune the linear layers of a model's transformer layers while it learns the task; embeddings, norms and head stay whole."""
 
     produces: ClassVar[Format] = "torch"
@@ -45,12 +46,8 @@ class PruningStage(TrainingStage, ABC):
     """Share of the training, at its end, in which no more is pruned; between the two the share kept falls along a cubic."""
     teacher: str | None = None
     """Folder of a torch bundle with the same tokenizer and labels that teaches; by default the source itself, unpruned."""
-    temperature: float = Field(default=2.0, gt=0)
-    """T of the soft targets; their loss is multiplied by T^2 (Hinton et al. 2015)."""
     soft_weight: float = Field(default=0.5, ge=0)
     """Weight of the teacher's soft targets; 0: no teacher."""
-    label_weight: float = Field(default=0.5, ge=0)
-    """Weight of the hard labels."""
     freeze_embeddings: bool = True
     """Leave the embeddings as they are."""
     epochs: float = Field(default=6, gt=0, le=1000)
@@ -69,11 +66,6 @@ class PruningStage(TrainingStage, ABC):
             raise ValueError(f"teacher is {self.teacher}, but soft_weight is 0, so that nobody would ask it: leave one of them out")
         return self
 
-    @property
-    def cosine_weight(self) -> float:
-        """Hidden states are not taught: the papers teach answers alone."""
-        return 0.0
-
     @abstractmethod
     def rule(self) -> "Rule":
         """Which are kept."""
@@ -84,8 +76,7 @@ class PruningStage(TrainingStage, ABC):
 
     def inputs(self) -> dict[str, str]:
         """The data and the teacher, where they are named here."""
-        named = {"task": Task.find(self.task).digest} if self.task is not None else {}
-        return named | ({"teacher": Bundle.open(Path(self.teacher)).digest} if self.teacher is not None else {})
+        return task_input(self.task) | teacher_input(self.teacher)
 
     def outline(self, source: Outline | None) -> Outline:
         """The source with the task's head; its shape stays."""
@@ -95,7 +86,7 @@ class PruningStage(TrainingStage, ABC):
         if source.labels is not None and task is not None:
             check_labels(dict(enumerate(source.labels)), task)
         if self.teacher is not None:
-            self._check_teacher(Bundle.open(Path(self.teacher)), task.label_names if task is not None else source.labels)
+            _taught_for(task.label_names if task is not None else source.labels, self.teacher)
         return replace(source, format="torch", labels=source.labels if task is None else task.label_names)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
@@ -127,8 +118,7 @@ class PruningStage(TrainingStage, ABC):
         if not self.soft_weight:
             return None
         if self.teacher is not None:
-            teacher = Bundle.open(Path(self.teacher))
-            self._check_teacher(teacher, task.label_names)
+            teacher = _taught_for(task.label_names, self.teacher)
             check_same_tokens(teacher.path, source.path)
             return teacher
         if Task.of(source.path) is None:
@@ -136,15 +126,16 @@ class PruningStage(TrainingStage, ABC):
                             "'finetune' step before this one")
         return source
 
-    def _check_teacher(self, teacher: Bundle, labels: tuple[str, ...] | None) -> None:
-        """Raises: UserError: it has no answers to this task."""
-        task = Task.of(teacher.path)
-        if teacher.format != "torch":
-            raise UserError(f"the teacher {teacher.name} is a {teacher.format} bundle: give a torch one")
-        if task is None or task.label_names != labels:
-            has = f"the labels {', '.join(task.label_names[:3])}, ..." if task is not None else "no head of a task"
-            raise UserError(f"the teacher {teacher.name} has {has}, not the {len(labels or ())} labels of this task in their order: "
-                            "fine-tune it on this task first")
+
+def _taught_for(labels: tuple[str, ...] | None, folder: str) -> Bundle:
+    """The named teacher. Raises: UserError: it has no answers to this task."""
+    teacher = torch_teacher(folder)
+    task = Task.of(teacher.path)
+    if task is None or task.label_names != labels:
+        has = f"the labels {', '.join(task.label_names[:3])}, ..." if task is not None else "no head of a task"
+        raise UserError(f"the teacher {teacher.name} has {has}, not the {len(labels or ())} labels of this task in their order: "
+                        "fine-tune it on this task first")
+    return teacher
 
 
 def _with_penalty(taught: "Loss", masks: "Masks") -> "Loss":

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from palmtop.compress.distill import soft_loss
 from palmtop.compress.finetune import model_inputs
+from palmtop.compress.matching.answer_losses import soft_loss
 from palmtop.family import keep_layers
 from palmtop.task import Task
 

@@ -8,9 +8,8 @@ from pydantic import Field
 
 from palmtop.bundle import Bundle
 from palmtop.compress.finetune import copy_tokenizer
-from palmtop.compress.matching.layer_choice import explicit_layers, published_layers, spread_layers
+from palmtop.compress.matching.layer_choice import Choice, start_layers
 from palmtop.corpus import Corpus
-from palmtop.errors import UserError
 from palmtop.family import inputs_of
 from palmtop.making import rank
 from palmtop.sequences import SHORTEST
@@ -67,7 +66,7 @@ class OnTextByTeacher(OnText, ABC):
 
     layers: int | tuple[int, ...] | None = None
     """How many layers the student has, or which of the teacher's (0-based) it starts from; half of them by default."""
-    choose: Literal["spread", "lower", "published"] = "spread"
+    choose: Choice = "spread"
     """Which layers a number means: spread from first to last; the lowest; or those of Shleifer and Rush's table."""
     temperature: float = Field(default=2.0, gt=0)
     """T of the soft targets; their loss is multiplied by T^2 (Hinton et al. 2015)."""
@@ -84,14 +83,7 @@ class OnTextByTeacher(OnText, ABC):
         Raises:
             UserError: the teacher hasn't these.
         """
-        if isinstance(self.layers, tuple):
-            return explicit_layers(self.layers, available)
-        wanted = self.layers if self.layers is not None else default
-        if not 1 <= wanted <= available:
-            raise UserError(f"layers is {wanted}, but there are {available}: choose 1 to {available}")
-        if self.choose == "published":
-            return published_layers(available, wanted)
-        return spread_layers(available, wanted) if self.choose == "spread" else list(range(wanted))
+        return start_layers(self.layers if self.layers is not None else default, self.choose, available)
 
 
 def write_language_model(model: "PreTrainedModel", source: Bundle, signature: Signature, out: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from palmtop.compress.distill import soft_loss
+from palmtop.compress.matching.answer_losses import soft_loss
 from palmtop.language_model import Answering, Asked
 from palmtop.step_means import IGNORED, per_text
 from palmtop.word_buckets import Buckets, bucket_loss

@@ -1,6 +1,7 @@
-"""What the host targets share: a runner around one answering function, and what is said when a package isn't there."""
+"""What the host targets share: what loading costs, a runner around one answering function, and what is said when a package isn't there."""
 
 import time
+from abc import ABC
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,12 +12,21 @@ from jaxtyping import Float32, Int32
 from numpy import ndarray
 
 from palmtop.errors import UserError
+from palmtop.eval.loading import cost_of_loading
 from palmtop.signature import Signature
-from palmtop.target import Runner
+from palmtop.target import Runner, Target
 from palmtop.tokenization import Encoding, HostTokenizer, Text, pad
 
 Batch = dict[str, Int32[ndarray, "batch tokens"]]
 Answer = Callable[[Batch], Float32[ndarray, "batch outputs"]]
+
+
+class HostTarget(Target, ABC):
+    """A runtime on this machine's processor."""
+
+    def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
+        """See `palmtop.eval.loading`."""
+        return cost_of_loading(self.name, folder, text, threads)
 
 
 class HostRunner(Runner):

@@ -10,8 +10,7 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from palmtop import target
-from palmtop.eval.loading import cost_of_loading
-from palmtop.eval.targets._host import file_of, lacking, times_ms
+from palmtop.eval.targets._host import HostTarget, file_of, lacking, times_ms
 from palmtop.target import Machine, Runner
 from palmtop.tokenization import Encoding, Text
 
@@ -22,7 +21,7 @@ RUNTIME = ("sklearn.feature_extraction.text", "safetensors.numpy")
 _NOTHING = np.zeros(0, np.int32)
 
 
-class Target(target.Target):
+class Target(HostTarget):
     """TF-IDF features times int8 weights. One thread, whatever is asked for: there is nothing to share out."""
 
     name: ClassVar[str] = "host_linear"
@@ -39,10 +38,6 @@ class Target(target.Target):
     def open(self, folder: Path, threads: int = 1) -> Runner:
         """Load the weights and rebuild the vectorizer."""
         return LinearRunner(folder)
-
-    def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
-        """See `palmtop.eval.loading`."""
-        return cost_of_loading(self.name, folder, text, threads)
 
 
 class LinearRunner(Runner):

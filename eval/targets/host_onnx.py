@@ -9,18 +9,16 @@ from numpy import ndarray
 
 from palmtop import target
 from palmtop.errors import UserError
-from palmtop.eval.loading import cost_of_loading
-from palmtop.eval.targets._host import Answer, Batch, HostRunner, file_of, lacking
+from palmtop.eval.targets._host import Answer, Batch, HostRunner, HostTarget, file_of, lacking
 from palmtop.signature import Signature
 from palmtop.target import Machine, Runner
-from palmtop.tokenization import Text
 
 MODEL = "model.onnx"
 RUNTIME = ("onnxruntime", "tokenizers")
 """Imported before the clock of `cost_of_loading` starts."""
 
 
-class Target(target.Target):
+class Target(HostTarget):
     """onnxruntime's CPU provider: one text at a time, unpadded, as an app runs it.
 
     Texts aren't batched: dynamic quantization takes one scale from the whole batch, so batching changes answers.
@@ -41,10 +39,6 @@ class Target(target.Target):
         """Load model.onnx."""
         signature = Signature.read(folder)
         return HostRunner(folder, signature, _answer(file_of(folder, MODEL), signature, threads))
-
-    def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
-        """See `palmtop.eval.loading`."""
-        return cost_of_loading(self.name, folder, text, threads)
 
 
 def _answer(file: Path, signature: Signature, threads: int) -> Answer:

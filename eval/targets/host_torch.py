@@ -7,11 +7,9 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from palmtop import target
-from palmtop.eval.loading import cost_of_loading
-from palmtop.eval.targets._host import Answer, Batch, HostRunner, lacking
+from palmtop.eval.targets._host import Answer, Batch, HostRunner, HostTarget, lacking
 from palmtop.signature import Signature
 from palmtop.target import Machine, Runner
-from palmtop.tokenization import Text
 
 PACKAGES = ("torch", "transformers", "tokenizers")
 RUNTIME = ("torch", "transformers.modeling_utils", "transformers.models.auto.modeling_auto", "tokenizers")
@@ -19,7 +17,7 @@ RUNTIME = ("torch", "transformers.modeling_utils", "transformers.models.auto.mod
 BATCH = 32
 
 
-class Target(target.Target):
+class Target(HostTarget):
     """PyTorch, eager attention, float32."""
 
     name: ClassVar[str] = "host_torch"
@@ -36,10 +34,6 @@ class Target(target.Target):
     def open(self, folder: Path, threads: int = 1) -> Runner:
         """Load the classifier; nothing comes from the network."""
         return HostRunner(folder, Signature.read(folder), _answer(folder, threads), BATCH)
-
-    def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
-        """See `palmtop.eval.loading`."""
-        return cost_of_loading(self.name, folder, text, threads)
 
 
 def _answer(folder: Path, threads: int) -> Answer:

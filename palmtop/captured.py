@@ -1,4 +1,4 @@
-"""Converters talk, from C++ too: what they say goes into the bundle's logs, and its end is shown when they fail."""
+"""Converters talk, from C++ too: what they say goes into a file, and its end is shown when they fail."""
 
 import os
 import sys
@@ -8,13 +8,14 @@ from pathlib import Path
 
 from palmtop.bundle import LOGS
 
+CONVERSION = f"{LOGS}/convert.txt"
+"""Where a bundle keeps what its converter said."""
 SHOWN_CHARACTERS = 3000
 
 
 @contextmanager
-def captured(bundle: Path) -> Iterator[None]:
-    """Send everything written to stdout and stderr meanwhile to logs/convert.txt of the bundle."""
-    log = bundle / LOGS / "convert.txt"
+def captured(log: Path) -> Iterator[None]:
+    """Append everything written to stdout and stderr meanwhile to a file, whose folder is made."""
     log.parent.mkdir(exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
