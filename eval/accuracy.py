@@ -87,21 +87,10 @@ def difference(metric: Metric, outputs: Float[ndarray, "texts outputs"], other: 
     def of(chosen: Int[ndarray, " rows"]) -> float:
         return value(metric, ours[chosen], labels[chosen], classes) - value(metric, theirs[chosen], labels[chosen], classes)
 
-    return _bootstrapped(of, len(labels), f"{metric} isn't defined for one of the two")
+    return bootstrapped(of, len(labels), f"{metric} isn't defined for one of the two")
 
 
-def _correlation(metric: Metric, answers: Float[ndarray, " texts"], values: Num[ndarray, " texts"]) -> Score:
-    wide = answers.astype(np.float64)
-    return _bootstrapped(lambda chosen: value(metric, wide[chosen], values[chosen], 1), len(values),
-                         "all answers, or all values, are the same")
-
-
-def _from_counts(metric: Callable[[Int[ndarray, "labels answers"]], float], why: str, answers: Int[ndarray, " texts"],
-                 labels: Num[ndarray, " texts"], classes: int) -> Score:
-    return _bootstrapped(lambda chosen: metric(confusion(answers[chosen], labels[chosen], classes)), len(labels), why)
-
-
-def _bootstrapped(of: Callable[[Int[ndarray, " rows"]], float], n: int, why: str) -> Score:
+def bootstrapped(of: Callable[[Int[ndarray, " rows"]], float], n: int, why: str) -> Score:
     """The statistic on all rows, and its 2.5 and 97.5 percentiles over resampled rows (Efron 1979), always the same resamples."""
     whole = of(np.arange(n))
     if math.isnan(whole):
@@ -111,6 +100,17 @@ def _bootstrapped(of: Callable[[Int[ndarray, " rows"]], float], n: int, why: str
     defined = resampled[~np.isnan(resampled)]
     low, high = map(float, np.percentile(defined, [2.5, 97.5])) if len(defined) else (None, None)
     return Score(whole, low=low, high=high, n=n)
+
+
+def _correlation(metric: Metric, answers: Float[ndarray, " texts"], values: Num[ndarray, " texts"]) -> Score:
+    wide = answers.astype(np.float64)
+    return bootstrapped(lambda chosen: value(metric, wide[chosen], values[chosen], 1), len(values),
+                         "all answers, or all values, are the same")
+
+
+def _from_counts(metric: Callable[[Int[ndarray, "labels answers"]], float], why: str, answers: Int[ndarray, " texts"],
+                 labels: Num[ndarray, " texts"], classes: int) -> Score:
+    return bootstrapped(lambda chosen: metric(confusion(answers[chosen], labels[chosen], classes)), len(labels), why)
 
 
 def _fault(outputs: Float[ndarray, "texts outputs"], wanted: int) -> str | None:

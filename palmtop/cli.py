@@ -92,13 +92,15 @@ def _version(wanted: bool) -> None:
 def run(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe (see 'palmtop recipes') or a YAML file.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="palmtop-runs/NAME")] = None,
+    task: Annotated[str | None, typer.Option(help="Another task than the recipe's: a shipped name, or a task's YAML file.",
+                                             show_default="the recipe's")] = None,
     check: Annotated[bool, typer.Option("--check", help="Only check the recipe, and make nothing.")] = False,
 ) -> None:
     """Check a recipe as a whole, make what is missing of it, measure, and print the table."""
     from palmtop.making import lock_on, rank
     from palmtop.recipe import Recipe
 
-    checked = Recipe.read(recipe)
+    checked = Recipe.read(recipe, task)
     if check:
         print(f"{recipe}: nothing wrong in {len(checked.steps)} steps: {', '.join(step.name for step in checked.steps)}")
         return
@@ -204,6 +206,7 @@ def _measure_into(folder: Path, bundles: "dict[str, Bundle]", options: "MeasureT
     from palmtop.eval.compare import compare as table_of
     from palmtop.eval.measure import measure as measure_bundles
     from palmtop.eval.report import render
+    from palmtop.eval.seeds import FILE, seed_tables
 
     measure_bundles(bundles, options, folder, _say)
     table = table_of([folder])
@@ -211,6 +214,9 @@ def _measure_into(folder: Path, bundles: "dict[str, Bundle]", options: "MeasureT
         write_durably(folder / f"table.{ending}", render(table, form))
     print(render(table, "markdown"))
     print(f"this table: {folder / 'table.md'}, .csv and .json; of several runs: palmtop compare RUN RUN")
+    if means := seed_tables(bundles, options, folder):
+        write_durably(folder / FILE, means)
+        print(f"{means}\nthese means: {folder / FILE}")
     if options.chart is not None:
         from palmtop.eval import chart
 

@@ -26,8 +26,8 @@ FLOOR = "floor"
 """The step that every recipe of a classification task has: TF-IDF and a linear model on the same data."""
 
 
-KEPT = ("measurements.jsonl", "measure.json", "predictions", "table.md", "table.csv", "table.json", "tokens.md", "chart.png", "chart.svg",
-        "chart.md")
+KEPT = ("measurements.jsonl", "measure.json", "predictions", "table.md", "table.csv", "table.json", "tokens.md", "seeds.md", "chart.png",
+        "chart.svg", "chart.md")
 """What measuring leaves in a run's folder beside the bundles."""
 
 
@@ -53,6 +53,8 @@ class MeasureText(Settings):
     """The step whose bundle the others are compared with; by default the first .tflite."""
     teacher: str | None = None
     """The step whose answers the others are compared with; by default the first finetune."""
+    control: str | None = None
+    """The step with several seeds (each: {seed: [...]}) whose mean the means of the others with several seeds are compared with."""
     bundles: tuple[str, ...] | None = None
     """The steps that are measured; by default every one whose bundle can answer the task."""
     length: int = Field(default=32, ge=2, le=4096)
@@ -96,8 +98,11 @@ class Recipe:
     task: Task | None
 
     @classmethod
-    def read(cls, reference: str) -> Self:
+    def read(cls, reference: str, task: str | None = None) -> Self:
         """Read a shipped recipe by name, or a YAML file, and check the whole of it.
+
+        Args:
+            task: another task than the recipe's: a shipped name, or a YAML file.
 
         Raises:
             UserError: all faults together: unknown stages and settings with the nearest right names, values out of range,
@@ -106,14 +111,17 @@ class Recipe:
         path = _find(reference)
         faults: list[str] = []
         text = build(RecipeText, read_mapping(path), path.name)
+        if task is not None:
+            text = text.model_copy(update={"task": _absolute(task, Path.cwd())})
         meant = expanded(text.steps, faults)
-        task = _task(text, path.parent.resolve(), faults)
-        steps = _steps(text, meant, task, path.parent.resolve(), faults)
+        found = _task(text, path.parent.resolve(), faults)
+        steps = _steps(text, meant, found, path.parent.resolve(), faults)
         written = list(dict.fromkeys([*(step.text.name for step in meant), *(step.name for step in steps)]))
         outlines = _check_fit(steps, written, faults)
         _check_measure(text.measure, written, {outline.format for outline in outlines.values()}, faults)
         raise_all(faults)
-        return cls(path.stem, tuple(steps), text.measure, task)
+        name = path.stem if task is None or found is None else f"{path.stem}-{found.name}"
+        return cls(name, tuple(steps), text.measure, found)
 
     def run(self, out: Path, say: Say) -> dict[str, Bundle]:
         """Make what is missing, in order, below the folder `out`; return every step's bundle."""
@@ -240,6 +248,9 @@ def _check_measure(measure: MeasureText, written: list[str], formats: set[Format
     for name in (measure.baseline, measure.teacher, *(measure.bundles or ())):
         if name is not None and name not in written:
             faults.append(f"measure: no step '{name}'; {did_you_mean(name, written)}")
+    if measure.control is not None and not any(name.startswith(f"{measure.control}-") for name in written):
+        faults.append(f"measure: control: no step with several seeds is called '{measure.control}': name one that has "
+                      "each: {seed: [...]}")
     if measure.chart is not None:
         _check_chart(measure.chart, written, faults)
     for name in measure.on:

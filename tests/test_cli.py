@@ -204,7 +204,7 @@ def test_two_runs_into_one_folder(folder: Path) -> None:
 
 def test_a_fault_of_ours_crashes_with_its_traceback(folder: Path) -> None:
     (folder / "broken.py").write_text("import sys\nfrom palmtop import cli, recipe\n"
-                                      "def broken(_):\n    raise KeyError('ours')\n"
+                                      "def broken(*_):\n    raise KeyError('ours')\n"
                                       "recipe.Recipe.read = broken\ncli.main(['run', 'r.yaml'])\n")
     done = subprocess.run([sys.executable, "broken.py"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -226,7 +226,7 @@ def test_a_killed_command_leaves_nothing_half_and_goes_on(seconds: float, capsys
 
 def test_ctrl_c_says_how_to_go_on(folder: Path) -> None:
     (folder / "stuck.py").write_text("import time\nfrom palmtop import cli, recipe\n"
-                                     "def stuck(_):\n    print('in', flush=True)\n    time.sleep(60)\n"
+                                     "def stuck(*_):\n    print('in', flush=True)\n    time.sleep(60)\n"
                                      "recipe.Recipe.read = stuck\ncli.main(['run', 'r.yaml'])\n")
     with subprocess.Popen([sys.executable, "stuck.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None

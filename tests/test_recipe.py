@@ -125,6 +125,21 @@ def test_files_start_at_the_recipes_folder(folder: Path, tmp_path_factory: pytes
     assert (bundle.card.facts["rows"], bundle.format) == (4, "linear")
 
 
+def test_another_task_takes_the_place_of_the_recipes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "mine").mkdir()
+    (folder / "mine" / "mine.yaml").write_text(TASK.replace("task:", "").replace("\n  ", "\n").replace("name: t", "name: mine")
+                                               .replace(": train.csv", ": ../train.csv").replace(": test.csv", ": ../test.csv"))
+    (folder / "r.yaml").write_text("task: clinc150\nsteps: [{name: only, use: tfidf}]\nmeasure: {on: []}")
+    monkeypatch.chdir(folder / "mine")
+    made = Recipe.read(str(folder / "r.yaml"), "mine.yaml")
+    assert made.name == "r-mine"
+    assert made.task is not None and made.task.name == "mine"
+    made.run(folder / "run", print)
+    assert (Bundle.open(folder / "run" / "only").path / "labels.txt").read_text().split() == ["greet", "leave"]
+    with pytest.raises(UserError, match="yours[.]yaml"):
+        Recipe.read(str(folder / "r.yaml"), "yours.yaml")
+
+
 def test_run_keeps_what_is_made(folder: Path) -> None:
     text = TASK + "seed: {seed}\nsteps:\n  - {{name: a, use: tfidf}}\nmeasure: {{on: []}}\n"
     said: list[str] = []

@@ -4,8 +4,9 @@
 
 The plain loop is what public scripts do: texts padded to 64 tokens (or to the longest of the batch), the teacher asked at every step,
 torch's default AdamW, batches in random order. Ours keeps the teacher's signals, groups texts by length and uses the fused optimizer.
-All go through the same number of optimizer steps in slices, a random one next, so that a busy machine treats them alike; the ratio is the
-median over rounds of slices. Losses at the end are printed to show that all learn the same. TextBrewer 0.2.1: SRC is its source folder.
+It multiplies in bfloat16 where the processor does so natively; the others, and it too in a row of its own, in float32. All go through
+the same number of optimizer steps in slices, a random one next, so that a busy machine treats them alike; the ratio is the median over
+rounds of slices. Losses at the end are printed to show that all learn the same. TextBrewer 0.2.1: SRC is its source folder.
 """
 
 import argparse
@@ -16,14 +17,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
 from palmtop.bundle import Bundle
-from palmtop.compress.distill import Distill, cosine_loss, distillation_loss, soft_loss
+from palmtop.compress.distill import Distill
+from palmtop.compress.matching.answer_losses import cosine_loss, distillation_loss, soft_loss
 from palmtop.compress.matching.layer_choice import spread_layers
 from palmtop.encoded import Encoded
 from palmtop.family import keep_layers, open_classifier
@@ -76,8 +78,9 @@ def main() -> None:
     parser.add_argument("--textbrewer", type=Path)
     given = parser.parse_args()
     bench = Bench(Bundle.open(given.teacher), given.layers, given.batch, given.slices * given.steps + 1, given.hidden)
-    trainings: dict[str, Callable[[Gate], None]] = {"ours": bench.ours, "plain, padded to 64": bench.plain_fixed,
-                                                    "plain, padded to the longest": bench.plain_dynamic}
+    trainings: dict[str, Callable[[Gate], None]] = {
+        "ours": bench.ours, "ours, precision float32": lambda gate: bench.ours(gate, "float32"), "plain, padded to 64": bench.plain_fixed,
+        "plain, padded to the longest": bench.plain_dynamic}
     if given.textbrewer:
         sys.path.insert(0, str(given.textbrewer))
         trainings["TextBrewer 0.2.1"] = bench.textbrewer
@@ -120,11 +123,12 @@ class Bench:
                 f"{self._layers}, batch {self._batch}, {torch.get_num_threads()} threads; the teacher's signals: {kept.seconds} s once, "
                 f"{kept.size_bytes / 1e6:.1f} MB on disk\n")
 
-    def ours(self, gate: Gate) -> None:
+    def ours(self, gate: Gate, precision: Literal["auto", "float32"] = "auto") -> None:
         """palmtop's loop."""
-        settings = Distill(batch_size=self._batch, learning_rate=RATE, warmup=0.0, epochs=self._steps * self._batch / len(self._data),
-                           label_weight=1.0, cosine_weight=1.0 if self._hidden else 0.0, checkpoint_every=10**6)
-        counted = distillation_loss(settings, self._task)
+        settings = Distill(batch_size=self._batch, precision=precision, learning_rate=RATE, warmup=0.0,
+                           epochs=self._steps * self._batch / len(self._data), label_weight=1.0,
+                           cosine_weight=1.0 if self._hidden else 0.0, checkpoint_every=10**6)
+        counted = distillation_loss(settings, self._task, settings.cosine_weight)
 
         def loss(student: Any, batch: Any) -> Any:
             terms = counted(student, batch)

@@ -1,0 +1,130 @@
+"""Means over seeds: bundles made alike but for their seed, their mean metric, and how much it gains on a control, paired by text."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+from numpy import ndarray
+
+from palmtop.bundle import Bundle
+from palmtop.eval.accuracy import Score, bootstrapped
+from palmtop.eval.answers import answers
+from palmtop.eval.plan import Plan, Subject, plans
+from palmtop.metrics import value
+from palmtop.recipe import MeasureText
+from palmtop.task import METRICS, Metric
+
+FILE = "seeds.md"
+Outputs = Float[ndarray, "texts outputs"]
+
+
+@dataclass(frozen=True)
+class SeedMean:
+    """Bundles that differ in nothing but their seed, on one target."""
+
+    name: str
+    target: str
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    """The metric of each."""
+    mean: Score
+    """Their mean, with its 95 % interval over texts."""
+    kept: float | None
+    """Per cent of the teacher's metric on the same texts."""
+    gain: Score | None
+    """The mean minus the control's, paired by text; None for the control itself, and where there is none."""
+
+
+def seed_tables(bundles: Mapping[str, Bundle], options: MeasureText, run: Path) -> str:
+    """The means over seeds of what was measured in `run`, as Markdown, a table for each task; empty where no two bundles are made alike."""
+    drawn = []
+    for plan in plans(bundles, options, lambda _: None):
+        means = seed_means(plan, {subject: answers(subject, plan.split, run, options.threads).outputs for subject in plan.subjects},
+                           options.control)
+        if means:
+            drawn.append(_markdown(plan, means, options.control))
+    return "\n".join(drawn)
+
+
+def seed_means(plan: Plan, outputs: Mapping[Subject, Outputs], control: str | None) -> list[SeedMean]:
+    """The mean of each group of two bundles or more, in the order of their first.
+
+    Args:
+        control: the name of the group that the others are compared with.
+    """
+    alike: dict[str, list[Subject]] = defaultdict(list)
+    for subject in outputs:
+        if "seed" in subject.bundle.card.origin.settings:
+            alike[_made_as(subject)].append(subject)
+    groups = [group for group in alike.values() if len(group) > 1]
+    teacher = next((outputs[subject] for subject in outputs if subject.name == plan.teacher), None)
+    controls = {group[0].target.name: [outputs[subject] for subject in group] for group in groups if name_of(group) == control}
+    return [_mean(plan, group, [outputs[subject] for subject in group], teacher, controls.get(group[0].target.name)
+                  if name_of(group) != control else None) for group in groups]
+
+
+def name_of(group: Sequence[Subject]) -> str:
+    """What their names have in common: without the seed that each ends with."""
+    return group[0].name.removesuffix(f"-{group[0].bundle.card.origin.settings['seed']}")
+
+
+def _made_as(subject: Subject) -> str:
+    origin = subject.bundle.card.origin
+    same = {name: value for name, value in origin.settings.items() if name != "seed"}
+    source = subject.bundle.card.lineage[-1].digest if subject.bundle.card.lineage else None
+    return json.dumps([subject.target.name, origin.stage, same, source], sort_keys=True, default=str)
+
+
+def _mean(plan: Plan, group: Sequence[Subject], outputs: Sequence[Outputs], teacher: Outputs | None,
+          control: Sequence[Outputs] | None) -> SeedMean:
+    metric, labels, classes = plan.task.main_metric, plan.split.labels, len(plan.task.label_names)
+
+    def of(answered: Sequence[Num[ndarray, " texts"]], chosen: Int[ndarray, " rows"]) -> float:
+        return float(np.mean([value(metric, one[chosen], labels[chosen], classes) for one in answered]))
+
+    every = np.arange(len(labels))
+    ours, theirs = _answers(metric, outputs), _answers(metric, control or [])
+    mean = _over_texts(lambda chosen: of(ours, chosen), outputs, metric)
+    gain = _over_texts(lambda chosen: of(ours, chosen) - of(theirs, chosen), [*outputs, *control], metric) if control else None
+    whole = of(_answers(metric, [teacher]), every) if teacher is not None else None
+    kept = 100 * mean.value / whole if whole and mean.value is not None else None
+    return SeedMean(name_of(group), group[0].target.name, tuple(subject.bundle.card.origin.settings["seed"] for subject in group),
+                    tuple(of([one], every) for one in ours), mean, kept, gain)
+
+
+def _over_texts(of: Callable[[Int[ndarray, " rows"]], float], outputs: Sequence[Outputs], metric: Metric) -> Score:
+    texts = len(outputs[0])
+    if not all(np.isfinite(one).all() for one in outputs):
+        return Score(None, n=texts, why="some of the outputs aren't finite numbers")
+    return bootstrapped(of, texts, f"{metric} isn't defined for one of them")
+
+
+def _answers(metric: Metric, outputs: Sequence[Outputs]) -> list[Num[ndarray, " texts"]]:
+    return [one[:, 0].astype(np.float64) if metric in METRICS["regression"] else one.argmax(axis=1) for one in outputs]
+
+
+def _markdown(plan: Plan, means: Sequence[SeedMean], control: str | None) -> str:
+    head = ["model", "target", "seeds", plan.task.main_metric, "lowest to highest", "% of teacher"]
+    head += [f"points to {control}"] if control else []
+    rows = [[mean.name, mean.target, str(len(mean.seeds)), _score(mean.mean, 1, ".3f"), f"{min(mean.values):.3f} to {max(mean.values):.3f}",
+             "" if mean.kept is None else f"{mean.kept:.1f}", *([_gain(mean)] if control else [])] for mean in means]
+    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * 2 + ["---:"] * (len(head) - 2), *rows]]
+    return "\n".join([f"## {plan.task.name}: means over seeds", "", *lines, "",
+                      f"- In brackets 95 % intervals over the {len(plan.split.labels):,} texts, paired for differences; "
+                      "what seeds add is in 'lowest to highest'.", ""])
+
+
+def _gain(mean: SeedMean) -> str:
+    return "control" if mean.gain is None else _score(mean.gain, 100, "+.1f")
+
+
+def _score(score: Score, scale: float, form: str) -> str:
+    if score.value is None:
+        return "not valid"
+    ends: list[Any] = [bound * scale for bound in (score.low, score.high) if bound is not None]
+    return f"{score.value * scale:{form}} [{', '.join(f'{end:{form}}' for end in ends)}]"
