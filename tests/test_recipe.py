@@ -136,7 +136,7 @@ def test_another_task_takes_the_place_of_the_recipes(folder: Path, monkeypatch: 
     assert made.task is not None and made.task.name == "mine"
     made.run(folder / "run", print)
     assert (Bundle.open(folder / "run" / "only").path / "labels.txt").read_text().split() == ["greet", "leave"]
-    with pytest.raises(UserError, match="yours[.]yaml"):
+    with pytest.raises(UserError, match=r"yours\.yaml"):
         Recipe.read(str(folder / "r.yaml"), "yours.yaml")
 
 
