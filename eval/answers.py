@@ -44,7 +44,7 @@ def answers(subject: Subject, split: Split, run: Path, threads: int) -> Answers:
     with target.open(bundle.path, threads) as runner:
         encodings = runner.tokenize(split.texts)
         outputs = runner.predict(encodings).astype(np.float32)
-        mismatches = _mismatches(bundle, runner, encodings, split.texts) if not target.name.startswith("host_") else None
+        mismatches = _mismatches(bundle, runner, encodings, split.texts) if target.own_tokenizer else None
     made = Answers(outputs, sum(encoding.truncated for encoding in encodings), mismatches)
     _keep(path, depends, made)
     return made

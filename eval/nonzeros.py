@@ -7,6 +7,7 @@ from palmtop.bundle import Bundle
 from palmtop.eval import read_safetensors
 from palmtop.eval.accuracy import Score
 from palmtop.eval.anatomy import Anatomy
+from palmtop.eval.artefact import format_of
 from palmtop.eval.explain import READERS
 from palmtop.eval.flow import Flow
 from palmtop.eval.kinds import kinds
@@ -19,10 +20,11 @@ NO_WEIGHTS = ("scales", "other")
 
 def nonzeros(bundle: Bundle) -> Score:
     """The weights that aren't zero; `n` is how many there are. Matrices, tables, norms and biases, each counted once where tied."""
-    package = NEEDS.get(bundle.format)
+    made = format_of(bundle)
+    package = NEEDS.get(made)
     if package is not None and find_spec(package) is None:
-        return Score(None, "weights", why=f"reading {bundle.format} files needs the package {package}, which isn't installed")
-    anatomy = READERS.get(bundle.format, read_safetensors.read)(bundle.path)
+        return Score(None, "weights", why=f"reading {made} files needs the package {package}, which isn't installed")
+    anatomy = READERS.get(made, read_safetensors.read)(bundle.path)
     found, total = 0, 0
     for key, numbers in _weights(anatomy):
         counted = anatomy.stored[key].nonzeros

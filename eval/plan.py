@@ -1,6 +1,6 @@
 """What is to be measured: which bundles on which targets, by task, against which baseline and teacher."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,11 +74,11 @@ def plans(bundles: Mapping[str, Bundle], options: MeasureText, say: Say) -> list
     given: dict[str, Task] = {}
     by_task: dict[str, dict[str, Bundle]] = {}
     for name, bundle in bundles.items():
-        if bundle.format == "app":
-            say(f"{name}: not measured, it is an app's folder; measure the bundle it was made of, and check it with 'palmtop verify'")
-            continue
         bundle.verify()
-        task = Task.of(bundle.path)
+        task = _task(bundle, bundles.values())
+        if task is None and bundle.format == "app":
+            say(f"{name}: not measured, it is an app's folder, which doesn't know its task's texts: give the bundle it was made of too")
+            continue
         if task is None:
             say(f"{name}: not measured, it has no task (no task.json: it wasn't trained for one)")
             continue
@@ -100,6 +100,14 @@ def plans(bundles: Mapping[str, Bundle], options: MeasureText, say: Say) -> list
 def task_id(task: Task) -> str:
     """A task as measurements name it: name, version, digest of the evaluation data."""
     return f"{task.name} v{task.version} {task.load('evaluation').digest[:16]}"
+
+
+def _task(bundle: Bundle, given: Iterable[Bundle]) -> Task | None:
+    """The task a bundle was trained for; an app's is that of the bundle it was made of, if that is among those given."""
+    if bundle.format != "app":
+        return Task.of(bundle.path)
+    made_of = {step.digest for step in bundle.lineage}
+    return next((Task.of(other.path) for other in given if other.format != "app" and other.digest in made_of), None)
 
 
 def _targets(bundles: Mapping[str, Bundle], options: MeasureText) -> list[Target]:
@@ -132,7 +140,11 @@ def _subjects(bundles: Mapping[str, Bundle], targets: Mapping[Target, dict[str, 
         fitting = [Subject(name, bundle, wanted, machine) for wanted, machine in targets.items() if bundle.format in wanted.formats]
         if not fitting:
             say(f"{name}: not measured, none of {', '.join(options.on)} runs {bundle.format}")
-        subjects += fitting
+        for subject in fitting:
+            if reason := subject.target.refuses(bundle.path):
+                say(f"{subject}: not measured, {reason}")
+            else:
+                subjects.append(subject)
     return subjects
 
 

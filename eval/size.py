@@ -12,7 +12,9 @@ _MODEL: dict[Format, tuple[str, ...]] = {
     "tfjs": ("model.json", "*.bin"),
     "onnx": ("*.onnx", "*.onnx.data", "*.onnx_data"),
     "linear": ("*.safetensors", "vocabulary.json"),
+    "app": ("model.tflite",),
 }
+"""An app that a target runs is a .tflite with vocabulary and labels in it, and nothing besides is fetched."""
 GZIP_LEVEL = 6
 """What web servers and gzip itself take when nothing is said."""
 _GZIP = 16 + zlib.MAX_WBITS
@@ -45,8 +47,8 @@ def _compressed(path: Path) -> int:
 
 
 def _fetched(bundle: Bundle) -> set[Path]:
-    config = ("config.json",) if bundle.format == "torch" else ()
-    return _files(bundle, (*_MODEL[bundle.format], *_BESIDE, *config))
+    beside = {"app": (), "torch": (*_BESIDE, "config.json")}.get(bundle.format, _BESIDE)
+    return _files(bundle, (*_MODEL[bundle.format], *beside))
 
 
 def _files(bundle: Bundle, patterns: tuple[str, ...]) -> set[Path]:

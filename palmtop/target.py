@@ -72,6 +72,8 @@ class Target(ABC):
     name: ClassVar[str]
     formats: ClassVar[frozenset[str]]
     """Bundle formats that it runs."""
+    own_tokenizer: ClassVar[bool] = False
+    """Texts go through a tokenizer of the target's own, whose ids are compared with the Hugging Face tokenizer's."""
 
     @abstractmethod
     def missing(self) -> str | None:
@@ -84,6 +86,10 @@ class Target(ABC):
     def client_files(self) -> dict[str, Path]:
         """Files of the runtime that an app ships beside its model, by their names in the app's folder; mostly none."""
         return {}
+
+    def refuses(self, folder: Path) -> str | None:
+        """Why it can't run this bundle, though it runs others of its format; None where it can."""
+        return None
 
     @abstractmethod
     def open(self, folder: Path, threads: int = 1) -> Runner:

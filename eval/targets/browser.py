@@ -38,6 +38,7 @@ class Target(target.Target):
     """Chromium on this machine. Runners that are open together share one browser process, with a page each."""
 
     name = "browser"
+    own_tokenizer = True
     formats = frozenset({"tfjs"})
 
     def __init__(self) -> None:

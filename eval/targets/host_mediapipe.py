@@ -1,0 +1,104 @@
+"""The target host_mediapipe: an app's .tflite in MediaPipe's TextClassifier, which tokenizes too, as the app on a phone has it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
+
+from palmtop import target
+from palmtop.app import LABELS, Manifest
+from palmtop.errors import UserError
+from palmtop.eval import mediapipe_tokens
+from palmtop.eval.targets._host import HostTarget, file_of, lacking, times_ms
+from palmtop.signature import Signature
+from palmtop.target import Machine, Runner
+from palmtop.tokenization import Encoding, Text
+
+MODEL = "model.tflite"
+CLIENT = "MediaPipe TextClassifier"
+"""What the name of this client in manifest.json starts with."""
+ANSWERS = "answers"
+RUNTIME = ("mediapipe.tasks.python.text.text_classifier", "numpy")
+"""Imported before the clock of `cost_of_loading` starts."""
+
+
+class Target(HostTarget):
+    """MediaPipe's C++ on this machine. It has as many threads as it likes: its Python interface has no word for them."""
+
+    name: ClassVar[str] = "host_mediapipe"
+    formats: ClassVar[frozenset[str]] = frozenset({"app"})
+    own_tokenizer: ClassVar[bool] = True
+
+    def missing(self) -> str | None:
+        """MediaPipe is needed, and what reads its tokenizer."""
+        return lacking(self.name, {"mediapipe": "mediapipe", "ai_edge_litert": "ai-edge-litert"}, "judges")
+
+    def machine(self) -> Machine:
+        """This machine, with the version of MediaPipe."""
+        return target.host_machine(("mediapipe",))
+
+    def refuses(self, folder: Path) -> str | None:
+        """MediaPipe's text classifier opens .tflite files with metadata, of models that it can classify with."""
+        found = next((said for client, said in Manifest.read(folder).clients.items() if client.startswith(CLIENT)), None)
+        if found is None:
+            return "MediaPipe opens .tflite files, and there is none in this app"
+        return None if found == ANSWERS else f"its manifest says of MediaPipe: {found}"
+
+    def open(self, folder: Path, threads: int = 1) -> Runner:
+        """Open model.tflite.
+
+        Raises:
+            UserError: MediaPipe can't answer with it.
+        """
+        if reason := self.refuses(folder):
+            raise UserError(f"{folder} isn't for this target: {reason}")
+        return MediapipeRunner(folder)
+
+
+class MediapipeRunner(Runner):
+    """Answers texts: tokens, padding and the softmax's labels are MediaPipe's own."""
+
+    def __init__(self, folder: Path) -> None:
+        from mediapipe.tasks.python.core.base_options import BaseOptions
+        from mediapipe.tasks.python.text import text_classifier
+
+        options = text_classifier.TextClassifierOptions(base_options=BaseOptions(model_asset_path=str(file_of(folder, MODEL))))
+        self._client: Any = text_classifier.TextClassifier.create_from_options(options)
+        self._folder, self._signature = folder, Signature.read(folder)
+        labels = file_of(folder, LABELS).read_text(encoding="utf-8").splitlines()
+        self._places = {label: place for place, label in enumerate(labels)}
+
+    def tokenize(self, texts: Sequence[Text]) -> list[Encoding]:
+        """The ids that MediaPipe's own tokenizer gives, for comparison: `predict` goes by the texts."""
+        return mediapipe_tokens.tokenize(self._folder, self._signature.max_length, texts)
+
+    def predict(self, encodings: Sequence[Encoding]) -> Float32[ndarray, "texts outputs"]:
+        """Probabilities of every label."""
+        return np.stack([self._answer(encoding) for encoding in encodings])
+
+    def latencies_ms(self, encodings: Sequence[Encoding], length: int | None, runs: int) -> list[float]:
+        """Time single answers, tokenization included; MediaPipe pads each to the file's one length.
+
+        Raises:
+            UserError: the file doesn't hold `length` tokens.
+        """
+        if length is not None:
+            self._signature.accepted(length)
+        return times_ms(self._answer, encodings, runs)
+
+    def tokenize_latencies_ms(self, texts: Sequence[Text], runs: int) -> list[float]:
+        """Nothing: tokenization is a part of the answer."""
+        return []
+
+    def close(self) -> None:
+        """Let the client go."""
+        self._client.close()
+
+    def _answer(self, encoding: Encoding) -> Float32[ndarray, " outputs"]:
+        found = np.zeros(len(self._places), np.float32)
+        for category in self._client.classify(encoding.text[0]).classifications[0].categories:
+            found[self._places[category.category_name]] = category.score
+        return found

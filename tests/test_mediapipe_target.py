@@ -1,0 +1,91 @@
+"""The target host_mediapipe: an app's file measured in MediaPipe's text classifier, beside the bundle it was made of."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import sentences
+from tiny_bundles import adopted
+
+from palmtop import stage, target
+from palmtop.bundle import Bundle
+from palmtop.errors import UserError
+from palmtop.eval.measure import measure
+from palmtop.eval.plan import plans
+from palmtop.eval.size import download_bytes, model_bytes
+from palmtop.making import make
+from palmtop.measurement import FILE, read
+from palmtop.recipe import MeasureText
+
+TEXTS = [(text,) for text, _ in sentences(12, 7)]
+OPTIONS = MeasureText(on=("host_litert", "host_mediapipe"), baseline="file", length=24)
+FLOAT32 = 1e-5
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    """A random BERT, its .tflite with probabilities, the app of that; an app that MediaPipe can't open, and one of ONNX."""
+    folder = tmp_path_factory.mktemp("mediapipe")
+    teacher = adopted(folder / "bert", "bert")
+    made = {"teacher": teacher, "file": _make("to_tflite", {"lengths": 24, "probabilities": True}, teacher, folder / "file"),
+            "logits": _make("to_tflite", {"lengths": 24}, teacher, folder / "logits"),
+            "onnx": _make("to_onnx", {}, teacher, folder / "onnx")}
+    for name in ("file", "logits", "onnx"):
+        made[f"{name}-app"] = _make("to_app", {}, made[name], folder / f"{name}-app")
+    return made
+
+
+def test_answers_are_those_of_the_interpreter(bundles: dict[str, Bundle]) -> None:
+    with target.find("host_litert").open(bundles["file"].path) as runner:
+        encodings = runner.tokenize(TEXTS)
+        expected = runner.predict(encodings)
+    with target.find("host_mediapipe").open(bundles["file-app"].path) as runner:
+        found = runner.tokenize(TEXTS)
+        np.testing.assert_allclose(runner.predict(found), expected, atol=FLOAT32)
+    assert all(np.array_equal(ours.input_ids, theirs.input_ids) for ours, theirs in zip(found, encodings, strict=True))
+
+
+def test_tokenization_is_a_part_of_the_answer(bundles: dict[str, Bundle]) -> None:
+    with target.find("host_mediapipe").open(bundles["file-app"].path) as runner:
+        encodings = runner.tokenize(TEXTS[:3])
+        assert runner.tokenize_latencies_ms(TEXTS, 5) == []
+        assert len(runner.latencies_ms(encodings, None, 7)) == len(runner.latencies_ms(encodings, 24, 7)) == 7
+        with pytest.raises(UserError, match="25 tokens are more than the artefact accepts"):
+            runner.latencies_ms(encodings, 25, 1)
+
+
+def test_an_app_is_measured_beside_the_file_that_it_was_made_of(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    measure({name: bundles[name] for name in ("file", "file-app")}, OPTIONS, tmp_path, lambda _: None)
+    found = {(one.name, one.metric): one.value for one in read(tmp_path / FILE)}
+    assert found["file-app", "accuracy"] == found["file", "accuracy"]
+    assert found["file-app", "difference_baseline"] == 0
+    assert found["file-app", "tokenizer_mismatches"] == 0
+    assert ("file", "tokenizer_mismatches") not in found
+    assert found["file-app", "nonzeros"] == found["file", "nonzeros"]
+    assert found["file-app", "latency_ms"] and found["file-app", "load_ms"]
+    packed = (bundles["file-app"].path / "model.tflite").stat().st_size
+    assert model_bytes(bundles["file-app"]) == download_bytes(bundles["file-app"]) == packed
+    assert packed > model_bytes(bundles["file"])  # the vocabulary and the labels are in it
+
+
+def test_what_mediapipe_cannot_open_is_said_and_left_out(bundles: dict[str, Bundle]) -> None:
+    said: list[str] = []
+    plan, = plans(bundles, OPTIONS, said.append)
+    assert [str(subject) for subject in plan.subjects] == ["file on host_litert", "logits on host_litert", "file-app on host_mediapipe"]
+    assert said[-2:] == [
+        "logits-app on host_mediapipe: not measured, its manifest says of MediaPipe: no: they take the outputs for probabilities, this "
+        "file answers logits: export it with probabilities: true",
+        "onnx-app on host_mediapipe: not measured, MediaPipe opens .tflite files, and there is none in this app"]
+    with pytest.raises(UserError, match="logits-app isn't for this target: its manifest says of MediaPipe: no: they take"):
+        target.find("host_mediapipe").open(bundles["logits-app"].path)
+
+
+def test_an_app_alone_has_no_texts_to_be_measured_on(bundles: dict[str, Bundle]) -> None:
+    said: list[str] = []
+    plans({"file": bundles["file"], "onnx-app": bundles["onnx-app"]}, OPTIONS, said.append)
+    assert said[0] == ("onnx-app: not measured, it is an app's folder, which doesn't know its task's texts: give the bundle it was made of "
+                       "too")
+
+
+def _make(use: str, settings: dict[str, object], source: Bundle, out: Path) -> Bundle:
+    return make(use, stage.find(use)(**settings), source, out, lambda _: None)
