@@ -108,7 +108,7 @@ def _pow(graph: Graph, call: Call) -> str:
     value, exponent = typed(graph, call["self"], call.dtype), call["exponent"]
     if exponent == 2:  # noqa: PLR2004  # powers are told by their number
         return graph.op("Square", value)
-    if exponent == 3:  # noqa: PLR2004
+    if exponent == 3:  # noqa: PLR2004  # the same
         return graph.op("Mul", graph.op("Square", value), value)
     return graph.op("Pow", value, typed(graph, exponent, call.dtype))
 

@@ -133,10 +133,11 @@ def fuse_gelu(module: fx.GraphModule) -> int:
     """
     def written_out(x: Tensor) -> Tensor:
         inner = aten.mul.Tensor(aten.add.Tensor(x, aten.mul.Tensor(aten.pow.Tensor_Scalar(x, 3.0), 0.044715)), 0.7978845608028654)
-        return aten.mul.Tensor(aten.mul.Tensor(x, 0.5), aten.add.Tensor(aten.tanh.default(inner), 1.0))  # type: ignore[no-any-return]
+        half, factor = aten.mul.Tensor(x, 0.5), aten.add.Tensor(aten.tanh.default(inner), 1.0)
+        return aten.mul.Tensor(half, factor)  # type: ignore[no-any-return]  # torch's operators are untyped
 
     def fused(x: Tensor) -> Tensor:
-        return aten.gelu.default(x, approximate="tanh")  # type: ignore[no-any-return]
+        return aten.gelu.default(x, approximate="tanh")  # type: ignore[no-any-return]  # torch's operators are untyped
 
     found = fx.replace_pattern(module, written_out, fused)
     settle(module)

@@ -66,7 +66,9 @@ def _only(demands: set[Row | None]) -> Row | None:
 def _selected(node: fx.Node, source: fx.Node) -> Row | None:
     """The row that a `select` reads of its source."""
     index: Any = node.args[2] if node.target is aten.select.int else None
-    return Row(int(node.args[1]) % len(shape(source)), index) if isinstance(index, int) and index >= 0 else None  # type: ignore[arg-type]
+    if not isinstance(index, int) or index < 0:
+        return None
+    return Row(int(node.args[1]) % len(shape(source)), index)  # type: ignore[arg-type]  # select's second is a number
 
 
 def _operand_rows(node: fx.Node, row: Row) -> dict[fx.Node, Row | None] | None:

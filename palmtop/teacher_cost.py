@@ -150,13 +150,18 @@ def choose(teacher: Bundle, data: Encoded, wanted: Wanted, budget: Budget) -> Ch
         return Choice("recompute", f"for they would take {sizes}, and signals_limit_gb is {budget.limit_gb:g}", needed, free)
     if needed <= SMALL_BYTES:
         return Choice("cache", f"for they are small ({sizes})", needed, free)
-    keeping, reading, computing = measured_ms(model, data, wanted, needed)
-    way = way_by_time(keeping, reading, computing, budget.passes)
-    batches = math.ceil(len(data) / BATCH)
-    why = (f"{sizes}; a batch of {min(BATCH, len(data))} texts: {keeping:.3g} ms to compute and keep, {reading:.3g} ms to read, "
-           f"{computing:.3g} ms to compute; {budget.passes:g} passes: {batches * (keeping + budget.passes * reading) / 1e3:.3g} s kept, "
-           f"{batches * budget.passes * computing / 1e3:.3g} s computed anew")
-    return Choice(way, why, needed, free, *(round(value, 3) for value in (keeping, reading, computing)))
+    return by_time(measured_ms(model, data, wanted, needed), len(data), budget.passes, needed, free)
+
+
+def by_time(measured: tuple[float, float, float], texts: int, passes: float, needed_bytes: int, free_bytes: int) -> Choice:
+    """The choice by a batch's times, which are `measured_ms`'s, over so many passes over so many texts."""
+    keeping, reading, computing = measured
+    batches, sizes = math.ceil(texts / BATCH), f"{_size(needed_bytes)} of {_size(free_bytes)} free"
+    why = (f"{sizes}; a batch of {min(BATCH, texts)} texts: {keeping:.3g} ms to compute and keep, "
+           f"{reading:.3g} ms to read, {computing:.3g} ms to compute; {passes:g} passes: "
+           f"{batches * (keeping + passes * reading) / 1e3:.3g} s kept, {batches * passes * computing / 1e3:.3g} s computed anew")
+    way = way_by_time(keeping, reading, computing, passes)
+    return Choice(way, why, needed_bytes, free_bytes, *(round(value, 3) for value in measured))
 
 
 def way_by_time(keeping_ms: float, reading_ms: float, computing_ms: float, passes: float) -> Literal["cache", "recompute"]:

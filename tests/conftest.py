@@ -1,8 +1,18 @@
-"""What holds for all tests: threads that wait sleep, as under the command line, and no hub is asked."""
+"""What holds for all tests: threads that wait sleep, as under the command line, no hub is asked, and no cache grows.
+
+And bundles that are made once for all files; a test copies what it changes.
+"""
 
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tiny_bundles import Taught
+
+    from palmtop.bundle import Bundle
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -13,3 +23,72 @@ LONGEST = "test_quickstart.py"
 def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
     """The longest file starts first: at the end one worker would wait for it alone."""
     items.sort(key=lambda item: item.path.name != LONGEST)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder of this run, in which only what was downloaded is the user's own: what is asked of teachers is asked anew."""
+    from palmtop.folders import cache
+
+    downloads = [cache(name) for name in ("web", "judges")]
+    folder = tmp_path_factory.mktemp("cache")
+    for found in downloads:
+        (folder / found.name).symlink_to(found, target_is_directory=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PALMTOP_CACHE", str(folder))
+        yield
+
+
+@pytest.fixture(scope="session")
+def taught_bert(tmp_path_factory: pytest.TempPathFactory) -> "Taught":
+    """A BERT of two layers, 32 wide, that is sure of its tiny task."""
+    from tiny_bundles import taught
+
+    return taught(tmp_path_factory.mktemp("taught"))
+
+
+@pytest.fixture(scope="session")
+def teacher(taught_bert: "Taught") -> "Bundle":
+    """The same, alone."""
+    return taught_bert.teacher
+
+
+@pytest.fixture(scope="session")
+def task(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A tiny task."""
+    from tiny import write_task
+
+    return write_task(tmp_path_factory.mktemp("task"))
+
+
+@pytest.fixture(scope="session")
+def random_bert(task: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> "Bundle":
+    """A random BERT with the task's head."""
+    from tiny_bundles import torch_bundle
+
+    return torch_bundle(tmp_path_factory.mktemp("random") / "torch", task)
+
+
+@pytest.fixture(scope="session")
+def random_onnx(random_bert: "Bundle", tmp_path_factory: pytest.TempPathFactory) -> "Bundle":
+    """The same as ONNX."""
+    from tiny_bundles import onnx_bundle
+
+    return onnx_bundle(tmp_path_factory.mktemp("random") / "onnx", random_bert)
+
+
+@pytest.fixture(scope="session")
+def floor(task: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> "Bundle":
+    """The linear floor of the task."""
+    from tiny_bundles import linear_bundle
+
+    return linear_bundle(tmp_path_factory.mktemp("floor") / "floor", task)
+
+
+@pytest.fixture(scope="session")
+def biased_bert(tmp_path_factory: pytest.TempPathFactory) -> "Bundle":
+    """A random classifier whose biases aren't 0, with a task."""
+    from biased import with_biases
+    from tiny_bundles import adopted
+
+    return with_biases(adopted(tmp_path_factory.mktemp("bert"), "bert"), tmp_path_factory.mktemp("biases") / "bert")

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import LEAST_TASK as TASK
+from tiny import write_least_data
 
 from palmtop import recipe
 from palmtop.bundle import Bundle, Origin, seal
@@ -14,14 +16,6 @@ from palmtop.eval.table import COLUMNS, Cell, Row, Section, Table
 from palmtop.recipe import ChartText, Recipe
 
 WANTED = ChartText(lines={"magnitude": "magnitude-*", "soft": "soft-*"}, levels=("teacher", "none"))
-TASK = """
-task:
-  name: t
-  text: text
-  label: label
-  train: train.csv
-  evaluation: test.csv
-"""
 
 
 def bundle(folder: Path, keep: float | None, kept: float | None, seed: int = 0) -> Bundle:
@@ -87,9 +81,7 @@ def test_the_picture_is_drawn_and_always_the_same(drawn: Chart, tmp_path: Path) 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PALMTOP_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "train.csv").write_text("text,label\nhello there,greet\nbye now,leave\ngood day there,greet\nsee you now,leave\n")
-    (tmp_path / "test.csv").write_text("text,label\nhello there,greet\nbye now,leave\n")
-    return tmp_path
+    return write_least_data(tmp_path)
 
 
 def test_a_step_with_lists_of_values_stands_for_several(folder: Path) -> None:

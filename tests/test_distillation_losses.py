@@ -6,7 +6,9 @@ import torch
 from tiny import write_task
 
 from palmtop import stage
-from palmtop.compress.distill import Distill, check_labels, cosine_loss, soft_loss
+from palmtop.compress.distill import Distill
+from palmtop.compress.matching.answer_losses import cosine_loss, soft_loss
+from palmtop.compress.matching.guards import check_labels
 from palmtop.compress.matching.layer_choice import explicit_layers, spread_layers
 from palmtop.errors import UserError
 from palmtop.stage import Outline
@@ -63,7 +65,7 @@ def test_layers_out_of_range_or_order_are_refused() -> None:
     with pytest.raises(UserError, match=r"layers is \[3, 1\]"):
         explicit_layers((3, 1), 6)
     teacher = Outline("torch", "bert", 6, ("a", "b"))
-    with pytest.raises(UserError, match="layers is 7, but the teacher has 6: choose 1 to 6"):
+    with pytest.raises(UserError, match="layers is 7, but there are 6: choose 1 to 6"):
         Distill(layers=7).outline(teacher)
     assert Distill().outline(teacher).layers == 3
 

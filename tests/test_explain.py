@@ -107,14 +107,20 @@ def test_real_files_break_the_rules_they_are_known_to(bundles: dict[str, Bundle]
 
 
 def test_advice_only_where_the_share_warrants_it() -> None:
-    def advised(embeddings: int, rest: int, dtype: str = "float32") -> tuple[str, ...]:
-        computed: Weights = {"ids": ("int32", (1, 8)), "rows": ("float32", (1, 8, 16)), "out": ("float32", (1, 8, 16))}
-        weights: Weights = {"table": (dtype, (embeddings, 16)), "w": (dtype, (rest, 16))}
-        return _judge("tflite", computed, weights, [("EMBEDDING_LOOKUP", "ids table", "rows"), ("FULLY_CONNECTED", "rows w", "out")]).advice
+    assert _advised(51, 49)[0] == "embeddings 51%: trim the vocabulary or factorize"
+    assert _advised(30, 70) == ("float32 weights 100%: quantize; int8 weights take a quarter of that, float16 half",)
+    assert _advised(30, 70, "int8") == ()
 
-    assert advised(51, 49)[0] == "embeddings 51%: trim the vocabulary or factorize"
-    assert advised(30, 70) == ("float32 weights 100%: quantize; int8 weights take a quarter of that, float16 half",)
-    assert advised(30, 70, "int8") == ()
+
+def test_a_model_without_attention_is_not_advised_to_factorize() -> None:
+    assert _advised(51, 49, attends=False)[0] == "embeddings 51%: trim the vocabulary"
+
+
+def _advised(embeddings: int, rest: int, dtype: str = "float32", attends: bool = True) -> tuple[str, ...]:
+    computed: Weights = {"ids": ("int32", (1, 8)), "rows": ("float32", (1, 8, 16)), "out": ("float32", (1, 8, 16))}
+    weights: Weights = {"table": (dtype, (embeddings, 16)), "w": (dtype, (rest, 16))}
+    operators = [("EMBEDDING_LOOKUP", "ids table", "rows"), ("FULLY_CONNECTED", "rows w", "out")]
+    return _judge("tflite", computed, weights, [*operators, *([("BATCH_MATMUL", "out out", "mixed")] if attends else [])]).advice
 
 
 Weights = dict[str, tuple[str, Shape]]

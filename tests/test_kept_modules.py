@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import write_task
-from tiny_bundles import torch_bundle
 
 from palmtop import stage
 from palmtop.bundle import Bundle
@@ -21,22 +19,15 @@ INT4 = 17
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A random BERT of two layers."""
-    folder = tmp_path_factory.mktemp("kept")
-    return torch_bundle(folder / "model", write_task(folder / "data"))
+def several(random_bert: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A .tflite of two lengths."""
+    return _make("to_tflite", {"lengths": [16, 24]}, random_bert, tmp_path_factory.mktemp("several") / "float")
 
 
 @pytest.fixture(scope="module")
-def several(model: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Its .tflite of two lengths."""
-    return _make("to_tflite", {"lengths": [16, 24]}, model, tmp_path_factory.mktemp("several") / "float")
-
-
-@pytest.fixture(scope="module")
-def onnx(model: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The same as ONNX."""
-    return _make("to_onnx", {}, model, tmp_path_factory.mktemp("onnx") / "float")
+def onnx(random_bert: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same model as ONNX."""
+    return _make("to_onnx", {}, random_bert, tmp_path_factory.mktemp("onnx") / "float")
 
 
 def test_named_modules_are_kept_in_higher_precision(several: Bundle, tmp_path: Path) -> None:

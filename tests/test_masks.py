@@ -96,7 +96,7 @@ def test_hard_concrete_gates_are_what_their_formulas_say(score: float) -> None:
 def test_the_penalty_presses_only_while_too_much_is_open(tmp_path: Path) -> None:
     for method, penalty in (("soft", 400.0), ("l0", 125.0)):
         model = _model(tmp_path / method, "bert")
-        masks = Masks(model, Rule(method, SCHEDULE, 0.2, "global", 0.1, penalty), "weight")  # type: ignore[arg-type]
+        masks = Masks(model, Rule(method, SCHEDULE, 0.2, "global", 0.1, penalty), "weight")  # type: ignore[arg-type]  # one of its words
         masks.each_step(5, 100)
         assert float(masks.penalty() or 0) == 0
         masks.each_step(40, 100)

@@ -38,16 +38,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def task(folder: Path) -> dict[str, Any]:
-    return write_task(folder / "data")
-
-
-@pytest.fixture(scope="module")
-def bundles(folder: Path, task: dict[str, Any]) -> dict[str, Bundle]:
-    teacher = torch_bundle(folder / "teacher", task)
-    student = torch_bundle(folder / "student", task, seed=1, stage="distill", source=teacher)
-    onnx = onnx_bundle(folder / "onnx", student)
-    return {"teacher": teacher, "student": student, "onnx": onnx, "floor": linear_bundle(folder / "floor", task)}
+def bundles(folder: Path, task: dict[str, Any], random_bert: Bundle, floor: Bundle) -> dict[str, Bundle]:
+    student = torch_bundle(folder / "student", task, seed=1, stage="distill", source=random_bert)
+    return {"teacher": random_bert, "student": student, "onnx": onnx_bundle(folder / "onnx", student), "floor": floor}
 
 
 @pytest.fixture(scope="module")

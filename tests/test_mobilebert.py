@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import write_model, write_task
+from tiny_bundles import accuracy
 from transformers import AutoModelForSequenceClassification
 
 from palmtop import stage
@@ -39,12 +39,6 @@ SPREAD = 1e-4
 
 
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A fine-tuned BERT of two layers, 32 wide, four heads."""
-    return fine_tuned(tmp_path_factory.mktemp("bert"), "bert")
-
-
-@pytest.fixture(scope="module")
 def ib_bert(teacher: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """An IB-BERT made of it, 16 wide between the layers."""
     settings = {"epochs": 2, "batch_size": 16, "embedding_size": 16, "learning_rate": 1e-3}
@@ -55,12 +49,6 @@ def ib_bert(teacher: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle
 def student(ib_bert: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A MobileBERT of the paper's recipe."""
     return made("mobilebert", FROM_IB | {"transfer_epochs": 2, "epochs": 6}, ib_bert, tmp_path_factory.mktemp("student") / "student")
-
-
-def fine_tuned(folder: Path, family: str, epochs: float = 8) -> Bundle:
-    task = write_task(folder / "data")
-    base = made("adopt", {"model": str(write_model(folder / "model", family))}, None, folder / "base")
-    return made("finetune", {"task": task, "epochs": epochs, "learning_rate": 2e-3, "batch_size": 16}, base, folder / "teacher")
 
 
 def made(use: str, settings: dict[str, Any], source: Bundle | None, out: Path) -> Bundle:
@@ -111,14 +99,14 @@ def test_what_was_done_with_a_bert_is_told(teacher: Bundle, tmp_path: Path, sett
 def test_each_strategy_brings_every_layer_nearer_to_its_teachers(teacher: Bundle, ib_bert: Bundle, tmp_path: Path, strategy: str,
                                                                  kind: str) -> None:
     source, settings = (teacher, SHORT) if kind == "bert" else (ib_bert, FROM_IB)
-    settings = settings | {"strategy": strategy, "transfer_epochs": 10, "epochs": 0.1, "label_weight": 0.1, "learning_rate": 2e-3}
+    settings = settings | {"strategy": strategy, "transfer_epochs": 20, "epochs": 0.1, "label_weight": 0.1, "learning_rate": 5e-3}
     pair, run = prepared(source, Mobilebert(**settings))
     before = [far(pair, source, layer) for layer in (1, 2)]
     run(tmp_path)
     after = [far(pair, source, layer) for layer in (1, 2)]
     for first, last in zip(before, after, strict=True):
         assert last["maps"] < 0.9 * first["maps"]
-        assert sum(last.values()) < sum(first.values())  # what is trained; single terms of small weight may give way to others
+        assert sum(last.values()) < 0.9 * sum(first.values())  # what is trained; single terms of small weight may give way to others
 
 
 def test_layers_below_stand_still_at_a_lower_rate_of_0_and_learn_otherwise(ib_bert: Bundle, tmp_path: Path) -> None:
@@ -186,7 +174,8 @@ def test_a_run_that_was_killed_between_phases_goes_on_with_the_next(ib_bert: Bun
 
 @pytest.mark.parametrize("family", ["distilbert", "roberta"])
 def test_other_families_of_its_kind_teach_too(family: str, tmp_path: Path) -> None:
-    teacher = fine_tuned(tmp_path, family, epochs=0.2)
+    base = made("adopt", {"model": str(write_model(tmp_path / "model", family))}, None, tmp_path / "base")
+    teacher = made("finetune", {"task": write_task(tmp_path / "data"), "epochs": 0.2, "batch_size": 16}, base, tmp_path / "teacher")
     ib = made("inverted_bottleneck", {"epochs": 0.2, "batch_size": 16, "embedding_size": 16}, teacher, tmp_path / "ib")
     for source, recipe in ((ib, "MobileBERT"), (teacher, {"distilbert": "DistilBERT teacher", "roberta": "RoBERTa teacher"}[family])):
         settings = FROM_IB | {"strategy": "auxiliary", "transfer_epochs": 0.1, "epochs": 0.1, "width": None if source is ib else 24}
@@ -298,13 +287,3 @@ def far(pair: Pair, source: Bundle, layer: int) -> dict[str, float]:
 
 def said(source: Bundle, data: Encoded, hidden: Sequence[int]) -> TeacherSignals:
     return signals(source, data, Wanted(tuple(hidden), "float32"), lambda _: None)
-
-
-def accuracy(bundle: Bundle) -> float:
-    task, model = Task.of(bundle.path), open_classifier(bundle.path)
-    assert task is not None
-    split = task.load("evaluation")
-    data = Encoded.of(split, bundle.path, Signature.read(bundle.path))
-    with torch.no_grad():
-        found = model(**data.batch(range(len(data)))).logits.argmax(-1).numpy()
-    return float(np.mean(found == split.labels))

@@ -31,12 +31,6 @@ DIFFERING = ["bert", "deberta-v2", "distilbert", "electra", "mobilebert", "mpnet
 HALF = {"keep": 0.5, "rows": 48}
 
 
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A random classifier whose biases aren't 0, with a task."""
-    return with_biases(adopted(tmp_path_factory.mktemp("bert"), "bert"), tmp_path_factory.mktemp("biases") / "bert")
-
-
 @pytest.mark.parametrize("family", DIFFERING)
 def test_shrink_cuts_out_what_is_zero_and_answers_the_same(tmp_path: Path, family: str) -> None:
     source = with_biases(adopted(tmp_path / "source", family), tmp_path / "biases")
@@ -59,9 +53,9 @@ def test_shrink_cuts_out_what_is_zero_and_answers_the_same(tmp_path: Path, famil
         assert runner.predict(runner.tokenize([("play some music",)])).shape == (1, 3)
 
 
-def test_shrink_refuses_a_model_in_which_nothing_is_zero(bert: Bundle, tmp_path: Path) -> None:
+def test_shrink_refuses_a_model_in_which_nothing_is_zero(biased_bert: Bundle, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no head and no 8 feed-forward neurons of a layer whose weights are all 0: prune heads"):
-        _make("shrink", {}, bert, tmp_path / "made")
+        _make("shrink", {}, biased_bert, tmp_path / "made")
 
 
 @pytest.mark.parametrize("family", DIFFERING)
@@ -80,8 +74,8 @@ def test_every_family_is_pruned_within_its_budget(tmp_path: Path, family: str) -
 
 @pytest.mark.parametrize("settings", [{"criterion": "magnitude"}, {"criterion": "fisher", "labels": "task"},
                                       {"criterion": "fisher", "rearrange": False, "rescale": False}], ids=str)
-def test_every_criterion_keeps_the_budget(bert: Bundle, tmp_path: Path, settings: dict[str, Any]) -> None:
-    made = _make("prune_structures", HALF | settings, bert, tmp_path / "made")
+def test_every_criterion_keeps_the_budget(biased_bert: Bundle, tmp_path: Path, settings: dict[str, Any]) -> None:
+    made = _make("prune_structures", HALF | settings, biased_bert, tmp_path / "made")
     assert 0.4 < made.card.facts["operations_kept"] <= 0.5
     again = _make("prune_structures", HALF | settings | {"keep": 0.25}, made, tmp_path / "again")
     assert 0.15 < again.card.facts["operations_kept"] <= 0.25  # of the full widths, not of what had been left
@@ -90,24 +84,24 @@ def test_every_criterion_keeps_the_budget(bert: Bundle, tmp_path: Path, settings
         _make("prune_structures", HALF | {"keep": 0.8}, made, tmp_path / "more")
 
 
-def test_whole_layers_are_dropped_first(bert: Bundle, tmp_path: Path) -> None:
-    model = open_classifier(bert.path)
+def test_whole_layers_are_dropped_first(biased_bert: Bundle, tmp_path: Path) -> None:
+    model = open_classifier(biased_bert.path)
     with torch.no_grad():
         for part in ("attention_output", "feed_forward_out"):  # a layer that says nothing
             part_of(layers_of(model)[0], part, "bert").weight.zero_(), part_of(layers_of(model)[0], part, "bert").bias.zero_()
-    source = written(model, bert, tmp_path / "source")
+    source = written(model, biased_bert, tmp_path / "source")
     made = _make("prune_structures", HALF | {"drop_layers": 1, "criterion": "magnitude"}, source, tmp_path / "made")
     assert made.card.facts["layers_kept"] == [1]
     assert made.card.facts["operations_kept"] <= 0.5
     assert stage.find("prune_structures")(keep=0.5, drop_layers=1).outline(outline_of(source)).layers == 1
 
 
-def test_a_speedup_is_reached_by_the_table_of_this_machine(bert: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_speedup_is_reached_by_the_table_of_this_machine(biased_bert: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PALMTOP_CACHE", str(tmp_path / "cache"))
     heads, neurons = Curve((0, 4), (0.1, 1.1)), Curve((0, 64), (0.1, 2.1))
     table = LatencyTable(32, 1, {"processor": "a test's"}, heads, neurons, Curve((0, 4), (0.1, 0.4)), Curve((0, 64), (0.1, 0.2)), 0.5)
     table_file(Widths(32, 4, 8, 64), 32, 1).write_text(json.dumps(asdict(table)))
-    made = _make("prune_structures", {"speedup": 1.6, "rows": 48}, bert, tmp_path / "made")
+    made = _make("prune_structures", {"speedup": 1.6, "rows": 48}, biased_bert, tmp_path / "made")
     facts = made.card.facts
     assert facts["table_ms_full"] == pytest.approx(0.5 + 1.1 + 2.1 + 0.4 + 0.2)
     left = 0.5 + float(heads.at([facts["heads"][0]])[0] + neurons.at([facts["feed_forward"][0]])[0]
@@ -117,7 +111,7 @@ def test_a_speedup_is_reached_by_the_table_of_this_machine(bert: Bundle, tmp_pat
     assert 1.6 <= facts["speedup_by_table"] < 1.8
     assert facts["table_machine"] == {"processor": "a test's"}
     with pytest.raises(UserError, match="not even without any heads and feed-forward neurons is the budget met"):
-        _make("prune_structures", {"speedup": 9, "rows": 48}, bert, tmp_path / "faster")
+        _make("prune_structures", {"speedup": 9, "rows": 48}, biased_bert, tmp_path / "faster")
 
 
 def test_the_latency_table_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,13 +153,10 @@ def test_what_cannot_be_pruned_is_refused_before_work() -> None:
             found.outline(Outline("torch", "bert", 4, None))
 
 
-def test_recovering_learns_from_the_unpruned_teacher(tmp_path: Path) -> None:
-    task = write_task(tmp_path / "data")
-    short: dict[str, Any] = {"epochs": 4, "learning_rate": 2e-3, "batch_size": 16}
-    base = adopted(tmp_path / "source", "bert")
-    teacher = _make("finetune", short | {"task": task}, base, tmp_path / "teacher")
-    pruned = _make("prune_structures", {"keep": 0.3, "criterion": "magnitude", "rows": 48}, teacher, tmp_path / "pruned")
-    recovered = _make("recover", short | {"teacher": str(teacher.path)}, pruned, tmp_path / "recovered")
+def test_recovering_learns_from_the_unpruned_teacher(teacher: Bundle, tmp_path: Path) -> None:
+    pruned = _make("prune_structures", HALF | {"criterion": "magnitude"}, teacher, tmp_path / "pruned")
+    settings = {"teacher": str(teacher.path), "epochs": 8, "learning_rate": 5e-3, "batch_size": 16}
+    recovered = _make("recover", settings, pruned, tmp_path / "recovered")
     texts = texts_of(teacher, 96)
     distance = {bundle.name: float((answers(open_classifier(bundle.path), texts) - answers(open_classifier(teacher.path), texts)).square()
                                    .mean()) for bundle in (pruned, recovered)}
@@ -174,6 +165,9 @@ def test_recovering_learns_from_the_unpruned_teacher(tmp_path: Path) -> None:
     assert recovered.card.facts["teacher"] == teacher.digest
     with pytest.raises(ValueError, match="soft_weight and cosine_weight are both 0"):
         stage.find("recover")(teacher="x", soft_weight=0, cosine_weight=0)
+    with pytest.raises(UserError, match=r"recover needs a model with a task's head: put a 'finetune' step before it, and what makes the "
+                                        r"model smaller \('prune_structures', 'shrink', 'share', 'factorize'\)"):
+        stage.find("recover")(teacher="x").outline(Outline("torch", "bert", 4, None))
 
 
 @pytest.mark.parametrize(("family", "use", "settings"), [("bert", "to_tflite", {"lengths": [24]}), ("mpnet", "to_tfjs", {})])
@@ -193,10 +187,10 @@ def test_layers_of_different_widths_are_exported(tmp_path: Path, family: str, us
         assert _make("quantize", {}, made, tmp_path / "int8").card.facts["parity_agreement"] > 0.8
 
 
-def test_layers_without_anything_are_trained_on_a_grid(bert: Bundle, tmp_path: Path) -> None:
-    model = open_classifier(bert.path)
+def test_layers_without_anything_are_trained_on_a_grid(biased_bert: Bundle, tmp_path: Path) -> None:
+    model = open_classifier(biased_bert.path)
     kept: list[tuple[int, ...]] = [(1, 2), tuple(range(16)), (), ()]
-    pruned = written(sliced(model, kept_of(sublayers_of(model), kept)), bert, tmp_path / "pruned")
+    pruned = written(sliced(model, kept_of(sublayers_of(model), kept)), biased_bert, tmp_path / "pruned")
     made = _make("quantize_aware", {"epochs": 1, "batch_size": 32}, pruned, tmp_path / "made")
     assert shapes_of(open_classifier(made.path)) == shapes_of(open_classifier(pruned.path))
 

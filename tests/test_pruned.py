@@ -12,8 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from test_compare import _numbers, _one, _run, _section
-from tiny import write_task
-from tiny_bundles import copy_beside, linear_bundle, onnx_bundle, sealed, torch_bundle
+from tiny_bundles import copy_beside, onnx_bundle, sealed
 
 from palmtop.bundle import Bundle
 from palmtop.eval.anatomy import stored
@@ -41,13 +40,11 @@ def _pruned_bundle(folder: Path, source: Bundle, stage: str = "magnitude") -> Bu
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+def bundles(random_bert: Bundle, random_onnx: Bundle, floor: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     folder = tmp_path_factory.mktemp("pruned")
-    task = write_task(folder / "data")
-    whole = torch_bundle(folder / "whole", task)
-    sparse = _pruned_bundle(folder / "sparse", whole)
-    return {"whole": whole, "sparse": sparse, "whole-onnx": onnx_bundle(folder / "whole-onnx", whole),
-            "sparse-onnx": onnx_bundle(folder / "sparse-onnx", sparse), "floor": linear_bundle(folder / "floor", task)}
+    sparse = _pruned_bundle(folder / "sparse", random_bert)
+    return {"whole": random_bert, "sparse": sparse, "whole-onnx": random_onnx,
+            "sparse-onnx": onnx_bundle(folder / "sparse-onnx", sparse), "floor": floor}
 
 
 def test_nonzeros_are_counted_in_the_file_as_it_is(bundles: dict[str, Bundle]) -> None:

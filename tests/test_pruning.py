@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import write_model, write_task
+from tiny_bundles import Taught
 from transformers import AutoModelForSequenceClassification
 
 from palmtop import stage
@@ -24,21 +25,11 @@ LABELS = ("money", "music", "weather")
 FAST: dict[str, Any] = {"epochs": 2, "learning_rate": 1e-3, "batch_size": 16}
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A tiny task, a pretrained model, and a fine-tuned teacher."""
-    folder = tmp_path_factory.mktemp("pruning")
-    task = write_task(folder / "data")
-    base = _make("adopt", {"model": str(write_model(folder / "model", "bert"))}, None, folder / "base")
-    teacher = _make("finetune", {"task": task, "epochs": 8, "learning_rate": 2e-3, "batch_size": 16}, base, folder / "teacher")
-    return {"task": task, "folder": folder, "base": base, "teacher": teacher}
-
-
 @pytest.mark.parametrize(("use", "settings"), [
     ("magnitude", {}), ("magnitude", {"scope": "global"}), ("movement", {}), ("movement", {"scope": "global"}),
     ("movement", {"method": "soft", "score_rate": 0.3}), ("movement", {"method": "l0", "score_rate": 0.3})])
-def test_the_share_asked_for_is_reached(made: dict[str, Any], tmp_path: Path, use: str, settings: dict[str, Any]) -> None:
-    pruned = _make(use, FAST | {"keep": 0.2} | settings, made["teacher"], tmp_path / "pruned")
+def test_the_share_asked_for_is_reached(taught_bert: Taught, tmp_path: Path, use: str, settings: dict[str, Any]) -> None:
+    pruned = _make(use, FAST | {"keep": 0.2} | settings, taught_bert.teacher, tmp_path / "pruned")
     facts, model = pruned.card.facts, AutoModelForSequenceClassification.from_pretrained(pruned.path)
     matrices = [part_of(layer, part, "bert").weight for layer in layers_of(model) for part in PARTS]
     nonzeros = [int(matrix.count_nonzero()) for matrix in matrices]
@@ -56,13 +47,13 @@ def test_the_share_asked_for_is_reached(made: dict[str, Any], tmp_path: Path, us
     assert not [name for name in load_file(pruned.path / "model.safetensors") if "score" in name]
 
 
-def test_the_unpruned_rest_learns_and_embeddings_stay(made: dict[str, Any], tmp_path: Path) -> None:
-    pruned = _make("movement", FAST | {"keep": 0.5}, made["teacher"], tmp_path / "pruned")
-    before, after = (load_file(bundle.path / "model.safetensors") for bundle in (made["teacher"], pruned))
+def test_the_unpruned_rest_learns_and_embeddings_stay(taught_bert: Taught, tmp_path: Path) -> None:
+    pruned = _make("movement", FAST | {"keep": 0.5}, taught_bert.teacher, tmp_path / "pruned")
+    before, after = (load_file(bundle.path / "model.safetensors") for bundle in (taught_bert.teacher, pruned))
     assert set(before) == set(after)
     for name, weight in before.items():
         assert torch.equal(weight, after[name]) == ("embeddings" in name), name
-    free = _make("movement", FAST | {"keep": 0.5, "freeze_embeddings": False}, made["teacher"], tmp_path / "free")
+    free = _make("movement", FAST | {"keep": 0.5, "freeze_embeddings": False}, taught_bert.teacher, tmp_path / "free")
     words = "bert.embeddings.word_embeddings.weight"
     assert not torch.equal(before[words], load_file(free.path / "model.safetensors")[words])
 
@@ -83,9 +74,9 @@ def test_every_family_is_pruned(tmp_path: Path, family: str) -> None:
 
 @pytest.mark.parametrize("settings", [{"keep": 0.2, "scope": "global"}, {"method": "l0"}])
 def test_a_pruning_cut_short_goes_on_to_the_same_masks(
-        made: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]) -> None:
+        taught_bert: Taught, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]) -> None:
     settings = FAST | {"epochs": 4, "score_rate": 0.1, "checkpoint_every": 9} | settings
-    _make("movement", settings, made["teacher"], tmp_path / "whole")
+    _make("movement", settings, taught_bert.teacher, tmp_path / "whole")
     real, interrupted = Masks.each_step, 14
 
     def until(masks: Masks, step: int, steps: int) -> None:
@@ -95,9 +86,9 @@ def test_a_pruning_cut_short_goes_on_to_the_same_masks(
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(Masks, "each_step", until)
-        _make("movement", settings, made["teacher"], tmp_path / "killed")
+        _make("movement", settings, taught_bert.teacher, tmp_path / "killed")
     said: list[str] = []
-    make("movement", build(stage.find("movement"), settings, "movement"), made["teacher"], tmp_path / "killed", said.append)
+    make("movement", build(stage.find("movement"), settings, "movement"), taught_bert.teacher, tmp_path / "killed", said.append)
     assert said == ["killed: movement, continuing what was cut short"]
     first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
     for name, weight in first.items():
@@ -105,20 +96,20 @@ def test_a_pruning_cut_short_goes_on_to_the_same_masks(
         assert torch.allclose(weight, second[name], atol=1e-6), name
 
 
-def test_another_teacher_can_be_named(made: dict[str, Any], tmp_path: Path) -> None:
-    short = FAST | {"keep": 0.5, "task": made["task"], "teacher": str(made["teacher"].path), "label_weight": 0}
-    pruned = _make("magnitude", short, made["base"], tmp_path / "pruned")
-    assert pruned.card.facts["teacher"] == made["teacher"].digest
+def test_another_teacher_can_be_named(taught_bert: Taught, tmp_path: Path) -> None:
+    short = FAST | {"keep": 0.5, "task": taught_bert.task, "teacher": str(taught_bert.teacher.path), "label_weight": 0}
+    pruned = _make("magnitude", short, taught_bert.base, tmp_path / "pruned")
+    assert pruned.card.facts["teacher"] == taught_bert.teacher.digest
     assert list(pruned.card.facts["loss"]) == ["soft"]
-    assert pruned.card.origin.inputs["teacher"] == made["teacher"].digest
-    alone = _make("magnitude", FAST | {"keep": 0.5, "soft_weight": 0}, made["teacher"], tmp_path / "alone")
+    assert pruned.card.origin.inputs["teacher"] == taught_bert.teacher.digest
+    alone = _make("magnitude", FAST | {"keep": 0.5, "soft_weight": 0}, taught_bert.teacher, tmp_path / "alone")
     assert alone.card.facts["teacher"] is None
     assert list(alone.card.facts["loss"]) == ["labels"]
 
 
-def test_a_regression_is_pruned(made: dict[str, Any], tmp_path: Path) -> None:
+def test_a_regression_is_pruned(taught_bert: Taught, tmp_path: Path) -> None:
     task = write_task(tmp_path / "data", kind="regression", train=48)
-    teacher = _make("finetune", FAST | {"task": task}, made["base"], tmp_path / "teacher")
+    teacher = _make("finetune", FAST | {"task": task}, taught_bert.base, tmp_path / "teacher")
     pruned = _make("movement", FAST | {"keep": 0.3, "method": "soft"}, teacher, tmp_path / "pruned")
     assert set(pruned.card.facts["loss"]) == {"soft", "labels", "penalty"}
 
@@ -146,24 +137,24 @@ def test_settings_that_make_no_sense_are_told_before_work(use: str, settings: di
     assert caught.value.faults == (f"step 'p': {fault}",)
 
 
-def test_sources_and_teachers_that_do_not_fit_are_told_before_work(made: dict[str, Any], tmp_path: Path) -> None:
-    base, teacher = outline_of(made["base"]), outline_of(made["teacher"])
+def test_sources_and_teachers_that_do_not_fit_are_told_before_work(taught_bert: Taught, tmp_path: Path) -> None:
+    base, teacher = outline_of(taught_bert.base), outline_of(taught_bert.teacher)
     assert _refusal(base, {}) == "pruning needs a task: the name of a shipped one, or of a task's YAML file"
     with pytest.raises(UserError, match=r"^base has no head of a task, so it can't teach: name a teacher, set soft_weight: 0, or put a"):
-        _make("magnitude", {"keep": 0.5, "task": made["task"]}, made["base"], tmp_path / "untaught")
-    assert _refusal(teacher, {"teacher": str(made["base"].path)}) == (
+        _make("magnitude", {"keep": 0.5, "task": taught_bert.task}, taught_bert.base, tmp_path / "untaught")
+    assert _refusal(teacher, {"teacher": str(taught_bert.base.path)}) == (
         "the teacher base has no head of a task, not the 3 labels of this task in their order: fine-tune it on this task first")
     other = Outline("torch", "bert", 2, ("a", "b"))
-    assert _refusal(other, {"teacher": str(made["teacher"].path)}) == (
+    assert _refusal(other, {"teacher": str(taught_bert.teacher.path)}) == (
         "the teacher teacher has the labels money, music, weather, ..., not the 2 labels of this task in their order: "
         "fine-tune it on this task first")
-    assert "the teacher has 2 labels (a, b, ...), the task 'tiny' 3" in _refusal(other, {"task": made["task"]})
-    linear = _make("tfidf", {"task": made["task"]}, None, tmp_path / "floor")
+    assert "the teacher has 2 labels (a, b, ...), the task 'tiny' 3" in _refusal(other, {"task": taught_bert.task})
+    linear = _make("tfidf", {"task": taught_bert.task}, None, tmp_path / "floor")
     assert _refusal(teacher, {"teacher": str(linear.path)}) == "the teacher floor is a linear bundle: give a torch one"
     stranger = _make("adopt", {"model": str(write_model(tmp_path / "model", "roberta"))}, None, tmp_path / "stranger")
-    taught = _make("finetune", FAST | {"task": made["task"], "epochs": 0.2}, stranger, tmp_path / "taught")
+    taught = _make("finetune", FAST | {"task": taught_bert.task, "epochs": 0.2}, stranger, tmp_path / "taught")
     with pytest.raises(UserError, match=r"^the token ids of taught and teacher mean different words \(id 0 is .*\): take a student"):
-        _make("magnitude", {"keep": 0.5, "teacher": str(taught.path)}, made["teacher"], tmp_path / "out")
+        _make("magnitude", {"keep": 0.5, "teacher": str(taught.path)}, taught_bert.teacher, tmp_path / "out")
 
 
 def _refusal(source: Outline, settings: dict[str, Any]) -> str:

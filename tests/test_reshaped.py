@@ -53,7 +53,8 @@ def masked(model: PreTrainedModel, shapes: list[LayerShape] = SHAPES) -> PreTrai
         neurons = torch.zeros(part_of(layer, "feed_forward_in", kind).out_features)
         neurons[:shape.feed_forward] = 1
         for part, mask in (("attention_output", heads.repeat_interleave(size)), ("feed_forward_out", neurons)):
-            part_of(layer, part, kind).register_forward_pre_hook(lambda _, given, mask=mask: (given[0] * mask,))  # type: ignore[arg-type]
+            part_of(layer, part, kind).register_forward_pre_hook(
+                lambda _, given, mask=mask: (given[0] * mask,))  # type: ignore[arg-type]  # a function with a default is another type
     return model
 
 

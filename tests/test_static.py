@@ -16,6 +16,7 @@ from palmtop.compress.static import Static, _renumbered
 from palmtop.compress.token_vectors import by_counts, by_rank, reduced, states_of_tokens, text_scale
 from palmtop.encoded import Encoded
 from palmtop.errors import UserError
+from palmtop.eval.explain import explain
 from palmtop.family import FAMILIES, KNOWN, STATIC, inputs_of, keep_layers, layer_count, longest_input, open_classifier
 from palmtop.making import make
 from palmtop.reshaped import opener
@@ -28,15 +29,6 @@ from palmtop.tokenization import Encoding, HostTokenizer, pad
 SHORT: dict[str, Any] = {"epochs": 15, "batch_size": 16, "learning_rate": 1e-2, "table_rate": 1e-2, "width": 16, "head_size": 12}
 ROUNDING = 1e-4
 """Share of the spread: float32 sums in another order."""
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A fine-tuned tiny BERT."""
-    folder = tmp_path_factory.mktemp("teacher")
-    base = _make("adopt", {"model": str(write_model(folder / "model", "bert"))}, None, folder / "base")
-    short = {"task": write_task(folder / "data"), "epochs": 8, "learning_rate": 2e-3, "batch_size": 16}
-    return _make("finetune", short, base, folder / "teacher")
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +216,12 @@ def test_the_file_looks_up_and_has_few_operators(file: Bundle) -> None:
     assert not set(names) & {"GATHER", "GATHER_ND", "BROADCAST_TO", "SELECT_V2"}
     assert not [name for name in names if "FLEX" in name.upper() or "CUSTOM" in name.upper()]
     assert len([name for name in names if name != "DELEGATE"]) <= 14
+
+
+def test_what_explain_says_of_its_table_is_to_trim_it(student: Bundle, file: Bundle) -> None:
+    for bundle in (student, file):
+        (said,) = [advice for advice in explain(bundle).advice if advice.startswith("embeddings")]
+        assert said.endswith("%: trim the vocabulary")
 
 
 @pytest.mark.parametrize("scheme", ["float16", "dynamic_int8", "dynamic_int4_embedding_int4", "static_int8"])

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from biased import answers, texts_of, with_biases
-from tiny_bundles import adopted
+from biased import answers, texts_of
 
 from palmtop.blocks import layers_of, part_of
 from palmtop.bundle import Bundle
@@ -29,19 +28,13 @@ HALF = {"keep": 0.5, "rows": 48}
 
 
 @pytest.fixture(scope="module")
-def bert(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A random classifier whose biases aren't 0, with a task."""
-    return with_biases(adopted(tmp_path_factory.mktemp("bert"), "bert"), tmp_path_factory.mktemp("biases") / "bert")
-
-
-@pytest.fixture(scope="module")
-def batches(bert: Bundle) -> list[Any]:
-    return texts_of(bert, 48)
+def batches(biased_bert: Bundle) -> list[Any]:
+    return texts_of(biased_bert, 48)
 
 
 @pytest.mark.parametrize("what", ["heads", "neurons", "both"])
-def test_sliced_equals_masked_with_what_biases_say_folded(bert: Bundle, batches: list[Any], what: str) -> None:
-    model = open_classifier(bert.path)
+def test_sliced_equals_masked_with_what_biases_say_folded(biased_bert: Bundle, batches: list[Any], what: str) -> None:
+    model = open_classifier(biased_bert.path)
     sublayers = sublayers_of(model)
     kept = [tuple(range(sub.structures)) for sub in sublayers]
     for number, sub in enumerate(sublayers):
@@ -57,8 +50,8 @@ def test_sliced_equals_masked_with_what_biases_say_folded(bert: Bundle, batches:
     assert (answers(sliced(unfolded, kept_of(sublayers, kept)), batches) - answers(unfolded, batches)).abs().max() < 1e-5
 
 
-def test_dead_neurons_are_kept_only_to_make_a_multiple(bert: Bundle) -> None:
-    model = open_classifier(bert.path)
+def test_dead_neurons_are_kept_only_to_make_a_multiple(biased_bert: Bundle) -> None:
+    model = open_classifier(biased_bert.path)
     with torch.no_grad():
         part_of(layers_of(model)[0], "feed_forward_in", "bert").weight[3:] = 0
     assert len(alive(model, 1)[0].neurons) == 3
@@ -84,13 +77,13 @@ def test_a_second_order_removal_is_the_best_that_least_squares_can_do() -> None:
     assert error < 0.5 * float((inputs[:, [0, 3, 4, 9, 10, 11]] @ weight[:, [0, 3, 4, 9, 10, 11]].T).square().sum())
 
 
-def test_neurons_that_repeat_others_go_first_and_cost_nothing(bert: Bundle, batches: list[Any]) -> None:
-    model = open_classifier(bert.path)
+def test_neurons_that_repeat_others_go_first_and_cost_nothing(biased_bert: Bundle, batches: list[Any]) -> None:
+    model = open_classifier(biased_bert.path)
     first, second = (part_of(layers_of(model)[0], part, "bert") for part in ("feed_forward_in", "feed_forward_out"))
     with torch.no_grad():
         first.weight[8:16], first.bias[8:16] = first.weight[:8].clone(), first.bias[:8].clone()
     sub = sublayers_of(model)[1]
-    [seen] = seen_by(model, [sub], batches, Task.of(bert.path), "model", 0)  # type: ignore[arg-type]
+    [seen] = seen_by(model, [sub], batches, Task.of(biased_bert.path), "model", 0)  # type: ignore[arg-type]  # it has a task
     path = removal_path(second, sub, seen, 8, 1e-6)
     assert max(path.order[:8]) < 16
     assert {place % 8 for place in path.order[:8]} == set(range(8))
@@ -99,11 +92,11 @@ def test_neurons_that_repeat_others_go_first_and_cost_nothing(bert: Bundle, batc
     assert sorted(path.losses.values(), reverse=True) == [path.losses[size] for size in sorted(path.losses)]
 
 
-def test_refitting_on_the_full_models_inputs_is_the_second_order_update(bert: Bundle, batches: list[Any]) -> None:
-    model = open_classifier(bert.path).double()
+def test_refitting_on_the_full_models_inputs_is_the_second_order_update(biased_bert: Bundle, batches: list[Any]) -> None:
+    model = open_classifier(biased_bert.path).double()
     sublayers = sublayers_of(model)
     kept = [(0, 3), *(tuple(range(sub.structures)) for sub in sublayers[1:])]
-    [seen, *_] = seen_by(model, sublayers, batches, Task.of(bert.path), "task", 0)  # type: ignore[arg-type]
+    [seen, *_] = seen_by(model, sublayers, batches, Task.of(biased_bert.path), "task", 0)  # type: ignore[arg-type]  # it has a task
     linear = sublayers[0].last(model)
     expected = torch.cat([linear.weight, linear.bias[:, None]], 1).detach().double()
     moments = seen.moments / seen.tokens
@@ -116,8 +109,8 @@ def test_refitting_on_the_full_models_inputs_is_the_second_order_update(bert: Bu
     assert (found.bias - expected[:, -1]).abs().max() < 1e-6
 
 
-def test_refitting_brings_the_answers_nearer(bert: Bundle, batches: list[Any]) -> None:
-    model = open_classifier(bert.path)
+def test_refitting_brings_the_answers_nearer(biased_bert: Bundle, batches: list[Any]) -> None:
+    model = open_classifier(biased_bert.path)
     sublayers = sublayers_of(model)
     kept = [(0, 1, 2), tuple(range(40)), (1, 2, 3), tuple(range(24, 64))]
     plain = copy.deepcopy(model)
@@ -126,13 +119,13 @@ def test_refitting_brings_the_answers_nearer(bert: Bundle, batches: list[Any]) -
     for method in ("none", "rescale", "refit"):
         pruned = copy.deepcopy(plain)
         if method != "none":
-            assert match(model, pruned, sublayers, kept, batches, method, 0.01) > 1  # type: ignore[arg-type]
+            assert match(model, pruned, sublayers, kept, batches, method, 0.01) > 1  # type: ignore[arg-type]  # one of its words
         distances[method] = float((answers(pruned, batches) - answers(model, batches)).square().mean())
     assert distances["refit"] < distances["rescale"] < distances["none"]
 
 
-def test_a_rescaling_is_the_least_squares_solution(bert: Bundle, batches: list[Any]) -> None:
-    model = open_classifier(bert.path)
+def test_a_rescaling_is_the_least_squares_solution(biased_bert: Bundle, batches: list[Any]) -> None:
+    model = open_classifier(biased_bert.path)
     sublayers = sublayers_of(model)
     kept = [(0, 3), *(tuple(range(sub.structures)) for sub in sublayers[1:])]
     pruned = copy.deepcopy(model)
@@ -153,8 +146,8 @@ def test_a_rescaling_is_the_least_squares_solution(bert: Bundle, batches: list[A
     assert (ratio - scales).abs().max() < 1e-4
 
 
-def test_mask_gradients_are_each_texts_own(bert: Bundle, batches: list[Any]) -> None:
-    model, task = open_classifier(bert.path), Task.of(bert.path)
+def test_mask_gradients_are_each_texts_own(biased_bert: Bundle, batches: list[Any]) -> None:
+    model, task = open_classifier(biased_bert.path), Task.of(biased_bert.path)
     assert task is not None
     sublayers = sublayers_of(model)
     found = mask_gradients(model, sublayers, batches[:1], task, "task", 0)
@@ -164,7 +157,7 @@ def test_mask_gradients_are_each_texts_own(bert: Bundle, batches: list[Any]) -> 
         alone = {name: batch[name][row:row + 1, :length] for name in model_inputs(batch)}
         masks = [torch.ones(sub.structures, requires_grad=True) for sub in sublayers]
         hooks = [sub.last(model).register_forward_pre_hook(lambda _, its, mask=mask, sub=sub: (its[0] * mask.repeat_interleave(sub.size),))
-                 for sub, mask in zip(sublayers, masks, strict=True)]  # type: ignore[misc]
+                 for sub, mask in zip(sublayers, masks, strict=True)]  # type: ignore[misc]  # no type is found for a function with defaults
         label_loss(task)(model(**alone).logits, batch["labels"][row:row + 1]).sum().backward()
         for hook in hooks:
             hook.remove()
@@ -173,8 +166,8 @@ def test_mask_gradients_are_each_texts_own(bert: Bundle, batches: list[Any]) -> 
             assert (mask.grad - gradients[row]).abs().max() < 1e-5 * max(1, float(mask.grad.abs().max()))
 
 
-def test_labels_of_the_models_own_make_the_fisher_information(bert: Bundle, batches: list[Any]) -> None:
-    model, task = open_classifier(bert.path), Task.of(bert.path)
+def test_labels_of_the_models_own_make_the_fisher_information(biased_bert: Bundle, batches: list[Any]) -> None:
+    model, task = open_classifier(biased_bert.path), Task.of(biased_bert.path)
     assert task is not None
     sublayers = sublayers_of(model)[:1]
     drawn = [mask_gradients(model, sublayers, batches[:1], task, "model", seed)[0] for seed in range(60)]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import sentences, write_task
-from tiny_bundles import INPUTS, MAX_LENGTH, Flat, copy_beside, linear_bundle, onnx_bundle, sealed, torch_bundle
+from tiny import sentences
+from tiny_bundles import INPUTS, MAX_LENGTH, Flat, copy_beside, sealed
 
 from palmtop import target
 from palmtop.bundle import Bundle
@@ -33,28 +33,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def task(folder: Path) -> dict[str, Any]:
-    return write_task(folder / "data")
+def bundles(folder: Path, random_bert: Bundle, random_onnx: Bundle, floor: Bundle) -> dict[str, Bundle]:
+    return {"host_torch": random_bert, "host_onnx": random_onnx, "host_litert": _tflite(folder / "tflite", random_bert),
+            "host_linear": floor}
 
 
 @pytest.fixture(scope="module")
-def torch_model(folder: Path, task: dict[str, Any]) -> Bundle:
-    return torch_bundle(folder / "torch", task)
-
-
-@pytest.fixture(scope="module")
-def bundles(folder: Path, task: dict[str, Any], torch_model: Bundle) -> dict[str, Bundle]:
-    return {"host_torch": torch_model, "host_onnx": onnx_bundle(folder / "onnx", torch_model),
-            "host_litert": _tflite(folder / "tflite", torch_model), "host_linear": linear_bundle(folder / "linear", task)}
-
-
-@pytest.fixture(scope="module")
-def expected(torch_model: Bundle) -> np.ndarray:
+def expected(random_bert: Bundle) -> np.ndarray:
     """Torch on each text alone, unpadded."""
-    model = Flat(torch_model.path)
+    model = Flat(random_bert.path)
     with torch.inference_mode():
         rows = [model(*(torch.from_numpy(values[None]) for values in (row.input_ids, np.ones_like(row.input_ids), row.token_type_ids)))
-                for row in HostTokenizer(torch_model.path, MAX_LENGTH).encode(TEXTS)]
+                for row in HostTokenizer(random_bert.path, MAX_LENGTH).encode(TEXTS)]
     return torch.cat(rows).numpy()
 
 

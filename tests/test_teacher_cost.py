@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import write_task
-from tiny_bundles import torch_bundle
 
 from palmtop import teacher_cost
 from palmtop.bundle import Bundle
@@ -18,24 +16,17 @@ from palmtop.family import open_classifier
 from palmtop.signature import Signature
 from palmtop.task import Task
 from palmtop.teacher import Wanted
-from palmtop.teacher_cost import CHOICE, Budget, Recomputed, ask, choose, way_by_time
+from palmtop.teacher_cost import CHOICE, Budget, Recomputed, ask, by_time, choose, way_by_time
 
 WANTED = Wanted((0, 2), "float32")
 
 
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A random teacher with the tiny task's head."""
-    folder = tmp_path_factory.mktemp("cost")
-    return torch_bundle(folder / "teacher", write_task(folder / "data"))
-
-
-@pytest.fixture(scope="module")
-def data(teacher: Bundle) -> Encoded:
+def data(random_bert: Bundle) -> Encoded:
     """The tiny task's training texts."""
-    task = Task.of(teacher.path)
+    task = Task.of(random_bert.path)
     assert task is not None
-    return Encoded.of(task.load("train"), teacher.path, Signature.read(teacher.path))
+    return Encoded.of(task.load("train"), random_bert.path, Signature.read(random_bert.path))
 
 
 @pytest.fixture(autouse=True)
@@ -44,11 +35,11 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PALMTOP_CACHE", str(tmp_path / "cache"))
 
 
-def test_both_ways_give_the_same(teacher: Bundle, data: Encoded, tmp_path: Path) -> None:
+def test_both_ways_give_the_same(random_bert: Bundle, data: Encoded, tmp_path: Path) -> None:
     rows, said = [3, 50, 11], dict[str, dict[str, torch.Tensor]]()
     for way in ("cache", "recompute"):
         (tmp_path / way).mkdir()
-        asked = ask(teacher, data, WANTED, Budget(way, 20, 3), tmp_path / way, print)
+        asked = ask(random_bert, data, WANTED, Budget(way, 20, 3), tmp_path / way, print)
         said[way] = asked.batch(rows)
         assert asked.facts()["signals"] == way
         assert set(asked.only([2])(rows)) >= {"teacher_logits", "teacher_hidden_2"}
@@ -59,10 +50,10 @@ def test_both_ways_give_the_same(teacher: Bundle, data: Encoded, tmp_path: Path)
         assert not anew[name].requires_grad
 
 
-def test_the_choice_is_told_with_its_numbers(teacher: Bundle, data: Encoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_choice_is_told_with_its_numbers(random_bert: Bundle, data: Encoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teacher_cost, "SMALL_BYTES", 0)
     told: list[str] = []
-    asked = ask(teacher, data, WANTED, Budget("auto", 20, 1000), tmp_path, told.append)
+    asked = ask(random_bert, data, WANTED, Budget("auto", 20, 1000), tmp_path, told.append)
     facts = asked.facts()
     assert facts["signals"] in ("cache", "recompute")  # the clock's to say
     assert facts["signals_needed_bytes"] == 4 * (len(data) * 3 + 2 * len(data.ids) * 32)
@@ -73,19 +64,19 @@ def test_the_choice_is_told_with_its_numbers(teacher: Bundle, data: Encoded, tmp
     assert json.loads((tmp_path / CHOICE).read_text())["way"] == facts["signals"]
 
 
-def test_small_signals_are_kept_and_used_again(teacher: Bundle, data: Encoded, tmp_path: Path) -> None:
+def test_small_signals_are_kept_and_used_again(random_bert: Bundle, data: Encoded, tmp_path: Path) -> None:
     told: list[str] = []
     for name in ("first", "later"):
         (tmp_path / name).mkdir()
-        asked = ask(teacher, data, WANTED, Budget("auto", 20, 1), tmp_path / name, told.append)
+        asked = ask(random_bert, data, WANTED, Budget("auto", 20, 1), tmp_path / name, told.append)
         assert asked.facts()["signals_reused"] == (name == "later")
     assert told[0].startswith("teacher's signals: kept on disk, for they are small (")
     assert told[-1].startswith("teacher's signals: kept on disk, where they lie since an earlier run (")
 
 
-def test_signals_over_the_limit_are_computed_anew(teacher: Bundle, data: Encoded, tmp_path: Path) -> None:
+def test_signals_over_the_limit_are_computed_anew(random_bert: Bundle, data: Encoded, tmp_path: Path) -> None:
     told: list[str] = []
-    asked = ask(teacher, data, WANTED, Budget("auto", 1e-6, 1000), tmp_path, told.append)
+    asked = ask(random_bert, data, WANTED, Budget("auto", 1e-6, 1000), tmp_path, told.append)
     needed = 4 * (len(data) * 3 + 2 * len(data.ids) * 32)
     assert asked.facts() == {"signals": "recompute", "signals_bytes": 0, "signals_needed_bytes": needed}
     assert "computed anew at each step, for they would take" in told[0]
@@ -93,9 +84,9 @@ def test_signals_over_the_limit_are_computed_anew(teacher: Bundle, data: Encoded
     assert asked.only([2]) == asked.batch
 
 
-def test_a_run_that_goes_on_keeps_to_its_choice(teacher: Bundle, data: Encoded, tmp_path: Path) -> None:
-    ask(teacher, data, WANTED, Budget("recompute", 20, 1), tmp_path, print)
-    assert ask(teacher, data, WANTED, Budget("auto", 20, 1), tmp_path, print).choice.way == "recompute"
+def test_a_run_that_goes_on_keeps_to_its_choice(random_bert: Bundle, data: Encoded, tmp_path: Path) -> None:
+    ask(random_bert, data, WANTED, Budget("recompute", 20, 1), tmp_path, print)
+    assert ask(random_bert, data, WANTED, Budget("auto", 20, 1), tmp_path, print).choice.way == "recompute"
 
 
 def test_time_decides_over_all_passes() -> None:
@@ -105,27 +96,26 @@ def test_time_decides_over_all_passes() -> None:
     assert way_by_time(21.0, 40.0, 20.0, passes=100) == "recompute"  # a disk slower than the teacher
 
 
-def test_a_slow_disk_is_noticed(teacher: Bundle, data: Encoded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(teacher_cost, "SMALL_BYTES", 0)
-    monkeypatch.setattr(teacher_cost, "measured_ms", lambda *_: (40.0, 30.0, 20.0))
-    choice = choose(teacher, data, WANTED, Budget("auto", 20, 10))
-    assert (choice.way, choice.reading_ms) == ("recompute", 30.0)
-    assert "10 passes: 0.68 s kept, 0.4 s computed anew" in choice.why
+def test_a_slow_disk_is_noticed() -> None:
+    choice = by_time((40.0, 30.0, 20.0), texts=96, passes=10, needed_bytes=340_000, free_bytes=10**9)
+    assert (choice.way, choice.keeping_ms, choice.reading_ms, choice.computing_ms) == ("recompute", 40.0, 30.0, 20.0)
+    assert choice.why == ("0.34 MB of 1 GB free; a batch of 64 texts: 40 ms to compute and keep, 30 ms to read, 20 ms to compute; "
+                          "10 passes: 0.68 s kept, 0.4 s computed anew")
 
 
-def test_a_full_disk_is_told_where_keeping_was_ordered(teacher: Bundle, data: Encoded, tmp_path: Path,
+def test_a_full_disk_is_told_where_keeping_was_ordered(random_bert: Bundle, data: Encoded, tmp_path: Path,
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage:
         free = 1000
 
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
-    assert choose(teacher, data, WANTED, Budget("auto", 20, 10)).way == "recompute"
+    assert choose(random_bert, data, WANTED, Budget("auto", 20, 10)).way == "recompute"
     with pytest.raises(UserError, match=r"the teacher's signals need 0.00 GB in .*, which has 0.00 GB free: free some space"):
-        ask(teacher, data, WANTED, Budget("cache", 20, 1), tmp_path, print)
+        ask(random_bert, data, WANTED, Budget("cache", 20, 1), tmp_path, print)
 
 
-def test_a_teacher_that_drops_out_is_found_out(teacher: Bundle, data: Encoded) -> None:
-    model: Any = open_classifier(teacher.path)
+def test_a_teacher_that_drops_out_is_found_out(random_bert: Bundle, data: Encoded) -> None:
+    model: Any = open_classifier(random_bert.path)
     anew = Recomputed(model, data, WANTED)
     assert np.isfinite(anew.batch([0])["teacher_logits"].numpy()).all()
     model.train()

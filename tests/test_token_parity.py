@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import WORDS, sentences, write_task, write_tokenizer
-from tiny_bundles import MAX_LENGTH, copy_beside, sealed, torch_bundle
+from tiny import WORDS, sentences, write_tokenizer
+from tiny_bundles import MAX_LENGTH, copy_beside, sealed
 from tiny_graphs import tfjs_bundle, tflite_bundle
 from tokenizers import Tokenizer
 
@@ -32,10 +32,10 @@ def strings() -> list[HardString]:
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+def bundles(random_bert: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     folder = tmp_path_factory.mktemp("tokens")
-    torch = torch_bundle(folder / "torch", write_task(folder / "data"))
-    return {"torch": torch, "tflite": tflite_bundle(folder / "tflite", torch), "tfjs": tfjs_bundle(folder / "tfjs", torch)}
+    return {"torch": random_bert, "tflite": tflite_bundle(folder / "tflite", random_bert),
+            "tfjs": tfjs_bundle(folder / "tfjs", random_bert)}
 
 
 def test_there_are_2000_different_strings_of_20_categories(strings: list[HardString]) -> None:

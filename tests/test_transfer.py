@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import _config, sentences, write_model, write_task
+from tiny_bundles import Taught
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
 
 from palmtop import stage, target
@@ -32,17 +33,13 @@ FAST: dict[str, Any] = {"epochs": 3, "prediction_epochs": 8, "learning_rate": 2e
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A tiny task, a pretrained model, a fine-tuned teacher of two layers, and a masked language model with a head."""
-    folder = tmp_path_factory.mktemp("transfer")
-    task = write_task(folder / "data")
-    base = _make("adopt", {"model": str(write_model(folder / "model", "bert"))}, None, folder / "base")
-    teacher = _make("finetune", {"task": task, "epochs": 8, "learning_rate": 2e-3, "batch_size": 16}, base, folder / "teacher")
-    words = write_model(folder / "words", "bert")
-    vocabulary = json.loads((words / "config.json").read_text())["vocab_size"]
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A masked language model with a head."""
+    folder = write_model(tmp_path_factory.mktemp("words") / "model", "bert")
+    vocabulary = json.loads((folder / "config.json").read_text())["vocab_size"]
     torch.manual_seed(3)
-    AutoModelForMaskedLM.from_config(_config("bert", vocabulary, 1)).save_pretrained(words)
-    return {"task": task, "folder": folder, "base": base, "teacher": teacher, "words": words}
+    AutoModelForMaskedLM.from_config(_config("bert", vocabulary, 1)).save_pretrained(folder)
+    return folder
 
 
 @pytest.mark.parametrize(("use", "settings", "features"), [
@@ -54,9 +51,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
                   "matches": [{"feature": "hidden", "teacher_layer": 2, "student_layer": 1, "loss": "cosine", "projection": "shared"},
                               {"feature": "attention", "teacher_layer": 2, "student_layer": 1, "weight": 0.5}]},
      {"hidden", "attention", "soft", "labels", "cosine"})])
-def test_a_student_learns_by_layers_and_answers(made: dict[str, Any], tmp_path: Path, use: str, settings: dict[str, Any],
+def test_a_student_learns_by_layers_and_answers(taught_bert: Taught, tmp_path: Path, use: str, settings: dict[str, Any],
                                                 features: set[str]) -> None:
-    student = _make(use, FAST | settings, made["teacher"], tmp_path / "student")
+    student = _make(use, FAST | settings, taught_bert.teacher, tmp_path / "student")
     facts = student.card.facts
     assert set(facts["phases"]["layers"]["loss"]) == features
     together = settings.get("prediction") == "together"
@@ -69,18 +66,18 @@ def test_a_student_learns_by_layers_and_answers(made: dict[str, Any], tmp_path: 
     assert AutoModelForSequenceClassification.from_pretrained(student.path).config.num_hidden_layers == 1
     if "width" in settings:  # random weights take longer to learn than a test may
         return
-    split = Task.find(made["task"]).load("evaluation")
+    split = Task.find(taught_bert.task).load("evaluation")
     with target.find("host_torch").open(student.path) as runner:
         accuracy = (runner.predict(runner.tokenize(split.texts)).argmax(-1) == split.labels).mean()
-    assert accuracy > 0.6  # three labels; the tiny tokenizer is trained anew, with ties broken at random, and so differs from run to run
+    assert accuracy > 0.8
 
 
-def test_a_run_killed_in_its_second_phase_goes_on_there(made: dict[str, Any], tmp_path: Path) -> None:
+def test_a_run_killed_in_its_second_phase_goes_on_there(taught_bert: Taught, tmp_path: Path) -> None:
     options = ["--layers", "1", "--epochs", "1", "--prediction-epochs", "8", "--batch-size", "16", "--learning-rate", "1e-3",
                "--checkpoint-every", "12", "--out"]
-    start = [sys.executable, "-m", "palmtop", "tinybert", str(made["teacher"].path), *options]
+    start = [sys.executable, "-m", "palmtop", "tinybert", str(taught_bert.teacher.path), *options]
     whole = _make("tinybert", {"layers": 1, "epochs": 1, "prediction_epochs": 8, "batch_size": 16, "learning_rate": 1e-3,
-                               "checkpoint_every": 12}, made["teacher"], tmp_path / "whole")
+                               "checkpoint_every": 12}, taught_bert.teacher, tmp_path / "whole")
     out, scratch = tmp_path / "killed", tmp_path / ".killed.partial" / "scratch"
     process = subprocess.Popen([*start, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -94,7 +91,7 @@ def test_a_run_killed_in_its_second_phase_goes_on_there(made: dict[str, Any], tm
     assert (scratch / "layers" / phases.FINISHED).is_file()
     assert not (scratch / "layers" / "checkpoints").exists()
     killed = _make("tinybert", {"layers": 1, "epochs": 1, "prediction_epochs": 8, "batch_size": 16, "learning_rate": 1e-3,
-                                "checkpoint_every": 12}, made["teacher"], out)
+                                "checkpoint_every": 12}, taught_bert.teacher, out)
     assert killed.card.facts["phases"]["layers"] == whole.card.facts["phases"]["layers"]
     first, second = (load_file(bundle.path / "model.safetensors") for bundle in (whole, killed))
     for name, weight in first.items():
@@ -127,15 +124,15 @@ def test_a_finished_phase_is_not_done_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("use", ["distill", "tinybert"])
-def test_labels_in_another_order_are_refused(made: dict[str, Any], tmp_path: Path, use: str) -> None:
-    task = made["task"] | {"labels": ["weather", "music", "money"]}
+def test_labels_in_another_order_are_refused(taught_bert: Taught, tmp_path: Path, use: str) -> None:
+    task = taught_bert.task | {"labels": ["weather", "music", "money"]}
     with pytest.raises(UserError, match=r"in another order \(output 0 is 'money', the task has 'weather'\)"):
-        _make(use, {"task": task, "layers": 1}, made["teacher"], tmp_path / "out")
+        _make(use, {"task": task, "layers": 1}, taught_bert.teacher, tmp_path / "out")
 
 
 @pytest.mark.parametrize("use", ["distill", "minilm"])
-def test_a_teacher_that_would_miss_its_token_types_is_refused(made: dict[str, Any], tmp_path: Path, use: str) -> None:
-    source = Bundle(_copied(made["teacher"].path, tmp_path / "teacher"), made["teacher"].card)
+def test_a_teacher_that_would_miss_its_token_types_is_refused(taught_bert: Taught, tmp_path: Path, use: str) -> None:
+    source = Bundle(_copied(taught_bert.teacher.path, tmp_path / "teacher"), taught_bert.teacher.card)
     Signature.read(source.path).model_copy(update={"inputs": ("input_ids", "attention_mask")}).write(source.path)
     settings = {"layers": 1} | ({"relation_heads": 8} if use == "minilm" else {})
     for folder in ("out", "scratch"):
@@ -145,17 +142,17 @@ def test_a_teacher_that_would_miss_its_token_types_is_refused(made: dict[str, An
         stage.find(use)(**settings).run(source, tmp_path / "out", tmp_path / "scratch")
 
 
-def test_token_types_change_what_a_teacher_says(made: dict[str, Any], tmp_path: Path) -> None:
+def test_token_types_change_what_a_teacher_says(taught_bert: Taught, tmp_path: Path) -> None:
     task = Task.find(write_task(tmp_path, pair=True))
-    teacher = open_classifier(made["teacher"].path)
+    teacher = open_classifier(taught_bert.teacher.path)
     check_inputs(teacher.config, ("input_ids", "attention_mask", "token_type_ids"), "teacher")
-    batch = Encoded.of(task.load("train"), made["teacher"].path, Signature.read(made["teacher"].path)).batch([0, 1])
+    batch = Encoded.of(task.load("train"), taught_bert.teacher.path, Signature.read(taught_bert.teacher.path)).batch([0, 1])
     without = {name: value for name, value in batch.items() if name != "token_type_ids"}
     assert (teacher(**batch).logits - teacher(**without).logits).abs().max() > 1e-4
 
 
-def test_a_teacher_that_changes_is_found_out(made: dict[str, Any]) -> None:
-    model = open_classifier(made["teacher"].path)
+def test_a_teacher_that_changes_is_found_out(taught_bert: Taught) -> None:
+    model = open_classifier(taught_bert.teacher.path)
     with unchanged(model):
         assert not model.training
         assert not any(parameter.requires_grad for parameter in model.parameters())
@@ -165,8 +162,8 @@ def test_a_teacher_that_changes_is_found_out(made: dict[str, Any]) -> None:
         model.train()
 
 
-def test_token_ids_are_compared_by_what_they_mean(made: dict[str, Any], tmp_path: Path) -> None:
-    teacher = made["teacher"].path
+def test_token_ids_are_compared_by_what_they_mean(taught_bert: Taught, tmp_path: Path) -> None:
+    teacher = taught_bert.teacher.path
     other = _copied(teacher, tmp_path / "other")
     written = json.loads((other / "tokenizer.json").read_text())
     _write(other, written | {"truncation": None, "padding": None})
@@ -182,7 +179,7 @@ def test_token_ids_are_compared_by_what_they_mean(made: dict[str, Any], tmp_path
         check_same_tokens(teacher, other)
 
 
-def test_attention_comes_from_no_path_that_may_not_return_it(made: dict[str, Any]) -> None:
+def test_attention_comes_from_no_path_that_may_not_return_it(taught_bert: Taught) -> None:
     """With fused attention `output_attentions` gives nothing; the features are made of queries and keys, and don't ask for it."""
     from palmtop.compress.matching.features import TeacherTaps
     from palmtop.compress.matching.matches import Tap
@@ -190,7 +187,7 @@ def test_attention_comes_from_no_path_that_may_not_return_it(made: dict[str, Any
 
     ids = torch.randint(5, 60, (2, 7))
     mask = torch.ones_like(ids)
-    eager, fused = (open_classifier(made["teacher"].path, attention) for attention in ("eager", "sdpa"))
+    eager, fused = (open_classifier(taught_bert.teacher.path, attention) for attention in ("eager", "sdpa"))
     with torch.no_grad():
         said = eager(input_ids=ids, attention_mask=mask, output_attentions=True).attentions[1]
         states = fused(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
@@ -198,24 +195,24 @@ def test_attention_comes_from_no_path_that_may_not_return_it(made: dict[str, Any
     assert torch.allclose(log_relations(taps[Tap("query", 2)], taps[Tap("key", 2)], 4, mask).exp(), said, atol=1e-5)
 
 
-def test_relation_heads_that_do_not_fit_are_told_with_those_that_do(made: dict[str, Any], tmp_path: Path) -> None:
+def test_relation_heads_that_do_not_fit_are_told_with_those_that_do(taught_bert: Taught, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"relation_heads 48 doesn't divide the widths 32 and 24: choose one of 1, 2, 4, 8"):
-        _make("minilm", FAST | {"width": 24}, made["teacher"], tmp_path / "out")
+        _make("minilm", FAST | {"width": 24}, taught_bert.teacher, tmp_path / "out")
     with pytest.raises(UserError, match="7 heads don't divide the width 32: choose a width that is a multiple of them, or other heads"):
-        _make("minilm", FAST | {"heads": 7}, made["teacher"], tmp_path / "out")
+        _make("minilm", FAST | {"heads": 7}, taught_bert.teacher, tmp_path / "out")
 
 
-def test_texts_are_made_of_likely_words(made: dict[str, Any]) -> None:
-    model, how = WordModel(made["words"]), Augmentation(copies=6, candidates=5, probability=0.5, seed=1)
-    text = "play the umbrella, zyxwv 42 song"
+def test_texts_are_made_of_likely_words(words: Path) -> None:
+    model, how = WordModel(words), Augmentation(copies=6, candidates=5, probability=0.5, seed=1)
+    text = "play the forecast, zyxwv 42 song"
     [places] = model.places([text], 5)
     spans = {text[place.start:place.end]: place for place in places}
-    assert {"umbrella", "song"} <= set(spans)
+    assert {"forecast", "song"} <= set(spans)
     assert not {"the", "42", "zyxwv"} & set(spans)  # a stop word, no letters, several pieces
     for place in places:
         assert len(place.words) == 5
         assert all(word.isalpha() and not word.startswith("##") for word in place.words)
-    assert set(spans["song"].words) == _likeliest(made["words"], text, "song", 5)
+    assert set(spans["song"].words) == _likeliest(words, text, "song", 5)
     texts, origins = augment([(text,), ("please rain", "cold forecast")], model, how)
     assert texts[0] == (text,)
     assert len(texts) == len(set(texts))
@@ -227,27 +224,27 @@ def test_texts_are_made_of_likely_words(made: dict[str, Any]) -> None:
     assert augment([(text,)], model, how)[0] == [(text,), *changed]
 
 
-def test_a_model_without_a_trained_head_makes_no_texts(made: dict[str, Any], tmp_path: Path) -> None:
+def test_a_model_without_a_trained_head_makes_no_texts(taught_bert: Taught, words: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no head over the vocabulary: .* of its weights are missing .* random ones would teach noise"):
-        _make("tinybert", FAST | {"augment_with": str(made["base"].path)}, made["teacher"], tmp_path / "out")
+        _make("tinybert", FAST | {"augment_with": str(taught_bert.base.path)}, taught_bert.teacher, tmp_path / "out")
     with pytest.raises(UserError, match=r"augment_with is .*, which has no config.json and no model.safetensors and no tokenizer.json"):
-        _make("tinybert", FAST | {"augment_with": str(tmp_path)}, made["teacher"], tmp_path / "out")
-    bare = _copied(made["words"], tmp_path / "bare")
+        _make("tinybert", FAST | {"augment_with": str(tmp_path)}, taught_bert.teacher, tmp_path / "out")
+    bare = _copied(words, tmp_path / "bare")
     written = json.loads((bare / "tokenizer.json").read_text())
     _write(bare, written | {"added_tokens": [token for token in written["added_tokens"] if token["content"] != "[MASK]"]})
     with pytest.raises(UserError, match=r"the tokenizer of .* has no mask token, so no word can be masked"):
         WordModel(bare)
 
 
-def test_a_stage_learns_from_more_texts_with_their_labels(made: dict[str, Any], tmp_path: Path) -> None:
-    settings = FAST | {"augment_with": str(made["words"]), "augment_copies": 2, "epochs": 1, "soft_weight": 0, "label_weight": 1}
-    facts = _make("distill", {name: value for name, value in settings.items() if not name.startswith("prediction")}, made["teacher"],
+def test_a_stage_learns_from_more_texts_with_their_labels(taught_bert: Taught, words: Path, tmp_path: Path) -> None:
+    settings = FAST | {"augment_with": str(words), "augment_copies": 2, "epochs": 1, "soft_weight": 0, "label_weight": 1}
+    facts = _make("distill", {name: value for name, value in settings.items() if not name.startswith("prediction")}, taught_bert.teacher,
                   tmp_path / "student").card.facts
     assert 96 * 2 < facts["rows"] <= 96 * 3
-    distill: Any = stage.find("distill")(**{"augment_with": str(made["words"]), "augment_copies": 2})
+    distill: Any = stage.find("distill")(**{"augment_with": str(words), "augment_copies": 2})
     (tmp_path / "scratch").mkdir()
-    task = Task.find(made["task"])
-    data = distill.training_data(task, made["teacher"], Signature.read(made["teacher"].path), tmp_path / "scratch")
+    task = Task.find(taught_bert.task)
+    data = distill.training_data(task, taught_bert.teacher, Signature.read(taught_bert.teacher.path), tmp_path / "scratch")
     kept = json.loads((tmp_path / "scratch" / KEPT).read_text())
     assert len(data) == facts["rows"]
     labels = task.load("train").labels

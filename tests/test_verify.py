@@ -8,8 +8,6 @@ from typing import Any
 
 import onnx
 import pytest
-from tiny import write_task
-from tiny_bundles import linear_bundle, onnx_bundle, torch_bundle
 
 from palmtop import stage
 from palmtop.bundle import Bundle, FileEntry, _digest, sha256_of
@@ -22,13 +20,9 @@ from palmtop.recipe import MeasureText
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
-    folder = tmp_path_factory.mktemp("verify")
-    task = write_task(folder / "data")
-    torch = torch_bundle(folder / "torch", task)
-    onnx = onnx_bundle(folder / "onnx", torch)
-    return {"torch": torch, "onnx": onnx, "linear": linear_bundle(folder / "linear", task),
-            "app": make("to_app", stage.find("to_app")(golden="plain"), onnx, folder / "app", print)}
+def bundles(random_bert: Bundle, random_onnx: Bundle, floor: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    app = make("to_app", stage.find("to_app")(golden="plain"), random_onnx, tmp_path_factory.mktemp("verify") / "app", print)
+    return {"torch": random_bert, "onnx": random_onnx, "linear": floor, "app": app}
 
 
 @pytest.fixture
@@ -142,7 +136,7 @@ def test_the_command_says_what_is_right_and_ends_with_2_where_something_is_wrong
 def test_an_app_is_not_measured_but_verified(bundles: dict[str, Bundle], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="there is nothing to measure"):
         measure({"app": bundles["app"]}, MeasureText(on=("host_onnx",)), tmp_path / "run", print)
-    assert "app: not measured, it is an app's folder" in capsys.readouterr().out
+    assert "app: not measured, it is an app's folder, which doesn't know its task's texts" in capsys.readouterr().out
 
 
 def told(app: Path) -> list[str]:

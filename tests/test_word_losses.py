@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM
 
-from palmtop.compress.distill import soft_loss
+from palmtop.compress.matching.answer_losses import soft_loss
 from palmtop.compress.text.word_losses import Weights, cosine_distance, language_loss
 from palmtop.language_model import Answering, Asked
 from palmtop.step_means import IGNORED

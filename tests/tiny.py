@@ -1,7 +1,9 @@
 """Tiny models, tokenizers and tasks for the tests: made in a second, shaped like the real ones."""
 
 import json
+import math
 import random
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +17,33 @@ WORDS = {
 }
 FILLERS = "please the a my what is i want to can you now about for me this some it how".split()
 
+LEAST_TASK = """
+task:
+  name: t
+  text: text
+  label: label
+  train: train.csv
+  evaluation: test.csv
+"""
+"""The head of a recipe whose data `write_least_data` writes."""
+
+
+def write_least_data(folder: Path) -> Path:
+    """The smallest data there is, beside a recipe that begins with `LEAST_TASK`; returns the folder."""
+    (folder / "train.csv").write_text("text,label\nhello there,greet\nbye now,leave\ngood day there,greet\nsee you now,leave\n")
+    (folder / "test.csv").write_text("text,label\nhello there,greet\nbye now,leave\n")
+    return folder
+
 
 def sentences(count: int, seed: int = 0) -> list[tuple[str, str]]:
-    """(text, label) rows of 2 to 14 words, a third of them words of the label."""
+    """(text, label) rows of 2 to 14 words, a third of them words of the label; each of these comes first in turn, so that none is rare."""
     chosen = random.Random(seed)
     rows = []
     for number in range(count):
         label = sorted(WORDS)[number % len(WORDS)]
         words = [chosen.choice(WORDS[label] if chosen.random() < 0.4 else FILLERS) for _ in range(chosen.randint(1, 13))]
-        rows.append((" ".join([chosen.choice(WORDS[label]), *words]), label))
+        first = WORDS[label][number // len(WORDS) % len(WORDS[label])]
+        rows.append((" ".join([first, *words]), label))
     return rows
 
 
@@ -60,29 +80,10 @@ VOCABULARIES = {"albert": _ALBERT, "bert": _BERT, "deberta-v2": _DEBERTA, "disti
 
 
 def write_tokenizer(folder: Path, family: str) -> int:
-    """A trained tokenizer of the family's kind; returns the size of its vocabulary."""
+    """A tokenizer of the family's kind, the same in every process; returns the size of its vocabulary."""
     style = VOCABULARIES[family]
     unknown = next(token for token in style.special if "unk" in token.lower())
-    texts = [text for text, _ in sentences(300, 9)]
-    if style.kind == "wordpiece":
-        tokenizer = Tokenizer(models.WordPiece(unk_token=unknown))
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        tokenizer.decoder = decoders.WordPiece()
-        trainer: Any = trainers.WordPieceTrainer(vocab_size=150, special_tokens=list(style.special))
-    elif style.kind == "bpe":
-        tokenizer = Tokenizer(models.BPE(unk_token=None))
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=list(style.special),
-                                      initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
-    else:
-        tokenizer = Tokenizer(models.Unigram())
-        tokenizer.normalizer = normalizers.NFKC()
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-        tokenizer.decoder = decoders.Metaspace()
-        trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=list(style.special), unk_token=unknown)
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer = _KINDS[style.kind](list(style.special), unknown)
     ids = {token: tokenizer.token_to_id(token) for token in (style.first, style.last)}
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{style.first} $A {style.last}", pair=f"{style.first} $A {style.last} $B:1 {style.last}:1",
@@ -92,6 +93,56 @@ def write_tokenizer(folder: Path, family: str) -> int:
               "sep_token": style.last, "unk_token": unknown}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return tokenizer.get_vocab_size()
+
+
+def _texts() -> list[str]:
+    """What the vocabularies are made of."""
+    return [text for text, _ in sentences(300, 9)]
+
+
+def _wordpiece(special: list[str], unknown: str) -> Tokenizer:
+    """Trained; with the letters inside a word named first, or they are numbered, and ties broken, at random in each process."""
+    texts = _texts()
+    inside = sorted({f"##{letter}" for text in texts for word in text.split() for letter in word[1:]})
+    trained = Tokenizer(models.WordPiece(unk_token=unknown))
+    trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trained.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=150, special_tokens=[*special, *inside], show_progress=False))
+    tokenizer = Tokenizer(models.WordPiece(trained.get_vocab(), unk_token=unknown))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.add_special_tokens(special)
+    return tokenizer
+
+
+def _bpe(special: list[str], unknown: str) -> Tokenizer:
+    """Trained, from bytes; `unknown` is among its special tokens but never needed."""
+    assert unknown in special
+    tokenizer = Tokenizer(models.BPE(unk_token=None))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(_texts(), trainers.BpeTrainer(
+        vocab_size=320, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    return tokenizer
+
+
+def _unigram(special: list[str], unknown: str) -> Tokenizer:
+    """Counted: every letter, and the pieces that make up most of the texts; the library's trainer is another in each process."""
+    words = [f"▁{word}" for text in _texts() for word in text.split()]
+    pieces = Counter(word[start:end] for word in words for start in range(len(word)) for end in range(start + 1, len(word) + 1))
+    letters = sorted(piece for piece in pieces if len(piece) == 1)
+    longer = sorted((piece for piece in pieces if len(piece) > 1), key=lambda piece: (-pieces[piece] * len(piece), piece))
+    kept = [*letters, *longer[:120 - len(special) - len(letters)]]
+    scores = [(piece, math.log(pieces[piece] / pieces.total())) for piece in kept]
+    tokenizer = Tokenizer(models.Unigram([*((token, 0.0) for token in special), *scores], unk_id=special.index(unknown)))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.add_special_tokens(special)
+    return tokenizer
+
+
+_KINDS = {"wordpiece": _wordpiece, "bpe": _bpe, "unigram": _unigram}
 
 
 def write_model(folder: Path, family: str, layers: int = 2) -> Path:

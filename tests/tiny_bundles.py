@@ -1,16 +1,19 @@
-"""Tiny sealed bundles for the tests of measuring: a random BERT in torch and ONNX, and the linear floor."""
+"""Tiny sealed bundles: models that are sure of their answers, random ones in torch and ONNX, and the linear floor."""
 
 import json
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from tiny import WORDS, _config, write_task, write_tokenizer
+from tiny import WORDS, _config, write_model, write_task, write_tokenizer
 from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
 
 from palmtop.bundle import Bundle, Format, Origin, seal
+from palmtop.encoded import Encoded
 from palmtop.family import open_classifier
 from palmtop.making import make
 from palmtop.settings import build
@@ -32,6 +35,57 @@ class Flat(torch.nn.Module):
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> torch.Tensor:
         """Logits [batch, labels]."""
         return self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).logits
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A tiny task and a model that is sure of it. Tests share one: they copy what they change."""
+
+    folder: Path
+    task: dict[str, Any]
+    base: Bundle
+    """The model before its fine-tuning, without a head."""
+    teacher: Bundle
+
+
+def taught(folder: Path, model: Path | None = None, splits: Sequence[str] = ("train", "evaluation")) -> Taught:
+    """Fine-tune until no answer is wrong or near a tie, so that none turns with another processor's rounding.
+
+    Args:
+        model: a Hugging Face folder; by default a BERT of two layers, 32 wide.
+        splits: those in which every text must be right; a model of another kind may err in texts it has never read.
+    """
+    task = write_task(folder / "data")
+    base = _made("adopt", {"model": str(model or write_model(folder / "model", "bert"))}, None, folder / "base")
+    settings = {"task": task, "epochs": 20, "learning_rate": 5e-3, "batch_size": 16}
+    teacher = _made("finetune", settings, base, folder / "teacher")
+    leads = [lead(teacher, split) for split in splits]
+    assert min(leads) > 2, f"the tiny model isn't sure: the right logit leads by {leads}"
+    return Taught(folder, task, base, teacher)
+
+
+def lead(bundle: Bundle, split: str) -> float:
+    """By how much the right logit is above the next, in the text where that is least; below 0: there is a wrong answer."""
+    logits, labels = logits_and_labels(bundle, split)
+    right = logits.gather(1, labels[:, None])
+    others = logits.scatter(1, labels[:, None], float("-inf"))
+    return float((right[:, 0] - others.amax(1)).min())
+
+
+def accuracy(bundle: Bundle) -> float:
+    """On the evaluation split of its task."""
+    logits, labels = logits_and_labels(bundle, "evaluation")
+    return float((logits.argmax(1) == labels).float().mean())
+
+
+def logits_and_labels(bundle: Bundle, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a torch bundle says to a split of its own task: logits [rows, labels] and labels [rows]."""
+    task = Task.of(bundle.path)
+    assert task is not None
+    data = Encoded.of(task.load(split), bundle.path, Signature.read(bundle.path))
+    with torch.no_grad():
+        logits: torch.Tensor = open_classifier(bundle.path)(**data.batch(range(len(data)))).logits
+    return logits, torch.from_numpy(data.labels)
 
 
 def sealed(folder: Path, bundle_format: Format, stage: str, source: Bundle | None = None, facts: dict[str, Any] | None = None) -> Bundle:
@@ -67,7 +121,7 @@ def adopted(folder: Path, family: str, **changed: Any) -> Bundle:
     torch.manual_seed(1)
     AutoModelForSequenceClassification.from_config(config).save_pretrained(folder / "model")
     settings = {"model": str(folder / "model"), "task": write_task(folder / "data")}
-    return make("adopt", find("adopt")(**settings), None, folder / "adopted", lambda _: None)
+    return _made("adopt", settings, None, folder / "adopted")
 
 
 def onnx_bundle(folder: Path, source: Bundle) -> Bundle:
@@ -95,3 +149,7 @@ def linear_bundle(folder: Path, task: dict[str, Any]) -> Bundle:
     """The floor."""
     stage = find("tfidf")
     return make("tfidf", build(stage, {"task": task}, "tfidf"), None, folder, lambda _: None)
+
+
+def _made(use: str, settings: dict[str, Any], source: Bundle | None, out: Path) -> Bundle:
+    return make(use, find(use)(**settings), source, out, lambda _: None)

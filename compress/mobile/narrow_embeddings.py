@@ -66,8 +66,8 @@ def settle_norm(embeddings: "Module", data: Encoded, rows: list[int], scale: Ten
     types = {name: batch[name] for name in ("token_type_ids",) if name in batch}
     with torch.no_grad():
         norm.weight.fill_(1)  # type: ignore[operator]  # torch types a module's attributes as tensors and modules
-        norm.bias.zero_()  # type: ignore[operator]
+        norm.bias.zero_()  # type: ignore[operator]  # the same
         sums = embeddings(batch["input_ids"], **types)[batch["attention_mask"].bool()]
         deviation = sums.var(-1, correction=0).mean().sqrt()
-        norm.weight.copy_(scale / deviation)  # type: ignore[operator]
-        norm.bias.copy_(shift - scale * sums.mean() / deviation)  # type: ignore[operator]
+        norm.weight.copy_(scale / deviation)  # type: ignore[operator]  # the same
+        norm.bias.copy_(shift - scale * sums.mean() / deviation)  # type: ignore[operator]  # the same

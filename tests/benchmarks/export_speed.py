@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from runtimes.made import Untouched
 
 from palmtop.bundle import Bundle
 from palmtop.export.edge import edge_classifier, example
 from palmtop.export.passes import clean_at
-from palmtop.family import open_classifier
 from palmtop.signature import Signature
 
 LENGTHS = (32, 128)
@@ -28,19 +27,6 @@ ROUNDS, RUNS, WARM_UP = 40, 4, 1
 CLOCKS: dict[str, Callable[[], float]] = {"cpu": time.thread_time, "wall": time.perf_counter}
 NAMES = ("litert-torch", "ours")
 Run = Callable[[], Any]
-
-
-class Untouched(torch.nn.Module):
-    """The model with transformers' own attention and masks; of its outputs the logits."""
-
-    def __init__(self, bundle: Path, inputs: tuple[str, ...]) -> None:
-        super().__init__()
-        self.model, self._inputs = open_classifier(bundle, attention="sdpa"), inputs
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None) -> torch.Tensor:
-        """[batch, tokens] int64 -> [batch, outputs]."""
-        given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
-        return self.model(**{name: given[name] for name in self._inputs}).logits  # type: ignore[no-any-return]
 
 
 def main() -> None:

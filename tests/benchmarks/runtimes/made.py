@@ -54,7 +54,7 @@ class Untouched(torch.nn.Module):
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None) -> torch.Tensor:
         """[batch, tokens] int64 -> [batch, outputs]."""
         given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
-        return self.model(**{name: given[name] for name in self._inputs}).logits  # type: ignore[no-any-return]
+        return self.model(**{name: given[name] for name in self._inputs}).logits  # type: ignore[no-any-return]  # transformers is untyped
 
 
 def everything(bundle: Bundle, out: Path) -> list[Artefact]:
