@@ -28,8 +28,8 @@ class Subject:
 
     @property
     def group(self) -> str:
-        """Subjects of one group take turns when they are timed: all runtimes of this machine, or one other target."""
-        return "host" if self.target.name.startswith("host_") else self.target.name
+        """Subjects of one group take turns when they are timed: those of the targets host_..., or those of the browser."""
+        return self.target.name.split("_")[0]
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from torch.export import Dim
 
 from palmtop.errors import UserError
 from palmtop.eval.targets import _chromium, _web_packages
+from palmtop.eval.targets._pages import Runner, _groups
 from palmtop.eval.targets._web_server import WebServer
-from palmtop.eval.targets.browser import Runner, Target, _groups
+from palmtop.eval.targets.browser import Target
 from palmtop.export.graph_model import write_graph_model
 from palmtop.signature import Signature
 from palmtop.target import find
@@ -119,7 +120,7 @@ def test_answers_in_the_callers_order(runner: Runner) -> None:
 def test_groups_hold_every_text_once_and_are_small() -> None:
     random = np.random.default_rng(0)
     texts = [Encoding(("",), *np.zeros((2, length), np.int32)) for length in random.integers(1, 512, 300)]
-    groups = list(_groups(Signature(inputs=("input_ids",), max_length=512, pad_id=0), texts))
+    groups = list(_groups(Signature(inputs=("input_ids",), max_length=512, pad_id=0), texts, 32))
     assert sorted(index for group in groups for index in group) == list(range(300))
     assert max(len(group) * len(texts[group[0]]) for group in groups) <= 4096  # MOST_TOKENS
 

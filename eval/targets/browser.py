@@ -1,215 +1,31 @@
-"""The browser target: TensorFlow.js (wasm) and the JavaScript tokenizer in a real headless Chromium."""
+"""The target browser: TensorFlow.js (wasm) and the JavaScript tokenizer in a real headless Chromium."""
 
-import dataclasses
-import importlib.util
-import itertools
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-import numpy as np
-from jaxtyping import Float32
-from numpy import ndarray
+from palmtop.eval.targets._pages import BrowserTarget
+from palmtop.eval.targets._web_packages import WEB, install_packages
 
-from palmtop import target
-from palmtop.errors import UserError
-from palmtop.eval.targets._chromium import Chromium, Page, chromium_version, find_chromium, missing_chromium
-from palmtop.eval.targets._web_packages import WEB, install_packages, locked_version, packages
-from palmtop.eval.targets._web_server import WebServer
-from palmtop.signature import Signature
-from palmtop.target import Machine, host_machine
-from palmtop.tokenization import Encoding, HostTokenizer, Text, pad
-
-MOST_ROWS = 32
-MOST_TOKENS = 4096
-"""Padding included: a batch's attention scores stay near 100 MB."""
 SHIPPED = ("@tensorflow/tfjs-core/dist/tf-core.min.js", "@tensorflow/tfjs-converter/dist/tf-converter.min.js",
            *(f"@tensorflow/tfjs-backend-wasm/dist/{name}" for name in (
                "tf-backend-wasm.min.js", "tfjs-backend-wasm.wasm", "tfjs-backend-wasm-simd.wasm", "tfjs-backend-wasm-threaded-simd.wasm")),
            "@huggingface/tokenizers/dist/tokenizers.min.mjs")
 SHIPPED_OURS = ("encode.js", "truncation.js", "int8_rows.js")
 """What a page of an app needs of the npm packages and of our own scripts; all of it is under the Apache License 2.0."""
-RUNS_AT_ONCE = 10
-"""How many timed runs one question to the page asks for, so that it is answered in time."""
 
 
-class Target(target.Target):
-    """Chromium on this machine. Runners that are open together share one browser process, with a page each."""
+class Target(BrowserTarget):
+    """A TensorFlow.js graph model with the wasm backend."""
 
-    name = "browser"
-    own_tokenizer = True
-    formats = frozenset({"tfjs"})
-
-    def __init__(self) -> None:
-        self._session: _Session | None = None
-
-    def missing(self) -> str | None:
-        """What lacks: playwright, Chromium, or npm for the first use."""
-        if importlib.util.find_spec("playwright") is None:
-            return "playwright isn't installed: pip install 'palmtop[web]'"
-        if find_chromium() is None:
-            return missing_chromium()
-        if packages() is None and shutil.which("npm") is None:
-            return "npm is needed once to fetch TensorFlow.js: apt-get install npm; `palmtop setup` does it"
-        return None
-
-    def machine(self) -> Machine:
-        """This machine, with the versions of Chromium, TensorFlow.js and the JavaScript tokenizer."""
-        machine = host_machine(["playwright"])
-        found = {"chromium": chromium_version(find_chromium() or ""), "tfjs": locked_version("@tensorflow/tfjs-core"),
-                 "tokenizers.js": locked_version("@huggingface/tokenizers")}
-        return dataclasses.replace(machine, versions={**machine.versions, **found})
+    name: ClassVar[str] = "browser"
+    formats: ClassVar[frozenset[str]] = frozenset({"tfjs"})
+    page: ClassVar[str] = "tfjs.html"
+    library: ClassVar[str] = "TensorFlow.js"
+    npm: ClassVar[Mapping[str, str]] = {"tfjs": "@tensorflow/tfjs-core"}
+    most_rows: ClassVar[int] = 32
 
     def client_files(self) -> dict[str, Path]:
         """TensorFlow.js, the JavaScript tokenizer, and what of ours goes between them."""
         modules = install_packages()
         return {f"runtime/{Path(name).name}": modules / name for name in SHIPPED} | {f"runtime/{name}": WEB / name for name in SHIPPED_OURS}
-
-    def open(self, folder: Path, threads: int = 1) -> "Runner":
-        """Load an artefact into a page of its own.
-
-        Raises:
-            UserError: something lacks, or the page can't load the artefact; in the page's words.
-        """
-        if self._session is None or not self._session.users:
-            self._session = _Session(self)
-        return Runner(self._session, folder, threads)
-
-    def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
-        """Milliseconds and megabytes of loading, in a browser started for it.
-
-        Time: in the page, from asking for model.json (localhost, no cache) to the first answer's numbers; the library's
-        scripts and its wasm module are loaded before, the text is tokenized outside.
-        Memory: growth of the peak resident memory (VmHWM, in 10^6 bytes) of the page's renderer process, from just before
-        that to just after: the files' bytes in transit, the weights as float32, the activations of one answer. The
-        library's own memory, Chromium's other processes and shared pages that were there before aren't in it.
-        """
-        signature = Signature.read(folder)
-        encoding = HostTokenizer(folder, signature.max_length).encode([text])[0]
-        session = _Session(self)
-        page, served = session.open_page(folder, threads)
-        try:
-            before = session.browser.renderer_peaks_kb()
-            milliseconds = page.ask("timeLoading", {"folder": served, "batch": _batch(signature, [encoding], None)})
-            after = session.browser.renderer_peaks_kb()
-        except RuntimeError as error:
-            raise _not_loaded(folder, error) from error
-        finally:
-            session.leave()
-        return float(milliseconds), max(after.get(pid, 0) - peak for pid, peak in before.items()) * 1024 / 1e6
-
-
-class Runner(target.Runner):
-    """An artefact in a page."""
-
-    def __init__(self, session: "_Session", folder: Path, threads: int) -> None:
-        self._signature = Signature.read(folder)
-        self._session = session
-        self._page, served = session.open_page(folder, threads)
-        self._open = True
-        has_config = (folder / "tokenizer_config.json").is_file()
-        try:
-            self._page.ask("openModel", {"folder": served})
-            self._page.ask("openTokenizer", {"folder": served, "max_length": self._signature.max_length, "has_config": has_config})
-        except RuntimeError as error:
-            self.close()
-            raise _not_loaded(folder, error) from error
-
-    def tokenize(self, texts: Sequence[Text]) -> list[Encoding]:
-        """Encode with the tokenizer in the page."""
-        rows = self._page.ask("tokenize", {"texts": [list(text) for text in texts]})
-        return [Encoding(text, np.asarray(row["ids"], np.int32), np.asarray(row["types"], np.int32), row["truncated"])
-                for text, row in zip(texts, rows, strict=True)]
-
-    def predict(self, encodings: Sequence[Encoding]) -> Float32[ndarray, "texts outputs"]:
-        """Answer each text, in batches of texts that are about equally long."""
-        answers: list[list[float]] = [[] for _ in encodings]
-        for indices in _groups(self._signature, encodings):
-            batch = _batch(self._signature, [encodings[index] for index in indices], None)
-            for index, row in zip(indices, self._page.ask("predict", {"batch": batch}), strict=True):
-                answers[index] = row
-        return np.asarray(answers, np.float32)
-
-    def latencies_ms(self, encodings: Sequence[Encoding], length: int | None, runs: int) -> list[float]:
-        """Time answers inside the page, from feeding the ids to reading the numbers back."""
-        batches = [_batch(self._signature, [encoding], length) for encoding in encodings]
-        return self._timed("time", "batches", batches, runs)
-
-    def tokenize_latencies_ms(self, texts: Sequence[Text], runs: int) -> list[float]:
-        """Time the tokenizer inside the page."""
-        return self._timed("timeTokenize", "texts", [list(text) for text in texts], runs)
-
-    def close(self) -> None:
-        """Close the page; the last one closes the browser."""
-        if self._open:
-            self._open = False
-            self._page.close()
-            self._session.leave()
-
-    def _timed(self, question: str, name: str, items: list[Any], runs: int) -> list[float]:
-        milliseconds: list[float] = []
-        for begin in range(0, runs, RUNS_AT_ONCE):
-            count = min(RUNS_AT_ONCE, runs - begin)
-            chosen = [items[(begin + run) % len(items)] for run in range(count)]
-            milliseconds += self._page.ask(question, {name: chosen, "runs": count})
-        return milliseconds
-
-
-class _Session:
-    """A browser and the server of its pages, ended when the last user leaves."""
-
-    def __init__(self, owner: Target) -> None:
-        lack = owner.missing()
-        if lack is not None:
-            raise UserError(lack)
-        self.users = 0
-        self._server = WebServer({"web": WEB, "node_modules": install_packages()})
-        self._numbers = itertools.count()
-        try:
-            self.browser = Chromium()
-        except BaseException:
-            self._server.close()
-            raise
-
-    def open_page(self, folder: Path, threads: int) -> tuple[Page, str]:
-        """A page for one more user, with the wasm backend running, and the address under which it finds the artefact."""
-        self.users += 1
-        served = f"bundle-{next(self._numbers)}"
-        self._server.folders[served] = folder
-        try:
-            page = self.browser.open(f"{self._server.address}/web/page.html", "window.palmtop !== undefined")
-            page.ask("start", {"threads": threads})
-        except RuntimeError as error:
-            self.leave()
-            raise UserError(f"TensorFlow.js doesn't start in Chromium: {error}") from error
-        return page, f"/{served}"
-
-    def leave(self) -> None:
-        """One user fewer; the last one ends the browser and the server."""
-        self.users -= 1
-        if self.users == 0:
-            self.browser.close()
-            self._server.close()
-
-
-def _not_loaded(folder: Path, error: RuntimeError) -> UserError:
-    return UserError(f"{folder} can't be loaded in the browser: {error}; export it again")
-
-
-def _groups(signature: Signature, encodings: Sequence[Encoding]) -> Iterator[list[int]]:
-    """Indices of texts of similar length, longest first, each group small enough for one batch."""
-    left = sorted(range(len(encodings)), key=lambda index: -len(encodings[index]))
-    while left:
-        length = signature.length_for(len(encodings[left[0]]))
-        rows = max(1, min(MOST_ROWS, MOST_TOKENS // length))
-        yield left[:rows]
-        left = left[rows:]
-
-
-def _batch(signature: Signature, encodings: Sequence[Encoding], length: int | None) -> dict[str, Any]:
-    """What the page feeds to the model, padded to `length` or to the shortest that the artefact takes."""
-    if length is None:
-        length = signature.length_for(max(len(encoding) for encoding in encodings))
-    padded = pad(encodings, length, signature.pad_id)
-    return {"inputs": {name: padded[name].ravel().tolist() for name in signature.inputs}, "rows": len(encodings), "length": length}

@@ -1,26 +1,18 @@
-// What the browser target asks of its page: window.palmtop.<question>(argument), each answered with plain JSON.
+// What a browser target asks of its page: window.palmtop.<question>(argument), each answered with plain JSON.
 import { Tokenizer } from "/node_modules/@huggingface/tokenizers/dist/tokenizers.min.mjs";
 import { encode } from "/web/encode.js";
-import { loadGraphModel } from "/web/int8_rows.js";
 
-const { tf } = window;
-let model;
+let runtime;
 let tokenizer;
 let maxLength;
 
-/** Start the wasm backend with so many threads. */
-async function start({ threads }) {
-  if (threads > 1 && !self.crossOriginIsolated) throw new Error("threads need a cross-origin isolated page");
-  tf.wasm.setWasmPaths("/node_modules/@tensorflow/tfjs-backend-wasm/dist/");
-  tf.wasm.setThreadsCount(threads);
-  if (!(await tf.setBackend("wasm"))) throw new Error("the wasm backend of TensorFlow.js doesn't start");
-  await tf.ready();
-  const got = tf.wasm.getThreadsCount();
-  if (got !== threads) throw new Error(`TensorFlow.js takes ${got} of ${threads} threads here: at most half of this machine's cores, and four`);
-}
-
-async function openModel({ folder }) {
-  model = await loadGraphModel(tf, `${folder}/model.json`, fetchFile);
+/**
+ * Answer questions with a runtime: start({threads}); openModel({folder, lengths}), its files lying below the address `folder`;
+ * answer({inputs: {name: ints}, rows, length}), a row of outputs after the other as one array of numbers.
+ */
+export function serve(made) {
+  runtime = made;
+  window.palmtop = { start: made.start, openModel: made.openModel, openTokenizer, tokenize, predict, time, timeTokenize, timeLoading };
 }
 
 async function openTokenizer({ folder, max_length: length, has_config: hasConfig }) {
@@ -36,7 +28,7 @@ function tokenize({ texts }) {
 
 /** batch: {inputs: {name: ints}, rows, length}. Answers rows of outputs. */
 async function predict({ batch }) {
-  const values = await answer(batch);
+  const values = await runtime.answer(batch);
   const width = values.length / batch.rows;
   return Array.from({ length: batch.rows }, (_, row) => Array.from(values.subarray(row * width, (row + 1) * width)));
 }
@@ -46,7 +38,7 @@ async function time({ batches, runs }) {
   const milliseconds = [];
   for (let run = 0; run < runs; run++) {
     const begin = performance.now();
-    await answer(batches[run % batches.length]);
+    await runtime.answer(batches[run % batches.length]);
     milliseconds.push(performance.now() - begin);
   }
   return milliseconds;
@@ -63,31 +55,20 @@ function timeTokenize({ texts, runs }) {
 }
 
 /** Milliseconds from asking for the model's files to having the first answer. */
-async function timeLoading({ folder, batch }) {
+async function timeLoading({ folder, lengths, batch }) {
   const begin = performance.now();
-  await openModel({ folder });
-  await answer(batch);
+  await runtime.openModel({ folder, lengths });
+  await runtime.answer(batch);
   return performance.now() - begin;
-}
-
-async function answer({ inputs, rows, length }) {
-  const feeds = {};
-  for (const [name, values] of Object.entries(inputs)) feeds[name] = tf.tensor2d(Int32Array.from(values), [rows, length], "int32");
-  const output = model.execute(feeds);
-  const values = await output.data();
-  tf.dispose([output, ...Object.values(feeds)]);
-  return values;
 }
 
 async function fetchJson(address) {
   return (await fetchFile(address)).json();
 }
 
-// TensorFlow.js takes the empty body of a missing shard for weights
-async function fetchFile(address, init) {
+/** What fetch answers; a file that isn't there is an error (TensorFlow.js would take the empty body of a missing shard for weights). */
+export async function fetchFile(address, init) {
   const response = await fetch(address, init);
   if (!response.ok) throw new Error(`${new URL(response.url).pathname}: ${response.status} ${response.statusText}`);
   return response;
 }
-
-window.palmtop = { start, openModel, openTokenizer, tokenize, predict, time, timeTokenize, timeLoading };

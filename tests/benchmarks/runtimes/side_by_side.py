@@ -25,8 +25,8 @@ from made import LENGTHS, Artefact, everything, npm
 
 from palmtop.bundle import Bundle
 from palmtop.eval.targets._chromium import Chromium, Page
+from palmtop.eval.targets._pages import Runner as TfjsRunner
 from palmtop.eval.targets._web_server import WebServer
-from palmtop.eval.targets.browser import Runner as TfjsRunner
 from palmtop.eval.targets.browser import Target as Browser
 from palmtop.signature import Signature
 from palmtop.task import Task

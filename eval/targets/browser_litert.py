@@ -1,0 +1,17 @@
+"""The target browser_litert: a .tflite in LiteRT.js (wasm), with the JavaScript tokenizer, in a real headless Chromium."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from palmtop.eval.targets._pages import BrowserTarget
+
+
+class Target(BrowserTarget):
+    """The file that phones run, one text at a time, as its fixed lengths want it."""
+
+    name: ClassVar[str] = "browser_litert"
+    formats: ClassVar[frozenset[str]] = frozenset({"tflite"})
+    page: ClassVar[str] = "litert.html"
+    library: ClassVar[str] = "LiteRT.js"
+    npm: ClassVar[Mapping[str, str]] = {"litert.js": "@litertjs/core"}
+    most_rows: ClassVar[int] = 1
