@@ -225,7 +225,8 @@ def test_a_killed_command_leaves_nothing_half_and_goes_on(seconds: float, capsys
 
 
 def test_ctrl_c_says_how_to_go_on(folder: Path) -> None:
-    (folder / "stuck.py").write_text("import time\nfrom palmtop import cli, recipe\n"
+    (folder / "stuck.py").write_text("import signal, time\nfrom palmtop import cli, recipe\n"
+                                     "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background ignores it
                                      "def stuck(*_):\n    print('in', flush=True)\n    time.sleep(60)\n"
                                      "recipe.Recipe.read = stuck\ncli.main(['run', 'r.yaml'])\n")
     with subprocess.Popen([sys.executable, "stuck.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
