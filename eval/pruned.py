@@ -30,7 +30,10 @@ def unpruned(bundle: Bundle, others: Iterable[Bundle]) -> Bundle | None:
 
 
 def precision(bundle: Bundle) -> str:
-    """How the weights are stored, as the stage that made the bundle says; float32 where it says nothing."""
+    """How the weights are stored, as the stage that made the bundle says; float32 where it says nothing, and in torch, where stages say
+    what they were trained in."""
+    if bundle.format == "torch":
+        return "float32"
     said = bundle.card.facts.get("scheme") or bundle.card.facts.get("precision")
     return str(said) if said else "float32"
 

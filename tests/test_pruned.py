@@ -18,7 +18,7 @@ from palmtop.bundle import Bundle
 from palmtop.eval.anatomy import stored
 from palmtop.eval.compare import compare
 from palmtop.eval.nonzeros import nonzeros
-from palmtop.eval.pruned import PRUNING, conditions, pruning, unpruned
+from palmtop.eval.pruned import PRUNING, conditions, precision, pruning, unpruned
 from palmtop.eval.report import render
 from palmtop.eval.size import gzip_bytes
 from palmtop.eval.table import Section
@@ -109,6 +109,11 @@ def test_another_precision_is_no_counterpart(bundles: dict[str, Bundle], tmp_pat
     small = sealed(tmp_path, "onnx", "quantize", bundles["whole-onnx"], {"scheme": "dynamic_int8"})
     assert unpruned(bundles["sparse-onnx"], [small]) is None
     assert unpruned(bundles["sparse-onnx"], [small, bundles["whole-onnx"]]) == bundles["whole-onnx"]
+
+
+def test_a_torch_bundle_holds_float32_whatever_it_was_trained_in(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"0")
+    assert precision(sealed(tmp_path, "torch", "finetune", None, {"precision": "bfloat16"})) == "float32"
 
 
 def test_measuring_records_both_and_says_what_was_pruned(bundles: dict[str, Bundle], tmp_path: Path) -> None:
