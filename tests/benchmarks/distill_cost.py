@@ -7,6 +7,7 @@ twice. The student, batch and losses (soft targets and labels) are the same thro
 """
 
 import argparse
+import copy
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from palmtop.bundle import Bundle, Origin, seal
 from palmtop.compress.distill import Distill, distillation_loss
@@ -67,11 +69,13 @@ def _seconds(teacher: Bundle, student_of: Bundle, rows: int, layers: int) -> tup
 
 
 def _doubled(bundle: Bundle, out: Path) -> Bundle:
-    """A teacher of twice the layers: each stands twice. What it answers doesn't matter here, only what it takes."""
+    """A BERT of twice the layers: each stands twice. What it answers doesn't matter here, only what it takes."""
+    shutil.copytree(bundle.path, out, ignore=shutil.ignore_patterns("palmtop.json", "logs", "model.safetensors"))
     model = open_classifier(bundle.path)
-    layers = [layer for layer in range(model.config.num_hidden_layers) for _ in range(2)]
-    shutil.copytree(bundle.path, out, ignore=shutil.ignore_patterns("palmtop.json", "logs"))
-    keep_layers(model, layers).save_pretrained(out)
+    encoder = model.base_model.encoder
+    encoder.layer = torch.nn.ModuleList([copy.deepcopy(layer) for layer in encoder.layer for _ in range(2)])
+    model.config.num_hidden_layers = len(encoder.layer)
+    model.save_pretrained(out)
     seal(out, "torch", Origin(stage="finetune", settings={}, inputs={}, versions={}), None, {})
     return Bundle.open(out)
 
