@@ -51,6 +51,18 @@ def test_finetune_learns_and_says_what_happened(made: Taught) -> None:
     assert list((made.teacher.path / "logs").iterdir())
 
 
+def test_finetune_can_drop_layers_first(made: Taught, tmp_path: Path) -> None:
+    student = _make("finetune", {"task": made.task, "layers": [1], "epochs": 0.2, "batch_size": 16, "learning_rate": 1e-9}, made.base,
+                    tmp_path / "student")
+    kept, whole = (load_file(bundle.path / "model.safetensors") for bundle in (student, made.base))
+    assert open_classifier(student.path).config.num_hidden_layers == 1
+    name = "encoder.layer.{}.output.dense.weight"
+    assert torch.allclose(kept[f"bert.{name.format(0)}"], whole[name.format(1)], atol=1e-6)
+    assert stage.find("finetune")(task=made.task, layers=1).outline(stage.outline_of(made.base)).layers == 1
+    with pytest.raises(UserError, match="layers is 3, but there are 2: choose 1 to 2"):
+        stage.find("finetune")(task=made.task, layers=3).outline(stage.outline_of(made.base))
+
+
 def test_batches_hold_similar_lengths_and_every_row_once_in_each_epoch() -> None:
     lengths = np.random.default_rng(0).integers(3, 40, 1000)
     sampler = GroupedByLength(lengths, 16, seed=1)
