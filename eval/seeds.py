@@ -42,7 +42,10 @@ class SeedMean:
 
 def seed_tables(bundles: Mapping[str, Bundle], options: MeasureText, run: Path) -> str:
     """The means over seeds of what was measured in `run`, as Markdown, a table for each task; empty where no two bundles are made alike."""
-    drawn = []
+    drawn: list[str] = []
+    known = [_made_as(bundle) for bundle in bundles.values() if "seed" in bundle.card.origin.settings]
+    if len(set(known)) == len(known):
+        return ""
     for plan in plans(bundles, options, lambda _: None):
         means = seed_means(plan, {subject: answers(subject, plan.split, run, options.threads).outputs for subject in plan.subjects},
                            options.control)
@@ -60,7 +63,7 @@ def seed_means(plan: Plan, outputs: Mapping[Subject, Outputs], control: str | No
     alike: dict[str, list[Subject]] = defaultdict(list)
     for subject in outputs:
         if "seed" in subject.bundle.card.origin.settings:
-            alike[_made_as(subject)].append(subject)
+            alike[subject.target.name + _made_as(subject.bundle)].append(subject)
     groups = [group for group in alike.values() if len(group) > 1]
     teacher = next((outputs[subject] for subject in outputs if subject.name == plan.teacher), None)
     controls = {group[0].target.name: [outputs[subject] for subject in group] for group in groups if name_of(group) == control}
@@ -73,11 +76,11 @@ def name_of(group: Sequence[Subject]) -> str:
     return group[0].name.removesuffix(f"-{group[0].bundle.card.origin.settings['seed']}")
 
 
-def _made_as(subject: Subject) -> str:
-    origin = subject.bundle.card.origin
+def _made_as(bundle: Bundle) -> str:
+    origin = bundle.card.origin
     same = {name: value for name, value in origin.settings.items() if name != "seed"}
-    source = subject.bundle.card.lineage[-1].digest if subject.bundle.card.lineage else None
-    return json.dumps([subject.target.name, origin.stage, same, source], sort_keys=True, default=str)
+    source = bundle.card.lineage[-1].digest if bundle.card.lineage else None
+    return json.dumps([origin.stage, same, source], sort_keys=True, default=str)
 
 
 def _mean(plan: Plan, group: Sequence[Subject], outputs: Sequence[Outputs], teacher: Outputs | None,

@@ -1,5 +1,6 @@
 """Which clients an app's file is for: what keeps Google's Task clients from a model, and what was found of those that open it."""
 
+from palmtop.app import ANSWERS
 from palmtop.bundle import Bundle
 from palmtop.signature import Signature
 from palmtop.task import Task
@@ -9,8 +10,6 @@ MEDIAPIPE = "MediaPipe TextClassifier 1.2.2"
 TASK_LIBRARY = "tflite-support BertNLClassifier 0.4.4"
 QUESTION_ANSWERER = "tflite-support BertQuestionAnswerer 0.4.4"
 TASK_CLIENTS = (MEDIAPIPE, TASK_LIBRARY, QUESTION_ANSWERER)
-
-ANSWERS = "answers"
 
 
 def why_not(source: Bundle, task: Task | None) -> str | None:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from palmtop import parity, target
 from palmtop.app import (
+    ANSWERS,
     LABELS,
     MANIFEST,
     NOT_STATED,
@@ -22,7 +23,7 @@ from palmtop.app import (
 from palmtop.bundle import Bundle, FileEntry, Format, sha256_of
 from palmtop.errors import UserError
 from palmtop.export import stored_once
-from palmtop.export.app_clients import ANSWERS, MEDIAPIPE, task_clients, why_not
+from palmtop.export.app_clients import MEDIAPIPE, task_clients, why_not
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage

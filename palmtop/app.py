@@ -19,6 +19,8 @@ LABELS, VOCABULARY = "labels.txt", "vocab.txt"
 """Lines; in a .tflite for the Task clients they are packed with the model too."""
 
 NOT_STATED = "not stated"
+ANSWERS = "answers"
+"""What manifest.json says of a client that answers as the model's own runtime does."""
 
 DIGITS = 9
 """Significant digits that tell every float32 apart."""

@@ -34,7 +34,7 @@ class BrowserTarget(target.Target, ABC):
     own_tokenizer: ClassVar[bool] = True
     page: ClassVar[str]
     """The page in web/ that holds the runtime."""
-    library: ClassVar[str]
+    runtime: ClassVar[str]
     """The runtime, as messages call it."""
     npm: ClassVar[Mapping[str, str]]
     """Its packages, by the names under which their versions are written down."""
@@ -51,7 +51,7 @@ class BrowserTarget(target.Target, ABC):
         if find_chromium() is None:
             return missing_chromium()
         if packages() is None and shutil.which("npm") is None:
-            return f"npm is needed once to fetch {self.library}: apt-get install npm; `palmtop setup` does it"
+            return f"npm is needed once to fetch {self.runtime}: apt-get install npm; `palmtop setup` does it"
         return None
 
     def machine(self) -> Machine:
@@ -177,7 +177,7 @@ class _Session:
             page.ask("start", {"threads": threads})
         except RuntimeError as error:
             self.leave()
-            raise UserError(f"{self._owner.library} doesn't start in Chromium: {error}") from error
+            raise UserError(f"{self._owner.runtime} doesn't start in Chromium: {error}") from error
         return page, f"/{served}"
 
     def leave(self) -> None:

@@ -21,7 +21,7 @@ class Target(BrowserTarget):
     name: ClassVar[str] = "browser"
     formats: ClassVar[frozenset[str]] = frozenset({"tfjs"})
     page: ClassVar[str] = "tfjs.html"
-    library: ClassVar[str] = "TensorFlow.js"
+    runtime: ClassVar[str] = "TensorFlow.js"
     npm: ClassVar[Mapping[str, str]] = {"tfjs": "@tensorflow/tfjs-core"}
     most_rows: ClassVar[int] = 32
 

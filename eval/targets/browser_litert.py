@@ -12,6 +12,6 @@ class Target(BrowserTarget):
     name: ClassVar[str] = "browser_litert"
     formats: ClassVar[frozenset[str]] = frozenset({"tflite"})
     page: ClassVar[str] = "litert.html"
-    library: ClassVar[str] = "LiteRT.js"
+    runtime: ClassVar[str] = "LiteRT.js"
     npm: ClassVar[Mapping[str, str]] = {"litert.js": "@litertjs/core"}
     most_rows: ClassVar[int] = 1

@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from palmtop import target
-from palmtop.app import LABELS, Manifest
+from palmtop.app import ANSWERS, LABELS, Manifest
 from palmtop.errors import UserError
 from palmtop.eval import mediapipe_tokens
 from palmtop.eval.targets._host import HostTarget, file_of, lacking, times_ms
@@ -20,7 +20,6 @@ from palmtop.tokenization import Encoding, Text
 MODEL = "model.tflite"
 CLIENT = "MediaPipe TextClassifier"
 """What the name of this client in manifest.json starts with."""
-ANSWERS = "answers"
 RUNTIME = ("mediapipe.tasks.python.text.text_classifier", "numpy")
 """Imported before the clock of `cost_of_loading` starts."""
 
