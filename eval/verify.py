@@ -85,11 +85,13 @@ def _packed_faults(folder: Path, manifest: Manifest) -> list[str]:
     if manifest.format != "tflite" or not (folder / VOCABULARY).is_file():
         return []
     model = folder / "model.tflite"
-    faults = []
-    with zipfile.ZipFile(model) as archive:
-        for name in PACKED:
-            if name not in archive.namelist() or archive.read(name) != (folder / name).read_bytes():
-                faults.append(f"{model} holds another {name} than the one beside it: {AGAIN}")
+    try:
+        with zipfile.ZipFile(model) as archive:
+            packed = {name: archive.read(name) for name in archive.namelist()}
+    except zipfile.BadZipFile as error:
+        return [f"{model} is damaged: what is packed behind the model can't be read ({error}): {AGAIN}"]
+    faults = [f"{model} holds another {name} than the one beside it: {AGAIN}"
+              for name in PACKED if packed.get(name) != (folder / name).read_bytes()]
     if _lines(folder / VOCABULARY) != list(vocabulary(folder)):
         faults.append(f"{folder / VOCABULARY} isn't the vocabulary of {TOKENIZER}: {AGAIN}")
     return faults

@@ -1,11 +1,13 @@
 """The target host_mediapipe: an app's file measured in MediaPipe's text classifier, beside the bundle it was made of."""
 
+import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny import sentences
-from tiny_bundles import adopted
+from tiny_bundles import adopted, sealed_anew
 
 from palmtop import stage, target
 from palmtop.bundle import Bundle
@@ -13,6 +15,7 @@ from palmtop.errors import UserError
 from palmtop.eval.measure import measure
 from palmtop.eval.plan import plans
 from palmtop.eval.size import download_bytes, model_bytes
+from palmtop.eval.verify import verify
 from palmtop.making import make
 from palmtop.measurement import FILE, read
 from palmtop.recipe import MeasureText
@@ -78,6 +81,33 @@ def test_what_mediapipe_cannot_open_is_said_and_left_out(bundles: dict[str, Bund
         "onnx-app on host_mediapipe: not measured, MediaPipe opens .tflite files, and there is none in this app"]
     with pytest.raises(UserError, match="logits-app isn't for this target: its manifest says of MediaPipe: no: they take"):
         target.find("host_mediapipe").open(bundles["logits-app"].path)
+
+
+def test_a_vocabulary_swapped_inside_the_file_is_told(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    """Sealed anew or not: the packed vocabulary is compared with the tokenizer's, and a zip whose checksums don't fit is told too."""
+    app = shutil.copytree(bundles["file-app"].path, tmp_path / "app")
+    whole, model = (app / "model.tflite").read_bytes(), app / "model.tflite"
+    words = zipfile.ZipFile(model).read("vocab.txt")
+    first, second = (word for word in words.split(b"\n") if word in (b"song", b"rain"))
+    swapped = words.replace(b"\n" + first, b"\n?").replace(b"\n" + second, b"\n" + first).replace(b"\n?", b"\n" + second)
+    assert len(swapped) == len(words) and swapped != words
+    model.write_bytes(whole.replace(words, swapped))
+    with pytest.raises(UserError, match=r"model.tflite was changed after it was sealed \(sha256 differs\)"):
+        verify(app, print)
+    sealed_anew(app, restate=True)
+    with pytest.raises(UserError, match=r"model.tflite is damaged: what is packed behind the model can't be read .*: make the app again"):
+        verify(app, print)
+    model.write_bytes(whole[:whole.index(b"PK\x03\x04")])
+    with zipfile.ZipFile(model, "a") as archive:
+        archive.writestr("vocab.txt", swapped)
+        archive.writestr("labels.txt", (app / "labels.txt").read_bytes())
+    sealed_anew(app, restate=True)
+    with pytest.raises(UserError, match=r"model.tflite holds another vocab.txt than the one beside it: make the app again"):
+        verify(app, print)
+    (app / "vocab.txt").write_bytes(swapped)
+    sealed_anew(app, restate=True)
+    with pytest.raises(UserError, match=r"vocab.txt isn't the vocabulary of tokenizer.json: make the app again"):
+        verify(app, print)
 
 
 def test_an_app_alone_has_no_texts_to_be_measured_on(bundles: dict[str, Bundle]) -> None:

@@ -12,7 +12,7 @@ import transformers
 from tiny import WORDS, _config, write_model, write_task, write_tokenizer
 from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
 
-from palmtop.bundle import Bundle, Format, Origin, seal
+from palmtop.bundle import Bundle, FileEntry, Format, Origin, _digest, seal, sha256_of
 from palmtop.encoded import Encoded
 from palmtop.family import open_classifier
 from palmtop.making import make
@@ -92,6 +92,23 @@ def sealed(folder: Path, bundle_format: Format, stage: str, source: Bundle | Non
     """Seal what lies in `folder`."""
     seal(folder, bundle_format, Origin(stage=stage, settings={}, inputs={}, versions={}), source, facts or {})
     return Bundle.open(folder)
+
+
+def sealed_anew(app: Path, restate: bool = False) -> None:
+    """Hash everything anew, as one would who wants to be believed: the card, and the manifest where it is to agree."""
+    card = json.loads((app / "palmtop.json").read_text())
+    if restate:
+        manifest = json.loads((app / "manifest.json").read_text())
+        manifest["files"] = {name: entry(app / name) for name in manifest["files"]}
+        (app / "manifest.json").write_text(json.dumps(manifest))
+    card["files"] = {name: entry(app / name) for name in card["files"]}
+    card["digest"] = _digest(card["format"], {name: FileEntry(**found) for name, found in card["files"].items()})
+    (app / "palmtop.json").write_text(json.dumps(card))
+
+
+def entry(path: Path) -> dict[str, Any]:
+    """What a card says of a file."""
+    return {"size_bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def torch_bundle(folder: Path, task: dict[str, Any], seed: int = 0, stage: str = "finetune", source: Bundle | None = None) -> Bundle:
