@@ -58,7 +58,8 @@ def seed_means(plan: Plan, outputs: Mapping[Subject, Outputs], control: str | No
     """The mean of each group of two bundles or more, in the order of their first.
 
     Args:
-        control: the name of the group that the others are compared with.
+        control: the name of the group that the others are compared with; or of a step of which there are several, each for those
+            of the same settings (magnitude: soft-0.1 with magnitude-0.1).
     """
     alike: dict[str, list[Subject]] = defaultdict(list)
     for subject in outputs:
@@ -66,14 +67,24 @@ def seed_means(plan: Plan, outputs: Mapping[Subject, Outputs], control: str | No
             alike[subject.target.name + _made_as(subject.bundle)].append(subject)
     groups = [group for group in alike.values() if len(group) > 1]
     teacher = next((outputs[subject] for subject in outputs if subject.name == plan.teacher), None)
-    controls = {group[0].target.name: [outputs[subject] for subject in group] for group in groups if name_of(group) == control}
-    return [_mean(plan, group, [outputs[subject] for subject in group], teacher, controls.get(group[0].target.name)
-                  if name_of(group) != control else None) for group in groups]
+    found = {subject: outputs[subject] for group in groups for subject in group}
+    return [_mean(plan, group, [found[subject] for subject in group], teacher,
+                  [found[subject] for subject in _control_of(group, groups, control)]) for group in groups]
 
 
 def name_of(group: Sequence[Subject]) -> str:
     """What their names have in common: without the seed that each ends with."""
     return group[0].name.removesuffix(f"-{group[0].bundle.card.origin.settings['seed']}")
+
+
+def _control_of(group: Sequence[Subject], groups: Sequence[Sequence[Subject]], control: str | None) -> Sequence[Subject]:
+    """What a group is compared with: the control or, where that has other settings in its name too, the one whose name ends alike."""
+    named = {name_of(other): other for other in groups if other[0].target.name == group[0].target.name}
+    own = name_of(group)
+    if control is None or control in named:
+        return () if control in (None, own) else named[control]
+    controls = [name for name in named if name.startswith(f"{control}-")]
+    return next((named[name] for name in controls if own not in controls and own.endswith(name.removeprefix(control))), ())
 
 
 def _made_as(bundle: Bundle) -> str:
@@ -84,14 +95,14 @@ def _made_as(bundle: Bundle) -> str:
 
 
 def _mean(plan: Plan, group: Sequence[Subject], outputs: Sequence[Outputs], teacher: Outputs | None,
-          control: Sequence[Outputs] | None) -> SeedMean:
+          control: Sequence[Outputs]) -> SeedMean:
     metric, labels, classes = plan.task.main_metric, plan.split.labels, len(plan.task.label_names)
 
     def of(answered: Sequence[Num[ndarray, " texts"]], chosen: Int[ndarray, " rows"]) -> float:
         return float(np.mean([value(metric, one[chosen], labels[chosen], classes) for one in answered]))
 
     every = np.arange(len(labels))
-    ours, theirs = _answers(metric, outputs), _answers(metric, control or [])
+    ours, theirs = _answers(metric, outputs), _answers(metric, control)
     mean = _over_texts(lambda chosen: of(ours, chosen), outputs, metric)
     gain = _over_texts(lambda chosen: of(ours, chosen) - of(theirs, chosen), [*outputs, *control], metric) if control else None
     whole = of(_answers(metric, [teacher]), every) if teacher is not None else None
@@ -115,15 +126,17 @@ def _markdown(plan: Plan, means: Sequence[SeedMean], control: str | None) -> str
     head = ["model", "target", "seeds", plan.task.main_metric, "lowest to highest", "% of teacher"]
     head += [f"points to {control}"] if control else []
     rows = [[mean.name, mean.target, str(len(mean.seeds)), _score(mean.mean, 1, ".3f"), f"{min(mean.values):.3f} to {max(mean.values):.3f}",
-             "" if mean.kept is None else f"{mean.kept:.1f}", *([_gain(mean)] if control else [])] for mean in means]
+             "" if mean.kept is None else f"{mean.kept:.1f}", *([_gain(mean, control)] if control else [])] for mean in means]
     lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * 2 + ["---:"] * (len(head) - 2), *rows]]
     return "\n".join([f"## {plan.task.name}: means over seeds", "", *lines, "",
                       f"- In brackets 95 % intervals over the {len(plan.split.labels):,} texts, paired for differences; "
                       "what seeds add is in 'lowest to highest'.", ""])
 
 
-def _gain(mean: SeedMean) -> str:
-    return "control" if mean.gain is None else _score(mean.gain, 100, "+.1f")
+def _gain(mean: SeedMean, control: str) -> str:
+    if mean.gain is None:
+        return "control" if f"{mean.name}-".startswith(f"{control}-") else "no control"
+    return _score(mean.gain, 100, "+.1f")
 
 
 def _score(score: Score, scale: float, form: str) -> str:

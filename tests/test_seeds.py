@@ -48,6 +48,17 @@ def test_means_and_paired_gains_are_those_of_their_definitions(bundles: dict[str
     assert taught.gain.low < taught.gain.value < taught.gain.high
 
 
+def test_a_control_of_several_settings_is_compared_setting_by_setting(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    renamed = {f"{step}-{keep}-{seed}": bundles[f"{old}-{was}"] for step, keep, old, seeds in (
+        ("largest", 0.5, "plain", ((0, 0), (1, 1))), ("soft", 0.5, "taught", ((0, 0), (7, 7)))) for seed, was in seeds}
+    plan, = plans(bundles | renamed, OPTIONS, lambda _: None)
+    outputs = {subject: answers(subject, plan.split, tmp_path, 1).outputs for subject in plan.subjects if subject.name in renamed}
+    largest, soft = seed_means(plan, outputs, "largest")
+    assert (largest.name, largest.gain, soft.name) == ("largest-0.5", None, "soft-0.5")
+    assert soft.gain is not None and soft.gain.value == pytest.approx(np.mean(soft.values) - np.mean(largest.values))
+    assert all(mean.gain is None for mean in seed_means(plan, outputs, "larg"))  # no step's name
+
+
 def test_outputs_that_are_no_numbers_have_no_mean(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     plan, = plans(bundles, OPTIONS, lambda _: None)
     outputs = {subject: answers(subject, plan.split, tmp_path, 1).outputs.copy() for subject in plan.subjects}
