@@ -30,6 +30,9 @@ class Movement(PruningStage):
     """How scores become masks."""
     score_rate: float = Field(default=1e-2, gt=0)
     """AdamW's highest rate of the scores; falls linearly to 0; no weight decay."""
+    score_start: Literal["zero", "magnitude"] = "zero"
+    """What scores start from: zero, as in the paper; or a weight's rank by magnitude in its matrix, from 0 to 1, which learning then
+    corrects (ours, no paper's)."""
     threshold: float | None = Field(default=None, gt=0, lt=1)
     """Of sigmoid(score) at the end, for soft; by default 0.1."""
     penalty: float | None = Field(default=None, ge=0)
@@ -43,6 +46,8 @@ class Movement(PruningStage):
             raise ValueError(f"penalty is {self.penalty}, but method hard has none: leave it out, or take soft or l0")
         if self.method != "soft" and self.threshold is not None:
             raise ValueError(f"threshold is {self.threshold}, but method {self.method} has none: leave it out, or take soft")
+        if self.method == "l0" and self.score_start != "zero":
+            raise ValueError("score_start is magnitude, but gates of l0 start open: leave it out, or take hard or soft")
         if self.method == "l0" and self.granularity not in ("weight", "block32"):
             raise ValueError(f"granularity is {self.granularity}, but l0 gates stand on weights and block32 only: take hard or soft")
         return self
@@ -54,7 +59,7 @@ class Movement(PruningStage):
 
         penalty = PENALTIES.get(self.method, 0.0) if self.penalty is None else self.penalty
         return Rule(self.method, Schedule(self.mask_warmup, self.mask_cooldown), self.keep,
-                    self.scope or ("local" if self.method == "hard" else "global"), self.threshold or THRESHOLD, penalty)
+                    self.scope or ("local" if self.method == "hard" else "global"), self.threshold or THRESHOLD, penalty, self.score_start)
 
     def rates(self) -> dict[str, float]:
         """The scores'."""

@@ -1,6 +1,7 @@
 """Pruning's formulas: schedule, exact shares, floors, straight-through gradients, hard-concrete gates, penalties; masks on every family."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,20 @@ def test_local_and_global_ranking() -> None:
     assert together[0].flatten()[values[0].flatten().topk(10).indices].all()
     assert [int(mask.sum()) for mask in binarize.largest_of_all(values, 0.001)] == [10, 5]
     assert [int(mask.sum()) for mask in binarize.largest_of_all([torch.zeros(4), torch.ones(4)], 0.5)] == [1, 3]
+
+
+def test_scores_can_start_from_the_ranks_of_magnitudes(tmp_path: Path) -> None:
+    """So that the first masks are magnitude's own."""
+    assert binarize.ranks(torch.tensor([[3.0, 1.0, 2.0, 2.0]])).tolist() == [[0.75, 0.0, 0.5, 0.25]]
+    torch.manual_seed(0)
+    values = torch.randn(30, 40).abs()
+    assert torch.equal(binarize.largest(binarize.ranks(values), 100), binarize.largest(values, 100))
+    chosen = []
+    for method in ("magnitude", "hard"):
+        masks = Masks(_model(tmp_path / method, "bert"), replace(HARD, method=method, start="magnitude"), "row")
+        masks.each_step(99, 100)
+        chosen.append([group.mask for group in masks.groups])
+    assert all(torch.equal(one, other) for one, other in zip(*chosen, strict=True))
 
 
 def test_a_threshold_leaves_its_floor() -> None:

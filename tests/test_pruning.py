@@ -128,6 +128,8 @@ def test_a_regression_is_pruned(taught_bert: Taught, tmp_path: Path) -> None:
      "teacher is t, but soft_weight is 0, so that nobody would ask it: leave one of them out"),
     ("movement", {"keep": 0.1, "penalty": 3}, "penalty is 3.0, but method hard has none: leave it out, or take soft or l0"),
     ("movement", {"keep": 0.1, "method": "l0", "threshold": 0.2}, "threshold is 0.2, but method l0 has none: leave it out, or take soft"),
+    ("movement", {"keep": 0.1, "method": "l0", "score_start": "magnitude"},
+     "score_start is magnitude, but gates of l0 start open: leave it out, or take hard or soft"),
     ("movement", {"keep": 0.1, "method": "l0", "granularity": "head"},
      "granularity is head, but l0 gates stand on weights and block32 only: take hard or soft"),
 ])

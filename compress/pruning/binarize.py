@@ -32,6 +32,14 @@ def largest(values: Tensor, count: int) -> Tensor:
     return mask.view(values.shape)
 
 
+def ranks(values: Tensor) -> Tensor:
+    """The share of all values that each is larger than, in [0, 1); of equal ones the first counts as larger. Any shape -> the same."""
+    flat = values.detach().flatten()
+    found, order = torch.empty_like(flat), torch.argsort(flat, descending=True, stable=True)
+    found[order] = torch.arange(flat.numel() - 1, -1, -1, dtype=flat.dtype) / flat.numel()
+    return found.view(values.shape)
+
+
 def largest_of_each(values: Sequence[Tensor], share: float) -> list[Tensor]:
     """The largest of each by itself: round(share * size), at least one."""
     return [largest(one, max(1, round(share * one.numel()))) for one in values]

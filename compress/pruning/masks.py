@@ -20,6 +20,7 @@ SCORES = "mask_scores"
 """The word in the names of the scores, which learn at a rate of their own."""
 
 Method = Literal["magnitude", "hard", "soft", "l0"]
+Start = Literal["zero", "magnitude"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Rule:
     """Of sigmoid(score) at the end of the ramp, for soft."""
     penalty: float
     """Weight of the penalty at the end of the ramp, for soft and l0."""
+    start: Start = "zero"
+    """What the scores of hard and soft start from."""
 
 
 class Masks:
@@ -49,9 +52,8 @@ class Masks:
         self._pressed: list[Group] = []
         self._pressure = 0.0
         if rule.method != "magnitude":
-            start = binarize.GATE_START if rule.method == "l0" else 0.0
             for group in self.groups:
-                group.scores = nn.Parameter(torch.full(group.shape, start))
+                group.scores = nn.Parameter(_first_scores(rule, group))
             setattr(model, SCORES, nn.ParameterDict({group.name: group.scores for group in self.groups}))
         self._plain = _attach(model, {id(group.matrices[group.masked]): self._factor_of(group) for group in self.groups})
 
@@ -131,6 +133,13 @@ class _MaskedLinear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's own name for it
         """[..., inputs] -> [..., outputs]."""
         return nn.functional.linear(input, self.weight * self._factor(self.training), self.bias)
+
+
+def _first_scores(rule: Rule, group: Group) -> Tensor:
+    """What learning starts from: open gates, zeros, or the share of its group that each one is larger than, from 0 to 1."""
+    if rule.method == "l0":
+        return torch.full(group.shape, binarize.GATE_START)
+    return torch.zeros(group.shape) if rule.start == "zero" else binarize.ranks(group.magnitudes())
 
 
 def _attach(model: "PreTrainedModel", factors: dict[int, Callable[[bool], Tensor]]) -> dict[str, nn.Linear]:
