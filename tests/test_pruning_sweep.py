@@ -22,7 +22,7 @@ def test_the_shipped_sweep_passes_its_own_check() -> None:
     steps = Recipe.read("pruning-sweep").steps
     pruned = [step for step in steps if step.use in ("magnitude", "movement")]
     assert len(pruned) == 18
-    assert {step.source for step in pruned} == {"teacher"}
+    assert {step.source for step in pruned} == {"pretrained"}
     budgets = {tuple(step.stage.model_dump(include={"epochs", "learning_rate", "batch_size", "seed", "max_length", "soft_weight",
                                                     "label_weight", "mask_warmup", "mask_cooldown"}).items()) for step in pruned}
     assert len(budgets) == 1
