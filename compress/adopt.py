@@ -4,16 +4,17 @@ import hashlib
 import importlib.util
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from palmtop.bundle import Bundle, Format, sha256_of
 from palmtop.errors import UserError
-from palmtop.family import family_of, inputs_of, kind_of, longest_input
+from palmtop.family import answers_spans, family_of, inputs_of, kind_of, longest_input
 from palmtop.signature import Signature
-from palmtop.stage import Outline, Stage, outline_of_config
+from palmtop.stage import EVERY_TASK, Outline, Stage, outline_of_config
 from palmtop.task import Task
 
 PACKAGE = "package:"
@@ -30,6 +31,7 @@ class Adopt(Stage):
 
     accepts: ClassVar[frozenset[Format]] = frozenset()
     produces: ClassVar[Format] = "torch"
+    tasks: ClassVar[frozenset[str]] = EVERY_TASK
     packages: ClassVar[tuple[str, ...]] = ("transformers", "tokenizers", "safetensors")
 
     model: str = Field(min_length=1)
@@ -61,7 +63,9 @@ class Adopt(Stage):
         family = family_of(config, self.model)
         if _is_local(self.model):
             _check_files(folder, self.model, self.read_pickle)
-        return outline_of_config("torch", config | {"model_type": family.model_type}, _head_labels(config, self.task))
+        labels = _head_labels(config, self.task)
+        kind = Task.find(self.task).kind if labels is not None and self.task is not None else None
+        return replace(outline_of_config("torch", config | {"model_type": family.model_type}, labels), task=kind)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Copy weights, config and tokenizer; add signature.json and, with a head, task.json."""
@@ -73,7 +77,8 @@ class Adopt(Stage):
         _copy_weights(folder, out, self.read_pickle)
         _copy_tokenizer(folder, out, self.trust_remote_code)
         pad_id = _pad_id(out, config, self.model)
-        Signature(inputs=inputs_of(config), max_length=longest_input(config), pad_id=pad_id).write(out)
+        output: Literal["logits", "spans"] = "spans" if outline.task == "question_answering" else "logits"
+        Signature(inputs=inputs_of(config), output=output, max_length=longest_input(config), pad_id=pad_id).write(out)
         if outline.labels is not None and self.task is not None:
             Task.find(self.task).write(out)
         return {"model": self.model, "family": outline.family, "layers": outline.layers, "head": list(outline.labels or ()) or "none"}
@@ -163,9 +168,11 @@ def _check_safetensors(path: Path) -> None:
 
 def _head_labels(config: dict[str, Any], task: str | dict[str, Any] | None) -> tuple[str, ...] | None:
     """The labels of a fine-tuned head that is the task's; None where a head must be trained first."""
-    if task is None or not any("ForSequenceClassification" in name for name in config.get("architectures") or ()):
+    wanted = Task.find(task) if task is not None else None
+    if wanted is not None and wanted.kind == "question_answering":
+        return wanted.label_names if answers_spans(config) else None
+    if wanted is None or not any("ForSequenceClassification" in name for name in config.get("architectures") or ()):
         return None
-    wanted = Task.find(task)
     named = {int(index): str(label) for index, label in config.get("id2label", {}).items()}
     labels = tuple(named[index] for index in sorted(named))
     if set(labels) != set(wanted.label_names):

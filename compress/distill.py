@@ -2,23 +2,26 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
 from palmtop.bundle import Bundle
-from palmtop.compress.finetune import write_classifier
+from palmtop.compress.finetune import check_spans, write_classifier
 from palmtop.compress.matching.answer_losses import DistillationWeights, distillation_loss
 from palmtop.compress.matching.distilling import DistillingStage
 from palmtop.compress.matching.guards import unchanged
 from palmtop.compress.matching.teachers import fine_tuned
+from palmtop.errors import UserError
 from palmtop.family import keep_layers
-from palmtop.stage import Outline
+from palmtop.stage import EVERY_TASK, Outline
 from palmtop.training import fit, keep_logs
 
 
 class Distill(DistillationWeights, DistillingStage):
     """Copy some of the teacher's layers; learn its soft targets, the labels, and the direction of its last hidden states."""
+
+    tasks: ClassVar[frozenset[str]] = EVERY_TASK
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
@@ -30,6 +33,10 @@ class Distill(DistillationWeights, DistillingStage):
         """The teacher with fewer layers."""
         teacher = fine_tuned("distill", source, self.task)
         assert teacher.layers is not None  # `fine_tuned` has looked
+        if teacher.task == "question_answering":
+            check_spans(teacher, self.max_length)
+            if self.augment_with is not None:
+                raise UserError("augment_with makes texts with other words, in which the answer to a question would be lost: leave it out")
         return replace(teacher, layers=len(self.chosen_layers(teacher.layers)), layer_sets=None)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
@@ -46,4 +53,5 @@ class Distill(DistillationWeights, DistillingStage):
             fitted = fit(student, data, loss, self, scratch, said.batch)
         write_classifier(student, source, teaching.task, teaching.signature, out)
         keep_logs(scratch, out)
-        return fitted.facts() | said.facts() | {"rows": len(data), "truncated": data.truncated, "layers_copied": layers}
+        cut = {"answers_cut_off": data.left_out} if data.spans else {}
+        return fitted.facts() | said.facts() | {"rows": len(data), "truncated": data.truncated, **cut, "layers_copied": layers}

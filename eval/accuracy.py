@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 from numpy import ndarray
 
-from palmtop.metrics import confusion, macro_f1, matthews, value
+from palmtop.metrics import answers_of, confusion, macro_f1, matthews, value
 from palmtop.task import METRICS, Metric
 
 Z = 1.959963984540054
@@ -33,12 +33,20 @@ class Score:
 
 def scores(kind: str, outputs: Float[ndarray, "texts outputs"], labels: Num[ndarray, " texts"], label_names: tuple[str, ...],
            ) -> dict[str, Score]:
-    """Every metric of a task of this kind: Wilson's interval for accuracy, the bootstrap's for the others."""
+    """Every metric of a task of this kind: Wilson's interval for accuracy and exact match, the bootstrap's for the others.
+
+    Args:
+        outputs: as palmtop.metrics.graded gives them.
+    """
     fault = _fault(outputs, len(label_names))
     if fault:
         return {metric: Score(None, n=len(labels), why=fault) for metric in METRICS[kind]}
     if kind == "regression":
         return {metric: _correlation(metric, outputs[:, 0], labels) for metric in METRICS[kind]}
+    if kind == "question_answering":
+        f1, exact = (answers_of(metric, outputs) for metric in METRICS[kind])
+        return {"f1": bootstrapped(lambda chosen: float(f1[chosen].mean()), len(labels), ""),
+                "exact_match": proportion(int(exact.sum()), len(labels))}
     answers, classes = outputs.argmax(axis=1), len(label_names)
     return {"accuracy": proportion(int((answers == labels).sum()), len(labels)),
             "macro_f1": _from_counts(macro_f1, "no answer and no label is of any class", answers, labels, classes),
@@ -46,13 +54,18 @@ def scores(kind: str, outputs: Float[ndarray, "texts outputs"], labels: Num[ndar
 
 
 def agreement(kind: str, outputs: Float[ndarray, "texts outputs"], other: Float[ndarray, "texts outputs"]) -> Score:
-    """How far two models give the same answers: the share of equal labels, or Pearson's r of two regressions."""
+    """How far two models give the same answers: the share of equal labels or spans, or Pearson's r of two regressions.
+
+    Args:
+        outputs: of questions on a context the spans themselves, [texts, 2].
+    """
     fault = _fault(outputs, other.shape[1]) or _fault(other, other.shape[1])
     if fault:
         return Score(None, n=len(outputs), why=fault)
     if kind == "regression":
         return _correlation("pearson", outputs[:, 0], other[:, 0])
-    return proportion(int((outputs.argmax(axis=1) == other.argmax(axis=1)).sum()), len(outputs))
+    same = (outputs == other).all(axis=1) if kind == "question_answering" else outputs.argmax(axis=1) == other.argmax(axis=1)
+    return proportion(int(same.sum()), len(outputs))
 
 
 def proportion(hits: int, n: int) -> Score:
@@ -77,12 +90,12 @@ def mcnemar(answers: Int[ndarray, " texts"], others: Int[ndarray, " texts"], lab
 
 def difference(metric: Metric, outputs: Float[ndarray, "texts outputs"], other: Float[ndarray, "texts outputs"],
                labels: Num[ndarray, " texts"]) -> Score:
-    """The first model's metric minus the other's on the same texts, with the paired bootstrap's interval."""
+    """The first model's metric minus the other's on the same texts, both `graded`, with the paired bootstrap's interval."""
     fault = _fault(outputs, other.shape[1]) or _fault(other, other.shape[1])
     if fault:
         return Score(None, n=len(labels), why=fault)
-    classes, regression = outputs.shape[1], metric in METRICS["regression"]
-    ours, theirs = (side[:, 0].astype(np.float64) if regression else side.argmax(axis=1) for side in (outputs, other))
+    classes = outputs.shape[1]
+    ours, theirs = (answers_of(metric, side) for side in (outputs, other))
 
     def of(chosen: Int[ndarray, " rows"]) -> float:
         return value(metric, ours[chosen], labels[chosen], classes) - value(metric, theirs[chosen], labels[chosen], classes)

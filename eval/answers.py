@@ -14,12 +14,15 @@ from numpy import ndarray
 from palmtop.bundle import Bundle, write_durably
 from palmtop.eval.plan import Subject
 from palmtop.signature import Signature
+from palmtop.spans import characters
 from palmtop.target import Runner
 from palmtop.task import Split
 from palmtop.tokenization import FILE as TOKENIZER
 from palmtop.tokenization import Encoding, HostTokenizer, Text
 
 FOLDER = "predictions"
+SPANS = 3
+"""Axes of a runner's answers to questions on a context: texts, start and end, tokens."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Answers:
     """What an artefact answered, and what its tokenizer did to the texts."""
 
     outputs: Float32[ndarray, "texts outputs"]
+    """Of questions on a context: begin and end of the answer, in characters (palmtop.spans.characters)."""
     truncated: int
     """Texts that were cut to the model's longest length."""
     tokenizer_mismatches: int | None
@@ -44,6 +48,8 @@ def answers(subject: Subject, split: Split, run: Path, threads: int) -> Answers:
     with target.open(bundle.path, threads) as runner:
         encodings = runner.tokenize(split.texts)
         outputs = runner.predict(encodings).astype(np.float32)
+        if outputs.ndim == SPANS:
+            outputs = characters(outputs, encodings)
         mismatches = _mismatches(bundle, runner, encodings, split.texts) if target.own_tokenizer else None
     made = Answers(outputs, sum(encoding.truncated for encoding in encodings), mismatches)
     _keep(path, depends, made)

@@ -10,7 +10,7 @@ from palmtop.eval.table import NOT_COMPARABLE, NOT_MEASURED, NOT_VALID, Cell, Ro
 from palmtop.eval.verdicts import notes, verdicts
 from palmtop.measurement import Measurement
 
-MAIN = ("accuracy", "pearson")
+MAIN = ("accuracy", "pearson", "f1")
 """The deciding metric of a run that names none."""
 
 

@@ -7,6 +7,7 @@ from palmtop.eval.accuracy import Score, agreement, difference, mcnemar, scores
 from palmtop.eval.answers import Answers, answers
 from palmtop.eval.ledger import Ledger
 from palmtop.eval.plan import Plan, Say, Subject
+from palmtop.metrics import graded
 from palmtop.task import METRICS
 
 
@@ -35,7 +36,7 @@ class Quality:
             self.say(f"{subject}: answers measured before, kept")
             return
         given = self._answers(subject)
-        taken = scores(task.kind, given.outputs, labels, task.label_names)
+        taken = scores(task.kind, graded(task.kind, given.outputs, self.plan.split), labels, task.label_names)
         taken["truncated_texts"] = Score(given.truncated, "texts", n=len(labels))
         if given.tokenizer_mismatches is not None:
             taken["tokenizer_mismatches"] = Score(given.tokenizer_mismatches, "texts", n=len(labels))
@@ -60,7 +61,7 @@ class Quality:
         conditions = {"with": baseline.bundle.digest, "on": baseline.target.name}
         if self.ledger.knows(subject, ("difference_baseline",), conditions):
             return
-        ours, theirs = self._answers(subject).outputs, self._answers(baseline).outputs
+        ours, theirs = (graded(task.kind, self._answers(side).outputs, self.plan.split) for side in (subject, baseline))
         labels = self.plan.split.labels
         taken = {"difference_baseline": difference(task.main_metric, ours, theirs, labels)}
         if task.kind == "classification" and taken["difference_baseline"].value is not None:

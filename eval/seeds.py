@@ -15,9 +15,9 @@ from palmtop.bundle import Bundle
 from palmtop.eval.accuracy import Score, bootstrapped
 from palmtop.eval.answers import answers
 from palmtop.eval.plan import Plan, Subject, plans
-from palmtop.metrics import value
+from palmtop.metrics import answers_of, graded, value
 from palmtop.recipe import MeasureText
-from palmtop.task import METRICS, Metric
+from palmtop.task import Metric
 
 FILE = "seeds.md"
 Outputs = Float[ndarray, "texts outputs"]
@@ -47,8 +47,9 @@ def seed_tables(bundles: Mapping[str, Bundle], options: MeasureText, run: Path) 
     if len(set(known)) == len(known):
         return ""
     for plan in plans(bundles, options, lambda _: None):
-        means = seed_means(plan, {subject: answers(subject, plan.split, run, options.threads).outputs for subject in plan.subjects},
-                           options.control)
+        outputs = {subject: graded(plan.task.kind, answers(subject, plan.split, run, options.threads).outputs, plan.split)
+                   for subject in plan.subjects}
+        means = seed_means(plan, outputs, options.control)
         if means:
             drawn.append(_markdown(plan, means, options.control))
     return "\n".join(drawn)
@@ -119,7 +120,7 @@ def _over_texts(of: Callable[[Int[ndarray, " rows"]], float], outputs: Sequence[
 
 
 def _answers(metric: Metric, outputs: Sequence[Outputs]) -> list[Num[ndarray, " texts"]]:
-    return [one[:, 0].astype(np.float64) if metric in METRICS["regression"] else one.argmax(axis=1) for one in outputs]
+    return [answers_of(metric, one) for one in outputs]
 
 
 def _markdown(plan: Plan, means: Sequence[SeedMean], control: str | None) -> str:

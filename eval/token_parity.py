@@ -90,6 +90,8 @@ def client_of(bundle: Bundle) -> str:
     client = CLIENTS.get(made)
     if client is None:
         raise UserError(f"{bundle.name}: a {made} bundle has no client with a tokenizer of its own; name tfjs or tflite bundles")
+    if Signature.read(bundle.path).output == "spans":
+        raise UserError(f"{bundle.name}: it answers questions on a context, and single texts are compared here; name a classifier")
     if client == "mediapipe":
         mediapipe_tokens.vocabulary(bundle.path)
     lack = mediapipe_tokens.missing() if client == "mediapipe" else None

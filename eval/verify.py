@@ -8,20 +8,21 @@ from typing import Any
 import numpy as np
 
 from palmtop import parity, target
-from palmtop.app import GOLDEN, LABELS, MANIFEST, VOCABULARY, GoldenRow, Manifest, encodings_of, read_golden, without_paths
+from palmtop.app import GOLDEN, LABELS, MANIFEST, VOCABULARY, GoldenRow, Manifest, golden_outputs, read_golden, without_paths
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError, raise_all
 from palmtop.signature import Signature
-from palmtop.task import Task
+from palmtop.spans import characters, texts_of
+from palmtop.task import SPAN, Task
 from palmtop.tokenization import FILE as TOKENIZER
-from palmtop.tokenization import HostTokenizer
+from palmtop.tokenization import Encoding, HostTokenizer
 from palmtop.wordpiece import vocabulary
 
 Say = Callable[[str], None]
 
 AGAIN = "make the app again"
 PACKED = (VOCABULARY, LABELS)
-"""Files that lie in an app's folder and, for the Task clients, in its .tflite."""
+"""Files that lie in an app's folder and, for the Task clients, in its .tflite; the labels only of a classifier."""
 
 
 def verify(folder: Path, say: Say) -> None:
@@ -51,10 +52,12 @@ def _verify_app(bundle: Bundle, say: Say) -> None:
     manifest, rows = Manifest.read(bundle.path), read_golden(bundle.path)
     raise_all([*_manifest_faults(bundle, manifest), *_label_faults(bundle.path, manifest, rows), *_packed_faults(bundle.path, manifest)])
     say(f"{MANIFEST}: {len(manifest.files)} files, {len(manifest.lineage)} steps from {manifest.lineage[0].stage} on: as stated")
-    say(f"{LABELS}: as the golden answers have them")
-    raise_all(_token_faults(bundle.path, rows))
+    spans = manifest.kind == "question_answering"
+    say(f"{GOLDEN}: start and end logits for each token" if spans else f"{LABELS}: as the golden answers have them")
+    encodings = HostTokenizer.of(bundle.path, Signature.read(bundle.path)).encode([row.text for row in rows])
+    raise_all(_token_faults(bundle.path, rows, encodings))
     say(f"{TOKENIZER}: the same token ids for all {len(rows)} golden texts")
-    say(_check_outputs(bundle.path, manifest, rows))
+    say(_check_outputs(bundle.path, manifest, rows, encodings))
 
 
 def _manifest_faults(bundle: Bundle, manifest: Manifest) -> list[str]:
@@ -69,6 +72,9 @@ def _manifest_faults(bundle: Bundle, manifest: Manifest) -> list[str]:
 
 
 def _label_faults(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> list[str]:
+    if manifest.kind == "question_answering":
+        uneven = [row for row in rows if len(row.outputs) != len(SPAN) * len(row.input_ids)]
+        return [f"{folder / GOLDEN} hasn't a start and an end logit for each token of {uneven[0].text!r}: {AGAIN}"] if uneven else []
     labels, outputs = _lines(folder / LABELS), {len(row.outputs) for row in rows}
     if outputs != {len(labels)}:
         return [f"{folder / LABELS} has {len(labels)} labels, the model gives {', '.join(map(str, sorted(outputs)))} outputs: {AGAIN}"]
@@ -90,24 +96,26 @@ def _packed_faults(folder: Path, manifest: Manifest) -> list[str]:
             packed = {name: archive.read(name) for name in archive.namelist()}
     except zipfile.BadZipFile as error:
         return [f"{model} is damaged: what is packed behind the model can't be read ({error}): {AGAIN}"]
+    wanted = PACKED[:1] if manifest.kind == "question_answering" else PACKED
     faults = [f"{model} holds another {name} than the one beside it: {AGAIN}"
-              for name in PACKED if packed.get(name) != (folder / name).read_bytes()]
+              for name in wanted if packed.get(name) != (folder / name).read_bytes()]
     if _lines(folder / VOCABULARY) != list(vocabulary(folder)):
         faults.append(f"{folder / VOCABULARY} isn't the vocabulary of {TOKENIZER}: {AGAIN}")
     return faults
 
 
-def _token_faults(folder: Path, rows: list[GoldenRow]) -> list[str]:
-    found = HostTokenizer(folder, Signature.read(folder).max_length).encode([row.text for row in rows])
+def _token_faults(folder: Path, rows: list[GoldenRow], found: list[Encoding]) -> list[str]:
     wrong = [row for row, made in zip(rows, found, strict=True)
              if row.input_ids != tuple(made.input_ids.tolist()) or row.token_type_ids != tuple(made.token_type_ids.tolist())]
     return [f"{folder / TOKENIZER} gives other token ids than {GOLDEN} for {len(wrong)} of {len(rows)} texts (the first: "
             f"{wrong[0].text!r}): {AGAIN}, or install the version of tokenizers that the manifest states"] if wrong else []
 
 
-def _check_outputs(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> str:
-    expected = np.asarray([row.outputs for row in rows], np.float32)
-    outputs = parity.answers((manifest.format, folder), encodings_of(rows))
+def _check_outputs(folder: Path, manifest: Manifest, rows: list[GoldenRow], encodings: list[Encoding]) -> str:
+    expected = golden_outputs(rows, manifest.kind)
+    if manifest.kind == "question_answering":
+        _check_answers(folder, rows, texts_of(characters(expected, encodings), encodings))
+    outputs = parity.answers((manifest.format, folder), encodings)
     if outputs.shape != expected.shape:
         raise UserError(f"{folder} answers with {outputs.shape[1]} outputs, {GOLDEN} has {expected.shape[1]}: {AGAIN}")
     found = parity.compare(expected, outputs, [row.text for row in rows], Signature.read(folder).output)
@@ -118,6 +126,13 @@ def _check_outputs(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> s
         raise UserError(f"{folder} answers the golden texts otherwise than stated: {told}; worst text: {found.worst!r}. "
                         f"{_differences(manifest)}")
     return f"{GOLDEN}: {len(rows)} answers of {target.for_format(manifest.format).name}: {told}"
+
+
+def _check_answers(folder: Path, rows: list[GoldenRow], said: list[str]) -> None:
+    wrong = [(row, answer) for row, answer in zip(rows, said, strict=True) if row.answer != answer]
+    if wrong:
+        raise UserError(f"{folder / GOLDEN} has {len(wrong)} answers that aren't its own logits' (the first: {wrong[0][0].answer!r}, "
+                        f"by the logits {wrong[0][1]!r}): {AGAIN}")
 
 
 def _differences(manifest: Manifest) -> str:

@@ -1,4 +1,4 @@
-"""The forward pass that is exported, for every format: int32 inputs in, one float32 answer out, one finite mask."""
+"""The forward pass that is exported, for every format: int32 inputs in, float32 answers out, one finite mask."""
 
 import shutil
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ import torch
 
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError
-from palmtop.family import KNOWN, Family, open_classifier
+from palmtop.family import KNOWN, Family, open_with_head
 from palmtop.signature import Signature
 from palmtop.stage import Outline
-from palmtop.task import Task
+from palmtop.task import SPAN, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,7 +30,8 @@ class EdgeClassifier(torch.nn.Module):
         self._inputs, self._probabilities = tuple(inputs), probabilities
         self._additive = family(model).takes_additive_mask
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None,
+                ) -> "torch.Tensor | dict[str, torch.Tensor]":
         """Answer a padded batch."""
         mask = attention_mask
         if self._additive:
@@ -38,8 +39,18 @@ class EdgeClassifier(torch.nn.Module):
         named = {"input_ids": input_ids, "attention_mask": mask}
         if "token_type_ids" in self._inputs and token_type_ids is not None:
             named["token_type_ids"] = token_type_ids
-        logits: torch.Tensor = self.model(**named).logits
+        return self._answer(self.model(**named))
+
+    def _answer(self, outputs: Any) -> "torch.Tensor | dict[str, torch.Tensor]":
+        logits: torch.Tensor = outputs.logits
         return torch.softmax(logits, -1) if self._probabilities else logits
+
+
+class EdgeReader(EdgeClassifier):
+    """A model that answers questions, as an app calls it: outputs start_logits and end_logits, each [batch, tokens] float32."""
+
+    def _answer(self, outputs: Any) -> dict[str, torch.Tensor]:
+        return {name: outputs[name] for name in SPAN}
 
 
 def family(model: "PreTrainedModel") -> Family:
@@ -48,8 +59,10 @@ def family(model: "PreTrainedModel") -> Family:
 
 
 def edge_classifier(source: Bundle, probabilities: bool) -> EdgeClassifier:
-    """The forward pass of a torch bundle, in eval mode."""
-    return EdgeClassifier(open_classifier(source.path), Signature.read(source.path).inputs, probabilities).eval()
+    """The forward pass of a torch bundle, in eval mode: a classifier's, or a reader's."""
+    signature = Signature.read(source.path)
+    kind = EdgeReader if signature.output == "spans" else EdgeClassifier
+    return kind(open_with_head(source.path), signature.inputs, probabilities).eval()
 
 
 def example(inputs: Sequence[str], batch: int, tokens: int) -> dict[str, torch.Tensor]:
@@ -89,9 +102,11 @@ def outline_of_export(stage: str, source: Outline | None, produces: Any, probabi
     """
     if source is None or source.labels is None:
         raise UserError(f"{stage} needs a model with a task's head: put a 'finetune' step before it")
+    if probabilities and source.task == "question_answering":
+        raise UserError("probabilities is for classification; of a span the start and end logits are wanted")
     if probabilities and len(source.labels) == 1:
         raise UserError("probabilities is for classification; a regression's answer is a number as it is")
-    return Outline(produces, source.family, source.layers, source.labels)
+    return Outline(produces, source.family, source.layers, source.labels, task=source.task)
 
 
 def task_lengths(source: Bundle) -> "list[int]":
@@ -101,5 +116,5 @@ def task_lengths(source: Bundle) -> "list[int]":
     task = Task.of(source.path)
     if task is None:
         raise UserError(f"{source.name} has no task whose texts could tell the length: give 'lengths', such as 128")
-    rows = HostTokenizer(source.path, Signature.read(source.path).max_length).encode(task.load("train").texts)
+    rows = HostTokenizer.of(source.path, Signature.read(source.path)).encode(task.load("train").texts)
     return [len(row) for row in rows]

@@ -1,7 +1,7 @@
 """A .tflite as the Task clients want it: three inputs, every buffer inside the FlatBuffer, metadata, files packed at its end."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,18 @@ import numpy as np
 
 from palmtop.errors import UserError
 from palmtop.export.old_runtimes import mark, refused
-from palmtop.export.task_metadata import TENSORS, About, metadata
+from palmtop.export.task_metadata import TENSORS, About
 from palmtop.export.tflite_packing import pack, parse, weights_of
 
 METADATA = b"TFLITE_METADATA"
 """The name under which readers look for the metadata's buffer."""
 
 
-def write_task_file(source: Path, out: Path, about: About, files: Mapping[str, bytes]) -> str | None:
+Describe = Callable[[About, tuple[str, ...], tuple[str, ...]], bytes]
+"""What makes the metadata, of our names of the inputs and the outputs in the graph's order: a `classifier` or a `reader`."""
+
+
+def write_task_file(source: Path, out: Path, about: About, describe: Describe, files: Mapping[str, bytes]) -> str | None:
     """Write the model in `source` with metadata and `files` to `out`; the weights stay byte for byte what they are.
 
     ai-edge-quantizer keeps weights behind the FlatBuffer, where a writer that packs it anew loses them without a word: here they
@@ -32,7 +36,7 @@ def write_task_file(source: Path, out: Path, about: About, files: Mapping[str, b
     before = weights_of(model)
     inputs = _three_inputs(model, source)
     mark(model)
-    _attach(model, metadata(about, inputs))
+    _attach(model, describe(about, inputs, _outputs(model)))
     content = pack(model)
     if weights_of(parse(content))[:len(before)] != before:
         raise RuntimeError(f"weights of {source} were lost on the way to {out}")
@@ -54,6 +58,12 @@ def _three_inputs(model: Any, source: Path) -> tuple[str, ...]:
         if name not in named.values():
             named[_dummy(model, name)] = name
     return tuple(named[int(index)] for index in graph.inputs)
+
+
+def _outputs(model: Any) -> tuple[str, ...]:
+    graph, [signature] = model.subgraphs[0], model.signatureDefs
+    named = {int(entry.tensorIndex): entry.name.decode() for entry in signature.outputs}
+    return tuple(named[int(index)] for index in graph.outputs)
 
 
 def _dummy(model: Any, name: str) -> int:

@@ -23,10 +23,10 @@ from palmtop.app import (
 from palmtop.bundle import Bundle, FileEntry, Format, sha256_of
 from palmtop.errors import UserError
 from palmtop.export import stored_once
-from palmtop.export.app_clients import MEDIAPIPE, task_clients, why_not
+from palmtop.export.app_clients import client_for, task_clients, why_not
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
-from palmtop.stage import Outline, Stage
+from palmtop.stage import EVERY_TASK, Outline, Stage
 from palmtop.task import Task
 from palmtop.tokenization import FILE as TOKENIZER
 from palmtop.tokenization import Encoding, HostTokenizer, Text
@@ -50,10 +50,11 @@ HARD: tuple[Text, ...] = tuple((text,) for text in (
 
 
 class ToApp(Stage):
-    """Put a model into an app's folder; a WordPiece classifier's .tflite gets what Google's Task clients need."""
+    """Put a model into an app's folder; a .tflite of a WordPiece classifier or reader gets what Google's Task clients need."""
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"tflite", "tfjs", "onnx"})
     produces: ClassVar[Format] = "app"
+    tasks: ClassVar[frozenset[str]] = EVERY_TASK
     packages: ClassVar[tuple[str, ...]] = ("tokenizers",)
     packages_for: ClassVar[dict[Format, tuple[str, ...]]] = {
         "tflite": ("ai-edge-litert", "flatbuffers"), "tfjs": ("playwright",), "onnx": ("onnxruntime",)}
@@ -72,7 +73,7 @@ class ToApp(Stage):
     golden: Literal["task", "plain"] = "task"
     """Texts of golden.jsonl: task: 48 of the task's evaluation data and some hard ones; plain: no text of yours leaves this machine."""
     task_clients: Literal["if_possible", "required"] = "if_possible"
-    """required: refuse a model that MediaPipe's TextClassifier can't answer with."""
+    """required: refuse a model that MediaPipe's TextClassifier, or for questions BertQuestionAnswerer, can't answer with."""
     tolerance: float | None = Field(default=None, gt=0)
     """Largest difference that 'palmtop verify' lets through on another machine, as a share of the outputs' spread; by default that
     of the precision: 0.01 for float and weight-only, 1 where activations are quantized."""
@@ -84,7 +85,7 @@ class ToApp(Stage):
             raise UserError(f"to_app takes golden answers from the model's own runtime, but {lack}")
         if self.task_clients == "required" and source.format != "tflite":
             raise UserError(f"task_clients: required is for tflite, this is {source.format}: leave it out")
-        return Outline("app", source.family, source.layers, source.labels)
+        return Outline("app", source.family, source.layers, source.labels, task=source.task)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Copy, pack, ask for the golden answers, and write the manifest."""
@@ -100,7 +101,8 @@ class ToApp(Stage):
         self._manifest(source, task, out, clients).write(out)
         told = {"artefact": source.format, "precision": _precision(source), "golden_texts": texts,
                 "clients": "; ".join(client for client, found in clients.items() if found == ANSWERS)}
-        return told if clients.get(MEDIAPIPE, ANSWERS) == ANSWERS else told | {"task_clients": clients[MEDIAPIPE]}
+        judge = client_for(task)
+        return told if clients.get(judge, ANSWERS) == ANSWERS else told | {"task_clients": clients[judge]}
 
     def _fit(self, source: Bundle, task: Task, out: Path) -> dict[str, str]:
         """Add what the format's clients need; returns what each does."""
@@ -115,18 +117,19 @@ class ToApp(Stage):
         if reason and self.task_clients == "required":
             raise UserError(f"{source.name} isn't for the Task clients: {reason}")
         old = self._pack(source, task, out) if reason is None else None
-        return {"LiteRT": ANSWERS, **task_clients(reason, old)}
+        return {"LiteRT": ANSWERS, **task_clients(task, reason, old)}
 
     def _pack(self, source: Bundle, task: Task, out: Path) -> str | None:
         """Write the .tflite with metadata, and a signature with all three inputs; returns why old runtimes refuse it."""
         from palmtop.export.task_file import write_task_file
-        from palmtop.export.task_metadata import TENSORS, About
+        from palmtop.export.task_metadata import TENSORS, About, classifier, reader
         from palmtop.wordpiece import vocabulary
 
         (out / VOCABULARY).write_text("\n".join(vocabulary(source.path)) + "\n", encoding="utf-8")
         about = About(self._title(task), self._description(source, task), self.version, self.author, self.licence)
-        files = {name: (out / name).read_bytes() for name in (VOCABULARY, LABELS)}
-        old = write_task_file(source.path / "model.tflite", out / "model.tflite", about, files)
+        spans = task.kind == "question_answering"
+        files = {name: (out / name).read_bytes() for name in ((VOCABULARY,) if spans else (VOCABULARY, LABELS))}
+        old = write_task_file(source.path / "model.tflite", out / "model.tflite", about, reader if spans else classifier, files)
         known = Signature.read(source.path)
         known.model_copy(update={"inputs": (*known.inputs, *(name for name in TENSORS if name not in known.inputs))}).write(out)
         return old
@@ -141,14 +144,14 @@ class ToApp(Stage):
             found = parity.compare(expected, outputs, texts, Signature.read(out).output)
             if not found.difference <= SAME:
                 raise RuntimeError(f"{source.path} answers otherwise since it was packed (by {found.difference:.3g} of the spread)")
-        write_golden(out, golden_rows(encodings, outputs, task.label_names if task.kind == "classification" else None))
+        write_golden(out, golden_rows(encodings, outputs, task))
         return len(encodings)
 
     def _golden_encodings(self, source: Bundle, task: Task, out: Path) -> list[Encoding]:
-        longest = Signature.read(out).max_length
-        own = parity.texts_for(source.path, longest) if self.golden == "task" else []
+        signature = Signature.read(out)
+        own = parity.texts_for(source.path, signature) if self.golden == "task" else []
         hard = [text * len(task.columns) for text in (*parity.PLAIN, *HARD)]
-        return HostTokenizer(out, longest).encode(list(dict.fromkeys([*own, *hard])))
+        return HostTokenizer.of(out, signature).encode(list(dict.fromkeys([*own, *hard])))
 
     def _manifest(self, source: Bundle, task: Task, out: Path, clients: dict[str, str]) -> Manifest:
         machine = target.for_format(source.format).machine()
@@ -174,7 +177,8 @@ class ToApp(Stage):
         return self.title or task.name
 
     def _description(self, source: Bundle, task: Task) -> str:
-        what = f"{len(task.label_names)} labels" if task.kind == "classification" else f"a number: {task.label}"
+        what = {"classification": f"{len(task.label_names)} labels", "regression": f"a number: {task.label}",
+                "question_answering": "the answer to a question, in its context"}[task.kind]
         made = ", ".join(step.stage for step in source.lineage)
         return self.description or f"{task.name}: {what}. Made by palmtop: {made}."
 

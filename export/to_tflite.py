@@ -13,7 +13,8 @@ from palmtop.export import checked
 from palmtop.export.lengths import Histogram, cheapest, cost_facts, longest_needed, probes
 from palmtop.export.side_by_side import medians_by_length_ms
 from palmtop.signature import Signature
-from palmtop.stage import Outline, Stage
+from palmtop.stage import EVERY_TASK, Outline, Stage
+from palmtop.tokenization import check_length_for_spans
 
 if TYPE_CHECKING:
     from palmtop.export.edge import EdgeClassifier
@@ -26,6 +27,7 @@ class ToTflite(Stage):
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
     without_layers: ClassVar[bool] = True
+    tasks: ClassVar[frozenset[str]] = EVERY_TASK
     produces: ClassVar[Format] = "tflite"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "litert-torch", "ai-edge-litert")
     extra: ClassVar[str] = "tflite"
@@ -57,7 +59,10 @@ class ToTflite(Stage):
         """A file with the source's labels."""
         from palmtop.export.edge import outline_of_export
 
-        return outline_of_export("to_tflite", source, self.produces, self.probabilities)
+        made = outline_of_export("to_tflite", source, self.produces, self.probabilities)
+        if made.task == "question_answering" and isinstance(self.lengths, tuple):
+            check_length_for_spans(min(self.lengths))
+        return made
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Convert, write, and compare with torch in the LiteRT interpreter."""
@@ -95,8 +100,9 @@ class ToTflite(Stage):
         from palmtop.captured import CONVERSION, captured
         from palmtop.export.edge import copy_app_files, edge_classifier
 
-        signature = Signature.read(source.path).model_copy(update={"lengths": lengths, "max_length": lengths[-1],
-                                                                   "output": "probabilities" if self.probabilities else "logits"})
+        known = Signature.read(source.path)
+        signature = known.model_copy(update={"lengths": lengths, "max_length": lengths[-1],
+                                             "output": "probabilities" if self.probabilities else known.output})
         with captured(out / CONVERSION):
             passes = _convert(edge_classifier(source, self.probabilities), signature, out / FILE)
         signature.write(out)

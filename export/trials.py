@@ -18,8 +18,9 @@ from palmtop.errors import UserError
 from palmtop.export.quantizing import Quantizable
 from palmtop.export.sensitivity import Choice, choose
 from palmtop.export.side_by_side import LENGTH, medians_ms
-from palmtop.metrics import of_outputs
+from palmtop.metrics import graded, of_outputs
 from palmtop.signature import Signature
+from palmtop.spans import characters
 from palmtop.task import Split, SplitName, Task
 from palmtop.tokenization import Encoding, HostTokenizer
 
@@ -59,17 +60,20 @@ class Trials:
 
     @cached_property
     def _encodings(self) -> list[Encoding]:
-        return HostTokenizer(self.source.path, Signature.read(self.source.path).max_length).encode(self.split.texts)
+        return HostTokenizer.of(self.source.path, Signature.read(self.source.path)).encode(self.split.texts)
 
     @cached_property
-    def _float(self) -> Float32[ndarray, "texts outputs"]:
+    def _float(self) -> Float32[ndarray, "texts ..."]:
         return parity.answers((self.source.format, self.source.path), self._encodings)
 
     def _drop(self, kept: Sequence[str]) -> float:
-        metric = _task(self.source).main_metric
-        found = self._answers(kept, self._encodings)
-        drop = of_outputs(metric, self._float, self.split.labels) - of_outputs(metric, found, self.split.labels)
+        drop = self._metric(self._float) - self._metric(self._answers(kept, self._encodings))
         return round(100 * drop, POINT_DIGITS)
+
+    def _metric(self, outputs: Float32[ndarray, "texts ..."]) -> float:
+        task = _task(self.source)
+        answered = characters(outputs, self._encodings) if task.kind == "question_answering" else outputs
+        return of_outputs(task.main_metric, graded(task.kind, answered, self.split), self.split.labels)
 
     def _harm(self, layer: str) -> float:
         rows = _spread(len(self._encodings), self.sample)
@@ -77,7 +81,7 @@ class Trials:
         texts, output = [self.split.texts[row] for row in rows], Signature.read(self.source.path).output
         return parity.compare(self._float[rows], found, texts, output).typical
 
-    def _answers(self, kept: Sequence[str], encodings: list[Encoding]) -> Float32[ndarray, "texts outputs"]:
+    def _answers(self, kept: Sequence[str], encodings: list[Encoding]) -> Float32[ndarray, "texts ..."]:
         trial = self.scratch / "trial"
         shutil.rmtree(trial, ignore_errors=True)
         trial.mkdir(parents=True)
@@ -126,7 +130,7 @@ def encoded(source: Bundle, split: SplitName, count: int) -> list[Encoding]:
     task = _task(source)
     texts = task.load(split if getattr(task, split) is not None else "evaluation").texts
     chosen = [texts[row] for row in _spread(len(texts), count)]
-    return HostTokenizer(source.path, Signature.read(source.path).max_length).encode(chosen)
+    return HostTokenizer.of(source.path, Signature.read(source.path)).encode(chosen)
 
 
 def speed(source: Bundle, out: Path) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from jaxtyping import Float32
 from numpy import ndarray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from palmtop import spans
 from palmtop.bundle import FileEntry, Format
 from palmtop.errors import UserError
+from palmtop.task import SPAN, Kind, Task
 from palmtop.tokenization import Encoding
 
 MANIFEST, GOLDEN = "manifest.json", "golden.jsonl"
@@ -62,9 +64,9 @@ class Manifest(_Frozen):
     """Of the model in this folder."""
     precision: str
     task: str
-    kind: Literal["classification", "regression"]
+    kind: Kind
     texts: Literal[1, 2]
-    """What is asked at a time: one text, or a pair."""
+    """What is asked at a time: one text, or a pair; 2 also for a question and its context."""
     clients: dict[str, str]
     """What was found of each client: that it answers as the model's own runtime does, or why not."""
     licences: dict[str, str]
@@ -105,16 +107,36 @@ class GoldenRow(_Frozen):
     """Special tokens in, cut to the model's length, unpadded."""
     token_type_ids: tuple[int, ...]
     outputs: tuple[float, ...]
+    """Of a question and its context: the start logit of every token, then the end logits, -10000 where a token isn't the context's."""
     answer: str | None
-    """The label of the largest output; None for a regression."""
+    """The label of the largest output; None for a regression; the words of the context where a question was asked."""
 
 
-def golden_rows(encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts outputs"], labels: Sequence[str] | None) -> list[GoldenRow]:
-    """The rows of golden.jsonl; `labels` is None for a regression."""
+def golden_rows(encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts ..."], task: Task) -> list[GoldenRow]:
+    """The rows of golden.jsonl."""
+    cut = [answer[..., :len(row)].reshape(-1) if task.kind == "question_answering" else answer
+           for row, answer in zip(encodings, outputs, strict=True)]
     return [GoldenRow(text=row.text, input_ids=tuple(row.input_ids.tolist()), token_type_ids=tuple(row.token_type_ids.tolist()),
-                      outputs=tuple(float(f"{value:.{DIGITS}g}") for value in answer),
-                      answer=labels[int(answer.argmax())] if labels is not None else None)
-            for row, answer in zip(encodings, outputs, strict=True)]
+                      outputs=tuple(float(f"{value:.{DIGITS}g}") for value in answer), answer=said)
+            for row, answer, said in zip(encodings, cut, _said(encodings, outputs, task), strict=True)]
+
+
+def golden_outputs(rows: Sequence[GoldenRow], kind: Kind) -> Float32[ndarray, "texts ..."]:
+    """The outputs in golden.jsonl as a runner gives them."""
+    if kind != "question_answering":
+        return np.asarray([row.outputs for row in rows], np.float32)
+    made = np.full((len(rows), len(SPAN), max(len(row.input_ids) for row in rows)), spans.OUTSIDE, np.float32)
+    for answer, row in zip(made, rows, strict=True):
+        answer[:, :len(row.input_ids)] = np.asarray(row.outputs, np.float32).reshape(len(SPAN), -1)
+    return made
+
+
+def _said(encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts ..."], task: Task) -> list[str] | list[None]:
+    if task.kind == "question_answering":
+        return spans.texts_of(spans.characters(outputs, encodings), encodings)
+    if task.kind == "regression":
+        return [None] * len(outputs)
+    return [task.label_names[place] for place in outputs.argmax(axis=1)]
 
 
 def write_golden(folder: Path, rows: Sequence[GoldenRow]) -> None:
@@ -139,11 +161,6 @@ def read_golden(folder: Path) -> list[GoldenRow]:
         return [GoldenRow.model_validate_json(line) for line in lines if line]
     except ValidationError:
         raise UserError(f"{path} is damaged: make the app again") from None
-
-
-def encodings_of(rows: Sequence[GoldenRow]) -> list[Encoding]:
-    """The token ids in golden.jsonl, as a runner takes them."""
-    return [Encoding(row.text, np.asarray(row.input_ids, np.int32), np.asarray(row.token_type_ids, np.int32)) for row in rows]
 
 
 def without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,14 +86,13 @@ def _open(source: Path) -> "Bundle":
 
 def _check(name: str, stage: "Stage", bundle: "Bundle | None") -> None:
     """The checks that a recipe makes of a whole: the format, the layers, and the outline."""
-    from palmtop.stage import check_kind, check_layers, outline_of, versions
+    from palmtop.stage import check_fit, outline_of, versions
 
     if bundle is not None and bundle.format not in stage.accepts:
         raise UserError(f"{name} needs a {' or '.join(sorted(stage.accepts))} bundle, but {bundle.path} is {bundle.format}")
     versions(type(stage), bundle.format if bundle else None)
     source = outline_of(bundle) if bundle else None
-    check_kind(name, stage, source)
-    check_layers(name, stage, source)
+    check_fit(name, stage, source)
     stage.outline(source)
 
 

@@ -10,9 +10,11 @@ import numpy as np
 from jaxtyping import Int, Int32, Num
 from numpy import ndarray
 
+from palmtop.errors import UserError
 from palmtop.signature import Signature
+from palmtop.spans import token_labels
 from palmtop.task import Split
-from palmtop.tokenization import HostTokenizer
+from palmtop.tokenization import Encoding, HostTokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,15 +27,23 @@ class Encoded:
     ids: Int32[ndarray, " tokens"]
     types: Int32[ndarray, " tokens"]
     offsets: Int[ndarray, " rows_plus_one"]
-    labels: Num[ndarray, " rows"]
+    labels: Num[ndarray, "rows ..."]
+    """[rows]; of questions on a context the first and last token of the answer, [rows, 2]."""
     inputs: tuple[str, ...]
     """Which of input_ids, attention_mask, token_type_ids the model takes."""
     pad_id: int
     truncated: int
     """How many rows were cut to the longest length."""
+    left_out: int = 0
+    """How many questions aren't among the rows, because their answer was cut off."""
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def spans(self) -> bool:
+        """Whether the rows are questions on a context, answered by spans."""
+        return self.labels.ndim > 1
 
     @property
     def lengths(self) -> Int[ndarray, " rows"]:
@@ -50,11 +60,17 @@ class Encoded:
 
     @classmethod
     def of(cls, split: Split, folder: Path, signature: Signature) -> Self:
-        """Tokenize a split with the tokenizer of the bundle in `folder`."""
-        rows = HostTokenizer(folder, signature.max_length).encode(split.texts)
+        """Tokenize a split with the tokenizer of the bundle in `folder`.
+
+        Raises:
+            UserError: every question's answer was cut off.
+        """
+        rows, labels = HostTokenizer.of(folder, signature).encode(split.texts), split.labels
+        if signature.output == "spans":
+            rows, labels = _with_answers(rows, token_labels(rows, labels))
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
         return cls(np.concatenate([row.input_ids for row in rows]), np.concatenate([row.token_type_ids for row in rows]), offsets,
-                   split.labels, signature.inputs, signature.pad_id, sum(row.truncated for row in rows))
+                   labels, signature.inputs, signature.pad_id, sum(row.truncated for row in rows), len(split) - len(rows))
 
     def batch(self, rows: Sequence[int]) -> "dict[str, Tensor]":
         """The model's inputs for some rows, each [batch, tokens] int64, padded to the longest of them."""
@@ -70,3 +86,11 @@ class Encoded:
             mask[place, : end - start] = 1
         made = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
         return {name: made[name] for name in self.inputs}
+
+
+def _with_answers(rows: list[Encoding], labels: Int[ndarray, "rows 2"]) -> tuple[list[Encoding], Int[ndarray, "rows 2"]]:
+    """The rows whose answer wasn't cut off."""
+    kept = np.flatnonzero((labels >= 0).all(axis=1))
+    if not len(kept):
+        raise UserError(f"all {len(rows)} answers lie behind the tokens that are read of a context: raise max_length")
+    return [rows[row] for row in kept], labels[kept]

@@ -1,5 +1,6 @@
 """Families: one view on the transformers that go the whole way: their layers, inputs, masks and lengths."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from palmtop.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers.utils import ModelOutput
 
 
 Kind = Literal["encoder", "decoder"]
@@ -38,6 +41,9 @@ class Family:
     """The config's word for the number of positions."""
     kind: "Kind" = "encoder"
 
+
+SPAN_HEAD = ("qa_outputs",)
+"""The module that a task of question answering trains anew, in every family."""
 
 FAMILIES = {family.model_type: family for family in (
     Family("albert", None),
@@ -115,14 +121,32 @@ def open_classifier(folder: Path, attention: str = "eager") -> "PreTrainedModel"
 
     Eager attention by default: it is the path that exports, and the only one that is right on padded inputs everywhere.
     """
-    from transformers import AutoModelForSequenceClassification, logging
+    from transformers import AutoModelForSequenceClassification
 
-    from palmtop.reshaped import opener
+    return _opened(folder, AutoModelForSequenceClassification, attention)
 
-    logging.disable_progress_bar()  # of opening a file, a blink; training keeps its own
-    model: PreTrainedModel = opener(folder, AutoModelForSequenceClassification).from_pretrained(
-        folder, attn_implementation=attention, dtype="float32", local_files_only=True, use_safetensors=True)
-    return model.eval()
+
+def answers_spans(config: "dict[str, Any]") -> bool:
+    """Whether a Hugging Face config is of a model whose head gives start and end logits."""
+    return any("ForQuestionAnswering" in name for name in config.get("architectures") or ())
+
+
+def open_with_head(folder: Path) -> "PreTrainedModel":
+    """As `open_classifier`, with the head that the folder's config names: a classifier's, or one of question answering."""
+    from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
+
+    spans = answers_spans(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    return _opened(folder, AutoModelForQuestionAnswering if spans else AutoModelForSequenceClassification, "eager")
+
+
+def outputs_of(answer: "ModelOutput") -> "Tensor":
+    """What a head answers: logits [batch, outputs], or start and end logits [batch, 2, tokens]."""
+    import torch
+
+    if "start_logits" in answer:
+        return torch.stack([answer.start_logits, answer.end_logits], dim=1)
+    logits: Tensor = answer.logits
+    return logits
 
 
 def keep_layers(model: "PreTrainedModel", layers: Sequence[int]) -> "PreTrainedModel":
@@ -150,6 +174,17 @@ def keep_layers(model: "PreTrainedModel", layers: Sequence[int]) -> "PreTrainedM
     smaller = rebuilt(model, config)
     smaller.load_state_dict(_chosen(model.state_dict(), family, [groups[layer] for layer in layers] if groups else layers))
     return smaller
+
+
+def _opened(folder: Path, auto: Any, attention: str) -> "PreTrainedModel":
+    from transformers import logging
+
+    from palmtop.reshaped import opener
+
+    logging.disable_progress_bar()  # of opening a file, a blink; training keeps its own
+    model: PreTrainedModel = opener(folder, auto).from_pretrained(
+        folder, attn_implementation=attention, dtype="float32", local_files_only=True, use_safetensors=True)
+    return model.eval()
 
 
 def group_of_layers(config: "PreTrainedConfig") -> list[int]:

@@ -6,19 +6,33 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 from numpy import ndarray
 
-from palmtop.task import METRICS, Metric
+from palmtop.squad import marks
+from palmtop.task import METRICS, Kind, Metric, Split
+
+
+def graded(kind: Kind, outputs: Float[ndarray, "texts outputs"], split: Split) -> Float[ndarray, "texts outputs"]:
+    """What is scored of a model's outputs: themselves, or of spans [texts, 2] (palmtop.spans.characters) each text's F1 and exact match."""
+    return marks(outputs, split.labels, [text[1] for text in split.texts]) if kind == "question_answering" else outputs
+
+
+def answers_of(metric: Metric, outputs: Float[ndarray, "texts outputs"]) -> Num[ndarray, " texts"]:
+    """What a metric looks at: class numbers, values of a regression, or the marks of spans."""
+    if metric in METRICS["question_answering"]:
+        return outputs[:, METRICS["question_answering"].index(metric)]
+    return outputs[:, 0].astype(np.float64) if metric in METRICS["regression"] else outputs.argmax(axis=1)
 
 
 def of_outputs(metric: Metric, outputs: Float[ndarray, "texts outputs"], labels: Num[ndarray, " texts"]) -> float:
-    """The metric of a model's outputs; NaN where it isn't defined, or an output isn't finite."""
+    """The metric of a model's outputs, `graded`; NaN where it isn't defined, or an output isn't finite."""
     if not np.isfinite(outputs).all():
         return math.nan
-    answers = outputs[:, 0].astype(np.float64) if metric in METRICS["regression"] else outputs.argmax(axis=1)
-    return value(metric, answers, labels, outputs.shape[1])
+    return value(metric, answers_of(metric, outputs), labels, outputs.shape[1])
 
 
 def value(metric: Metric, answers: Num[ndarray, " texts"], labels: Num[ndarray, " texts"], classes: int) -> float:
-    """The metric of answers: class numbers, or values of a regression."""
+    """The metric of what `answers_of` gives."""
+    if metric in METRICS["question_answering"]:
+        return float(answers.mean())
     if metric == "accuracy":
         return float((answers == labels).mean())
     if metric == "macro_f1":

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from palmtop import target
+from palmtop import spans, target
 from palmtop.bundle import Format
 from palmtop.errors import UserError
 from palmtop.signature import Signature
@@ -34,7 +34,8 @@ class Parity:
     texts: int
     difference: float
     """Largest absolute difference of an output, divided by the spread: the standard deviation of torch's outputs over texts. Of
-    probabilities, the logarithms are compared."""
+    probabilities, the logarithms are compared. Of start and end logits, of which a text has hundreds: the largest root mean square of
+    a text's differences, divided by the standard deviation over all tokens of the contexts."""
     typical: float
     """Root mean square of the differences, divided by the spread."""
     agreement: float
@@ -59,8 +60,8 @@ def check(reference: tuple[Format, Path], artefact: tuple[Format, Path], toleran
         UserError: they differ by more, with the worst text.
     """
     signature = Signature.read(artefact[1])
-    texts = texts_for(artefact[1], signature.max_length)
-    encodings = HostTokenizer(reference[1], signature.max_length).encode(texts)
+    texts = texts_for(artefact[1], signature)
+    encodings = HostTokenizer.of(reference[1], signature).encode(texts)
     expected = answers(reference, encodings)
     if signature.output == "probabilities" and Signature.read(reference[1]).output == "logits":
         expected = _softmax(expected)
@@ -73,7 +74,7 @@ def check(reference: tuple[Format, Path], artefact: tuple[Format, Path], toleran
     return found
 
 
-def answers(artefact: tuple[Format, Path], encodings: list[Encoding]) -> Float32[ndarray, "texts outputs"]:
+def answers(artefact: tuple[Format, Path], encodings: list[Encoding]) -> Float32[ndarray, "texts ..."]:
     """What a model answers in its own runtime on this machine.
 
     Raises:
@@ -86,14 +87,17 @@ def answers(artefact: tuple[Format, Path], encodings: list[Encoding]) -> Float32
         return runner.predict(encodings)
 
 
-def compare(expected: Float32[ndarray, "texts outputs"], found: Float32[ndarray, "texts outputs"], texts: list[Text],
-            output: Literal["logits", "probabilities"] = "logits") -> Parity:
+def compare(expected: Float32[ndarray, "texts ..."], found: Float32[ndarray, "texts ..."], texts: list[Text],
+            output: Literal["logits", "probabilities", "spans"] = "logits") -> Parity:
     """Differences as a share of the spread of the expected outputs; of probabilities, of their logarithms.
 
+    Of start and end logits [texts, 2, tokens] an answer is the best span.
     A confident model's probabilities are nearly all 0, so their spread is tiny, and where it doubts, a logit that is off by a tenth
     of its own spread moves a probability by several of theirs. Their logarithms are the logits but for one number a text, so a
     tolerance means the same for both.
     """
+    if output == "spans":
+        return _compare_spans(expected, found, texts)
     given, answered = (expected, found) if output == "logits" else (_logarithms(expected), _logarithms(found))
     spread = float(given.std(axis=0).mean()) or 1.0
     distance = np.abs(given - answered)
@@ -102,15 +106,25 @@ def compare(expected: Float32[ndarray, "texts outputs"], found: Float32[ndarray,
     return Parity(len(texts), float(distance.max()) / spread, float(np.sqrt((distance**2).mean())) / spread, agreement, texts[worst])
 
 
-def texts_for(folder: Path, max_length: int) -> list[Text]:
+def texts_for(folder: Path, signature: Signature) -> list[Text]:
     """Texts of the model's own task, from the shortest to the longest it takes whole; plain ones where it has no task."""
     task = Task.of(folder)
     if task is None:
         return list(PLAIN)
     texts = task.load("evaluation").texts
-    lengths = np.array([len(row) for row in HostTokenizer(folder, max_length).encode(texts)])
+    lengths = np.array([len(row) for row in HostTokenizer.of(folder, signature).encode(texts)])
     order = np.argsort(lengths, kind="stable")
     return [texts[index] for index in dict.fromkeys(order[np.linspace(0, len(order) - 1, min(TEXTS, len(order))).round().astype(int)])]
+
+
+def _compare_spans(expected: Float32[ndarray, "texts 2 tokens"], found: Float32[ndarray, "texts 2 tokens"], texts: list[Text]) -> Parity:
+    inside = expected != spans.OUTSIDE
+    spread = float(expected[inside].std()) or 1.0
+    squares = (expected - found)**2
+    by_text = np.sqrt(squares.sum(axis=(1, 2)) / inside.sum(axis=(1, 2)).clip(min=1))
+    worst = int(np.argmax(np.nan_to_num(by_text, nan=np.inf)))
+    agreement = float((spans.best_tokens(expected) == spans.best_tokens(found)).all(axis=1).mean())
+    return Parity(len(texts), float(by_text.max()) / spread, float(np.sqrt(squares[inside].mean())) / spread, agreement, texts[worst])
 
 
 def _logarithms(probabilities: Float32[ndarray, "texts outputs"]) -> Float32[ndarray, "texts outputs"]:

@@ -226,8 +226,7 @@ def _check_fit(steps: list[Step], written: list[str], faults: list[str]) -> dict
             stages.versions(type(step.stage), source.format if source else None)
             if not step.bundles:  # it would read what isn't there yet
                 step.stage.inputs()
-            stages.check_kind(step.use, step.stage, source)
-            stages.check_layers(step.use, step.stage, source)
+            stages.check_fit(step.use, step.stage, source)
             outlines[step.name] = step.stage.outline(source)
         except UserError as error:
             told = set(faults)  # the task's own

@@ -19,6 +19,9 @@ from palmtop.settings import Settings
 SHIPPED = "palmtop:"
 """A file name that starts so lies in the folder of shipped tasks, wherever palmtop is installed."""
 
+SHOWN = 5
+"""How many rows a message names."""
+
 _KINDS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl"}
 
 
@@ -98,6 +101,12 @@ def read(source: Source) -> Table:
     if path.is_dir():
         raise UserError(f"{path} is a folder: name the file in it, or write 'dataset' instead of 'file'")
     return _from_file(path, stamp, source.quoting)
+
+
+def have(numbers: Sequence[int]) -> str:
+    """How a message begins that is about some rows: '2 rows (3, 7) have'."""
+    shown = ", ".join(map(str, numbers[:SHOWN])) + (", ..." if len(numbers) > SHOWN else "")
+    return f"{len(numbers)} row{'s' if len(numbers) > 1 else ''} ({shown}) {'have' if len(numbers) > 1 else 'has'}"
 
 
 def path_of(source: Source) -> Path:

@@ -17,8 +17,9 @@ class Signature(BaseModel):
 
     inputs: tuple[str, ...]
     """Names among input_ids, attention_mask, token_type_ids, in the artefact's order; all int32 [batch, tokens]."""
-    output: Literal["logits", "probabilities"] = "logits"
-    """What the artefact answers with: float32 [batch, outputs]."""
+    output: Literal["logits", "probabilities", "spans"] = "logits"
+    """What the artefact answers with: float32 [batch, outputs]; spans: start and end logits, each [batch, tokens], of a question and its
+    context, of which only the context is truncated."""
     lengths: tuple[int, ...] | None = None
     """The fixed token counts the artefact accepts, ascending; None when any length up to `max_length` will do."""
     max_length: int

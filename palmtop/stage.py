@@ -17,6 +17,10 @@ from palmtop.listing import class_name, names
 from palmtop.reshaped import changed
 from palmtop.settings import Settings
 
+LABELLED = frozenset({"classification", "regression"})
+EVERY_TASK = LABELLED | {"question_answering"}
+"""Kinds of tasks (palmtop.task.Kind): those of a text with a label or a number, and all."""
+
 
 @dataclass(frozen=True)
 class Outline:
@@ -36,6 +40,8 @@ class Outline:
     """Sets of weights for its layers: fewer than layers in an ALBERT; None where it isn't known."""
     changes: tuple[str, ...] = ()
     """palmtop's own keys in its config.json (palmtop.reshaped), as far as they are known."""
+    task: str | None = None
+    """The kind of the task that its head is for; None when it has none."""
 
 
 class Stage(Settings, ABC):
@@ -45,6 +51,8 @@ class Stage(Settings, ABC):
     """Formats of the source bundle; empty when the stage needs none."""
     takes: ClassVar[frozenset[Kind]] = frozenset({"encoder"})
     """Kinds of transformers that it works on."""
+    tasks: ClassVar[frozenset[str]] = LABELLED
+    """Kinds of tasks that it works for."""
     produces: ClassVar[Format | Literal["same"]]
     """Format of the result; same: that of its source."""
     packages: ClassVar[tuple[str, ...]] = ()
@@ -100,6 +108,29 @@ def find(name: str) -> type[Stage]:
     return stage
 
 
+def check_fit(name: str, stage: Stage, source: Outline | None) -> None:
+    """Whether a stage works on this kind of transformer, on its layers, and for this kind of task.
+
+    Raises:
+        UserError: it doesn't.
+    """
+    check_kind(name, stage, source)
+    check_layers(name, stage, source)
+    check_task(name, stage, source)
+
+
+def check_task(name: str, stage: Stage, source: Outline | None) -> None:
+    """Whether a stage works for the kind of task that its settings name, or that its source has a head for.
+
+    Raises:
+        UserError: it doesn't.
+    """
+    kind = _task_kind(stage) or (source.task if source else None)
+    if kind is not None and kind not in stage.tasks:
+        known = [other for other in names() if kind in find(other).tasks]
+        raise UserError(f"{name} isn't for {kind.replace('_', ' ')} yet; what is: {', '.join(known)}")
+
+
 def check_layers(name: str, stage: Stage, source: Outline | None) -> None:
     """Whether a stage that works on transformer layers finds any.
 
@@ -125,6 +156,15 @@ def check_kind(name: str, stage: Stage, source: Outline | None) -> None:
                        "an encoder: distil it with 'distill_masked_lm' or 'distill'"))
 
 
+def _task_kind(stage: Stage) -> str | None:
+    named = stage.model_dump(include={"task"}).get("task")
+    if named is None:
+        return None
+    from palmtop.task import Task  # brings numpy, which the list of stages does without
+
+    return Task.find(named).kind
+
+
 def outline_of(bundle: Bundle) -> Outline:
     """The outline of a bundle that is there: from its config.json and its task."""
     from palmtop.task import Task  # brings numpy, which the list of stages does without
@@ -132,7 +172,7 @@ def outline_of(bundle: Bundle) -> Outline:
     path = bundle.path / "config.json"
     config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     task = Task.of(bundle.path)
-    return outline_of_config(bundle.format, config, task.label_names if task else None)
+    return replace(outline_of_config(bundle.format, config, task.label_names if task else None), task=task.kind if task else None)
 
 
 def outline_of_config(form: Format, config: Mapping[str, Any], labels: tuple[str, ...] | None) -> Outline:

@@ -40,8 +40,12 @@ class Runner(ABC):
         """Encode texts with the tokenizer that this target uses."""
 
     @abstractmethod
-    def predict(self, encodings: Sequence[Encoding]) -> Float32[ndarray, "texts outputs"]:
-        """Answer each text; the runner pads and batches as its runtime likes."""
+    def predict(self, encodings: Sequence[Encoding]) -> Float32[ndarray, "texts ..."]:
+        """Answer each text, [texts, outputs]; the runner pads and batches as its runtime likes.
+
+        Of questions and contexts (a signature of spans): start and end logits, [texts, 2, tokens of the longest], with
+        `palmtop.spans.OUTSIDE` where there is no token of the text's context; `palmtop.spans.characters` finds the answers.
+        """
 
     @abstractmethod
     def latencies_ms(self, encodings: Sequence[Encoding], length: int | None, runs: int) -> list[float]:

@@ -10,35 +10,42 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from palmtop import rows
+from palmtop import answer_spans, rows
 from palmtop.errors import UserError, did_you_mean
-from palmtop.rows import Source
+from palmtop.rows import SHOWN, Source, have
 from palmtop.settings import Settings, build
 from palmtop.tokenization import Text
 from palmtop.yaml_file import read_mapping
 
 FILE = "task.json"
-SHOWN = 5
-"""How many rows or labels a message names."""
 SHIPPED = Path(__file__).parent / "tasks"
 
 UNLABELLED = -1
 """The class number that Hugging Face data sets give to rows without a label, as the public test splits of GLUE are."""
 
 SplitName = Literal["train", "validation", "evaluation"]
-Metric = Literal["accuracy", "macro_f1", "matthews", "pearson", "spearman"]
+Kind = Literal["classification", "regression", "question_answering"]
+Metric = Literal["accuracy", "macro_f1", "matthews", "pearson", "spearman", "f1", "exact_match"]
 METRICS: dict[str, tuple[Metric, ...]] = {
     "classification": ("accuracy", "macro_f1", "matthews"),
     "regression": ("pearson", "spearman"),
+    "question_answering": ("f1", "exact_match"),
 }
+SPAN = ("start_logits", "end_logits")
+"""What a model of question answering gives for each token."""
+PAIR = 2
 
 
 @dataclass(frozen=True)
 class Split:
-    """The rows of one split, clean: `texts` and their labels, as class indices (int64) or values (float32)."""
+    """The rows of one split, clean: `texts` and their labels.
+
+    Labels are class indices (int64) [rows], values (float32) [rows], or the answers to questions as palmtop.answer_spans reads them
+    (int64) [rows, answers, 2].
+    """
 
     texts: list[Text]
-    labels: "np.ndarray[tuple[int], np.dtype[np.generic]]"
+    labels: "np.ndarray[Any, np.dtype[np.generic]]"
     digest: str
     """sha256 of texts and labels: what a cache or a measurement depends on."""
 
@@ -57,16 +64,16 @@ class Task(Settings):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     version: int = 1
     """Raise it when the meaning of the numbers changes."""
-    kind: Literal["classification", "regression"] = "classification"
-    """What is predicted: one of the labels, or a number."""
+    kind: Kind = "classification"
+    """What is predicted: one of the labels, a number, or where in a context the answer to a question stands."""
     text: str | tuple[str, str]
-    """The column with the text, or the two columns of a pair."""
+    """The column with the text, or the two columns of a pair; of question_answering those of the question and its context."""
     label: str
-    """The column with the label or the number."""
+    """The column with the label, the number, or the answers: a text, or {text: [...], answer_start: [...]} as in SQuAD."""
     labels: tuple[str, ...] | dict[str, str] | None = None
     """The labels in the model's order; or {value in the column: label}; or nothing: those of the training data, sorted."""
     metric: Metric | None = None
-    """The number that decides; by default accuracy or pearson."""
+    """The number that decides; by default accuracy, pearson or f1."""
     train: Source
     validation: Source | None = None
     evaluation: Source
@@ -96,8 +103,10 @@ class Task(Settings):
     def _metric_fits(self) -> Self:
         if self.metric and self.metric not in METRICS[self.kind]:
             raise ValueError(f"metric '{self.metric}' isn't for {self.kind}; choose one of {', '.join(METRICS[self.kind])}")
-        if self.labels is not None and self.kind == "regression":
-            raise ValueError("a regression has no labels; remove 'labels'")
+        if self.labels is not None and self.kind != "classification":
+            raise ValueError(f"{'a regression' if self.kind == 'regression' else self.kind} has no labels; remove 'labels'")
+        if self.kind == "question_answering" and len(self.columns) != PAIR:
+            raise ValueError("question_answering needs the question's column and the context's, as in text: [question, context]")
         if self.labels is not None and len(set(self._given_labels())) != len(self._given_labels()):
             raise ValueError("a label stands twice in 'labels'")
         return self
@@ -114,9 +123,9 @@ class Task(Settings):
 
     @cached_property
     def label_names(self) -> tuple[str, ...]:
-        """The labels in the order of the model's outputs; for a regression one output, named by its column."""
-        if self.kind == "regression":
-            return (self.label,)
+        """The model's outputs in their order: the labels; of a regression its column; of question answering start and end."""
+        if self.kind != "classification":
+            return (self.label,) if self.kind == "regression" else SPAN
         if self.labels is not None:
             return self._given_labels()
         table = rows.read(self.train)
@@ -133,7 +142,7 @@ class Task(Settings):
             raise UserError(f"task '{self.name}' has no {split} split")
         table = rows.read(source)
         texts, values = self._clean(table)
-        loaded = Split(texts, labels := self._encode(values, table), _digest(texts, labels))
+        loaded = Split(texts, labels := self._encode(texts, values, table), _digest(texts, labels))
         if split == "train":
             self._learnable(loaded, source)
             if self.train_rows is not None and self.train_rows < len(loaded):
@@ -216,10 +225,10 @@ class Task(Settings):
         empty = [number for number, text in enumerate(texts, 1) if not all(part.strip() for part in text)]
         faults = []
         if long:
-            faults.append(f"{table.where}: {_rows(long)} over {self.max_characters:,} characters (the longest: "
+            faults.append(f"{table.where}: {have(long)} over {self.max_characters:,} characters (the longest: "
                           f"{max(len(part) for text in texts for part in text):,}): cut them, or raise max_characters in the task")
         if empty and self.empty_text == "refuse":
-            faults.append(f"{table.where}: {_rows(empty)} an empty text: mend them, or set empty_text: drop (or keep) in the task")
+            faults.append(f"{table.where}: {have(empty)} an empty text: mend them, or set empty_text: drop (or keep) in the task")
         if faults:
             raise UserError(faults)
         if self.empty_text == "drop" and empty:
@@ -229,28 +238,29 @@ class Task(Settings):
             raise UserError(f"{table.where} has no rows: give a file with at least some texts and labels")
         return texts, values
 
-    def _encode(self, values: list[Any], table: rows.Table) -> "np.ndarray[tuple[int], np.dtype[np.generic]]":
+    def _encode(self, texts: list[Text], values: list[Any], table: rows.Table) -> "np.ndarray[Any, np.dtype[np.generic]]":
+        if self.kind == "question_answering":
+            return answer_spans.read_spans(values, [context for _, context in texts], table.where, self.label)
         if self.kind == "regression":
             return _numbers(values, table.where, self.label)
         column = self.labels if isinstance(self.labels, dict) else None
         classes = table.class_names(self.label)
         without = [number for number, value in enumerate(values, 1) if _is_blank(value) or (classes and value == UNLABELLED)]
         if without:
-            raise UserError(f"{table.where}: {_rows(without)} no label in column '{self.label}': remove them, or use a labelled split")
+            raise UserError(f"{table.where}: {have(without)} no label in column '{self.label}': remove them, or use a labelled split")
         index = {name: position for position, name in enumerate(self.label_names)}
         words = [classes[value] if classes and isinstance(value, int) and 0 <= value < len(classes) else str(value) for value in values]
         named = [column.get(word, word) for word in words] if column else words
         unknown = [number for number, word in enumerate(named, 1) if word not in index]
         if unknown:
             odd = sorted({named[number - 1] for number in unknown})[:5]
-            raise UserError(f"{table.where}: {_rows(unknown)} a label unknown to the task: {', '.join(map(repr, odd))} in column "
+            raise UserError(f"{table.where}: {have(unknown)} a label unknown to the task: {', '.join(map(repr, odd))} in column "
                             f"'{self.label}'; the task knows {len(index)}: {', '.join(list(index)[:SHOWN])}"
                             f"{', ...' if len(index) > SHOWN else ''}")
         return np.asarray([index[word] for word in named], np.int64)
 
     def _learnable(self, split: Split, source: Source) -> None:
-        different = len(np.unique(split.labels))
-        if different <= 1:
+        if self.kind != "question_answering" and len(np.unique(split.labels)) <= 1:
             what = f"one label only ('{self.label_names[int(split.labels[0])]}')" if self.kind == "classification" else "one value only"
             raise UserError(f"{source.shown}: all {len(split)} rows have {what}: there is nothing to learn; "
                             f"check the column '{self.label}'")
@@ -270,11 +280,6 @@ def _is_blank(value: Any) -> bool:
     return value is None or not str(value).strip()
 
 
-def _rows(numbers: list[int]) -> str:
-    shown = ", ".join(map(str, numbers[:SHOWN])) + (", ..." if len(numbers) > SHOWN else "")
-    return f"{len(numbers)} row{'s' if len(numbers) > 1 else ''} ({shown}) {'have' if len(numbers) > 1 else 'has'}"
-
-
 def _numbers(values: list[Any], where: str, column: str) -> "np.ndarray[tuple[int], np.dtype[np.generic]]":
     numbers, wrong = [], []
     for row, value in enumerate(values, 1):
@@ -286,11 +291,11 @@ def _numbers(values: list[Any], where: str, column: str) -> "np.ndarray[tuple[in
         if not np.isfinite(numbers[-1]):
             wrong.append(row)
     if wrong:
-        raise UserError(f"{where}: {_rows(wrong)} no finite number in column '{column}' (the first: {values[wrong[0] - 1]!r})")
+        raise UserError(f"{where}: {have(wrong)} no finite number in column '{column}' (the first: {values[wrong[0] - 1]!r})")
     return np.asarray(numbers, np.float32)
 
 
-def _fixed_subset(labels: "np.ndarray[tuple[int], np.dtype[np.generic]]", rows_wanted: int, by_label: bool,
+def _fixed_subset(labels: "np.ndarray[Any, np.dtype[np.generic]]", rows_wanted: int, by_label: bool,
                   ) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
     """Row numbers of a subset that never changes; with `by_label`, each label keeps its share."""
     order = np.random.default_rng(0).permutation(len(labels))
@@ -303,7 +308,7 @@ def _fixed_subset(labels: "np.ndarray[tuple[int], np.dtype[np.generic]]", rows_w
     return np.sort(order[:rows_wanted])
 
 
-def _digest(texts: list[Text], labels: "np.ndarray[tuple[int], np.dtype[np.generic]]") -> str:
+def _digest(texts: list[Text], labels: "np.ndarray[Any, np.dtype[np.generic]]") -> str:
     hashed = hashlib.sha256(json.dumps(texts).encode())
     hashed.update(np.ascontiguousarray(labels).tobytes())
     return hashed.hexdigest()

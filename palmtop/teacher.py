@@ -16,9 +16,10 @@ from numpy import ndarray
 from palmtop.bundle import Bundle, write_durably
 from palmtop.encoded import Encoded
 from palmtop.errors import UserError
-from palmtop.family import open_classifier
+from palmtop.family import open_with_head, outputs_of
 from palmtop.folders import cache
 from palmtop.making import rank
+from palmtop.spans import OUTSIDE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +44,8 @@ class Wanted:
 class TeacherSignals:
     """Memory-mapped signals for every row of a data set."""
 
-    logits: Float[ndarray, "rows outputs"]
+    logits: Float[ndarray, "rows_or_tokens outputs"]
+    """[rows, outputs]; where `spans`, the start and the end logit of every token, [tokens, 2]."""
     hidden: dict[int, Float[ndarray, "tokens width"]]
     offsets: Int[ndarray, " rows_plus_one"]
     size_bytes: int
@@ -51,20 +53,31 @@ class TeacherSignals:
     """What computing them took, once."""
     reused: bool
     """Whether they lay on disk already."""
+    spans: bool = False
+    """Whether the texts are questions on a context."""
 
     def batch(self, rows: Sequence[int]) -> "dict[str, Tensor]":
-        """`teacher_logits` [batch, outputs] and `teacher_hidden_<i>` [batch, tokens, width] (padded with 0), float32."""
+        """`teacher_logits` and `teacher_hidden_<i>` [batch, tokens, width] (padded with 0), float32.
+
+        Logits are [batch, outputs]; where `spans`, [batch, 2, tokens], padded with `palmtop.spans.OUTSIDE`.
+        """
         import torch
 
-        made = {"teacher_logits": torch.from_numpy(self.logits[list(rows)])}
+        if self.spans:
+            made = {"teacher_logits": self._padded(self.logits, rows, OUTSIDE).transpose(1, 2)}
+        else:
+            made = {"teacher_logits": torch.from_numpy(self.logits[list(rows)])}
+        return made | {f"teacher_hidden_{layer}": self._padded(states, rows, 0.0) for layer, states in self.hidden.items()}
+
+    def _padded(self, values: Float[ndarray, "tokens width"], rows: Sequence[int], filler: float) -> "Tensor":
+        import torch
+
         longest = max(int(self.offsets[row + 1] - self.offsets[row]) for row in rows)
-        for layer, states in self.hidden.items():
-            padded = torch.zeros(len(rows), longest, states.shape[1])
-            for place, row in enumerate(rows):
-                start, end = self.offsets[row], self.offsets[row + 1]
-                padded[place, : end - start] = torch.from_numpy(states[start:end].astype(np.float32))
-            made[f"teacher_hidden_{layer}"] = padded
-        return made
+        padded = torch.full((len(rows), longest, values.shape[1]), filler)
+        for place, row in enumerate(rows):
+            start, end = self.offsets[row], self.offsets[row + 1]
+            padded[place, : end - start] = torch.from_numpy(values[start:end].astype(np.float32))
+        return padded
 
 
 def signals(teacher: Bundle, data: Encoded, wanted: Wanted, say: Callable[[str], None]) -> TeacherSignals:
@@ -95,13 +108,13 @@ def open_signals(folder: Path, data: Encoded, wanted: Wanted, seconds: float, re
     """Memory-map what `fill` left in a folder."""
     hidden = {layer: np.load(folder / f"hidden-{layer}.npy", mmap_mode="r") for layer in wanted.hidden}
     size = sum(path.stat().st_size for path in folder.glob("*.npy"))
-    return TeacherSignals(np.load(folder / "logits.npy", mmap_mode="r"), hidden, data.offsets, size, seconds, reused)
+    return TeacherSignals(np.load(folder / "logits.npy", mmap_mode="r"), hidden, data.offsets, size, seconds, reused, data.spans)
 
 
 def bytes_needed(config: Any, data: Encoded, wanted: Wanted) -> int:
     """Of the disk, for a teacher of this config."""
     hidden = len(data.ids) * int(config.hidden_size) * len(wanted.hidden) * np.dtype(wanted.dtype).itemsize
-    return int(len(data) * config.num_labels * FLOAT_BYTES + hidden)
+    return int(_answers(data) * config.num_labels * FLOAT_BYTES + hidden)
 
 
 def weights_digest(model: Any) -> str:
@@ -120,7 +133,7 @@ def _key(teacher: Bundle, data: Encoded, wanted: Wanted) -> str:
 
 def _compute(teacher: Bundle, data: Encoded, wanted: Wanted, folder: Path, say: Callable[[str], None]) -> None:
     started = time.monotonic()
-    model = open_classifier(teacher.path)
+    model = open_with_head(teacher.path)
     before = weights_digest(model)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -146,7 +159,7 @@ def fill(model: Any, data: Encoded, wanted: Wanted, folder: Path) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     new = np.lib.format.open_memmap
-    logits = new(folder / "logits.npy", "w+", np.float32, (len(data), model.config.num_labels))
+    logits = new(folder / "logits.npy", "w+", np.float32, (_answers(data), model.config.num_labels))
     hidden = {layer: new(folder / f"hidden-{layer}.npy", "w+", np.dtype(wanted.dtype), (len(data.ids), int(model.config.hidden_size)))
               for layer in wanted.hidden}
     order = np.argsort(data.lengths, kind="stable")
@@ -155,14 +168,28 @@ def fill(model: Any, data: Encoded, wanted: Wanted, folder: Path) -> None:
             rows = order[start:start + BATCH].tolist()
             batch = {name: value.to(device) for name, value in data.batch(rows).items()}
             output = model(**batch, output_hidden_states=bool(hidden))
-            logits[rows] = _finite(output.logits, np.inf)
+            said = _finite(outputs_of(output), np.inf)
+            if data.spans:
+                _write_tokens(logits, said.transpose(0, 2, 1), data, rows)
+            else:
+                logits[rows] = said
             for layer, states in hidden.items():
                 values = _finite(output.hidden_states[layer], HALF_LIMIT if wanted.dtype == "float16" else np.inf)
-                for place, row in enumerate(rows):
-                    states[data.offsets[row]:data.offsets[row + 1]] = values[place, : data.lengths[row]]
+                _write_tokens(states, values, data, rows)
     for array in (logits, *hidden.values()):
         array.flush()
     model.cpu()
+
+
+def _answers(data: Encoded) -> int:
+    """How many answers of `num_labels` numbers there are: one a text, or one a token."""
+    return len(data.ids) if data.spans else len(data)
+
+
+def _write_tokens(into: Float[ndarray, "tokens width"], values: Float[ndarray, "batch tokens width"], data: Encoded,
+                  rows: Sequence[int]) -> None:
+    for place, row in enumerate(rows):
+        into[data.offsets[row]:data.offsets[row + 1]] = values[place, : data.lengths[row]]
 
 
 def _finite(values: "Tensor", limit: float) -> Float[ndarray, "..."]:

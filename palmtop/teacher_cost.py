@@ -16,10 +16,11 @@ import numpy as np
 
 from palmtop.bundle import Bundle, write_durably
 from palmtop.encoded import Encoded
-from palmtop.family import open_classifier
+from palmtop.family import open_with_head, outputs_of
 from palmtop.folders import cache
 from palmtop.making import rank
 from palmtop.sequences import take
+from palmtop.spans import OUTSIDE
 from palmtop.teacher import BATCH, CARD, TeacherSignals, Wanted, bytes_needed, fill, folder_of, open_signals, signals
 
 if TYPE_CHECKING:
@@ -88,7 +89,10 @@ class Recomputed:
             output = self._model(**batch, output_hidden_states=bool(self._wanted.hidden))
         real = batch["attention_mask"][..., None]
         hidden = {f"teacher_hidden_{layer}": (output.hidden_states[layer].float() * real).cpu() for layer in self._wanted.hidden}
-        return {"teacher_logits": output.logits.float().cpu()} | hidden
+        logits = outputs_of(output).float()
+        if self._data.spans:
+            logits = logits.masked_fill(batch["attention_mask"][:, None] == 0, OUTSIDE)
+        return {"teacher_logits": logits.cpu()} | hidden
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ def ask(teacher: Bundle, data: Encoded, wanted: Wanted, budget: Budget, scratch:
     choice = Choice(**json.loads((scratch / CHOICE).read_text(encoding="utf-8")))
     say(f"teacher's signals: {'kept on disk' if choice.way == 'cache' else 'computed anew at each step'}, {choice.why}")
     if choice.way == "recompute":
-        return Asked(Recomputed(open_classifier(teacher.path), data, wanted).batch, choice, None)
+        return Asked(Recomputed(open_with_head(teacher.path), data, wanted).batch, choice, None)
     kept = signals(teacher, data, wanted, say)
     return Asked(kept.batch, choice, kept)
 
@@ -139,7 +143,7 @@ def choose(teacher: Bundle, data: Encoded, wanted: Wanted, budget: Budget) -> Ch
     Kept if they lie there already, or fit the limit and the disk and are small or cost, over all passes, no more than a tenth more time:
     batches x (keeping + passes x reading) against batches x passes x computing, each measured on a batch of texts of middling length.
     """
-    model = open_classifier(teacher.path)
+    model = open_with_head(teacher.path)
     needed, free = bytes_needed(model.config, data, wanted), shutil.disk_usage(cache("teacher")).free
     sizes = f"{_size(needed)} of {_size(free)} free"
     if budget.way != "auto":

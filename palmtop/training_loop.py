@@ -81,7 +81,8 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
         terms = self._loss(model, inputs)
         for name, values in terms.items():
             self._terms[name].append(values.detach().mean())
-        texts = num_items_in_batch if num_items_in_batch is not None else len(inputs["labels"])
+        labels = inputs["labels"]
+        texts = num_items_in_batch / labels[0].numel() if num_items_in_batch is not None else len(labels)  # a span has two labels
         # the processes' gradients are averaged, not added: hence the factor
         total: torch.Tensor = torch.stack(list(terms.values())).sum() / texts * self.accelerator.num_processes
         return total

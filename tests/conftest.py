@@ -54,6 +54,23 @@ def teacher(taught_bert: "Taught") -> "Bundle":
 
 
 @pytest.fixture(scope="session")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> "Taught":
+    """A BERT of two layers, 32 wide, that answers questions on a context."""
+    from tiny_bundles import taught_reader
+
+    return taught_reader(tmp_path_factory.mktemp("reader"))
+
+
+@pytest.fixture(scope="session")
+def reader_files(reader: "Taught", tmp_path_factory: pytest.TempPathFactory) -> "dict[int, Bundle]":
+    """The same as .tflite, by its length."""
+    from tiny_bundles import _made
+
+    folder = tmp_path_factory.mktemp("readers")
+    return {length: _made("to_tflite", {"lengths": length}, reader.teacher, folder / f"at-{length}") for length in (64, 384)}
+
+
+@pytest.fixture(scope="session")
 def task(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A tiny task."""
     from tiny import write_task

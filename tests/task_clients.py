@@ -34,8 +34,16 @@ def mediapipe_answers(model: Path, texts: list[str]) -> list[Scores]:
 
 def tflite_support(model: Path, texts: list[str]) -> dict[str, Any]:
     """{"answers": [probabilities by label, for each text]} of BertNLClassifier, or {"refused": what it said}."""
-    done = subprocess.run([_python(), JUDGE], input=json.dumps({"model": str(model), "texts": texts}), capture_output=True, text=True,
-                          check=False)
+    return _judged({"model": str(model), "texts": texts})
+
+
+def tflite_support_answers(model: Path, questions: list[tuple[str, str]]) -> dict[str, Any]:
+    """{"answers": [the best answer or None, for each question and context]} of BertQuestionAnswerer, or {"refused": what it said}."""
+    return _judged({"model": str(model), "questions": questions})
+
+
+def _judged(asked: dict[str, Any]) -> dict[str, Any]:
+    done = subprocess.run([_python(), JUDGE], input=json.dumps(asked), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answered: dict[str, Any] = json.loads(done.stdout)
     return answered

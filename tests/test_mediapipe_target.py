@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny import sentences
-from tiny_bundles import adopted, sealed_anew
+from tiny_bundles import adopted, reseal
 
 from palmtop import stage, target
 from palmtop.bundle import Bundle
@@ -94,18 +94,18 @@ def test_a_vocabulary_swapped_inside_the_file_is_told(bundles: dict[str, Bundle]
     model.write_bytes(whole.replace(words, swapped))
     with pytest.raises(UserError, match=r"model.tflite was changed after it was sealed \(sha256 differs\)"):
         verify(app, print)
-    sealed_anew(app, restate=True)
+    reseal(app, restate=True)
     with pytest.raises(UserError, match=r"model.tflite is damaged: what is packed behind the model can't be read .*: make the app again"):
         verify(app, print)
     model.write_bytes(whole[:whole.index(b"PK\x03\x04")])
     with zipfile.ZipFile(model, "a") as archive:
         archive.writestr("vocab.txt", swapped)
         archive.writestr("labels.txt", (app / "labels.txt").read_bytes())
-    sealed_anew(app, restate=True)
+    reseal(app, restate=True)
     with pytest.raises(UserError, match=r"model.tflite holds another vocab.txt than the one beside it: make the app again"):
         verify(app, print)
     (app / "vocab.txt").write_bytes(swapped)
-    sealed_anew(app, restate=True)
+    reseal(app, restate=True)
     with pytest.raises(UserError, match=r"vocab.txt isn't the vocabulary of tokenizer.json: make the app again"):
         verify(app, print)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from palmtop import parity
+from palmtop import parity, spans
 from palmtop.parity import LEAST_PROBABILITY, compare
 
 COARSE = 2.0
@@ -70,3 +70,20 @@ def test_a_number_that_is_none_is_no_parity() -> None:
     made = compare(expected, found, TEXTS[:2], "probabilities")
     assert not made.difference <= COARSE
     assert made.worst == TEXTS[1]
+
+
+def test_start_and_end_logits_are_compared_text_by_text() -> None:
+    """By hand: two texts of three and two tokens of context; one text is off by 0.3 at one of its four logits."""
+    expected = np.full((2, 2, 4), spans.OUTSIDE, np.float32)
+    expected[0, :, 1:], expected[1, :, 1:3] = [[2, -1, 0], [-2, 3, 1]], [[1, -1], [-1, 1]]
+    found = expected.copy()
+    found[1, 0, 1] += 0.3
+    made = compare(expected, found, TEXTS[:2], "spans")
+    spread = np.std([2, -1, 0, -2, 3, 1, 1, -1, -1, 1])
+    assert made.difference == pytest.approx(np.sqrt(0.3**2 / 4) / spread, rel=1e-5)
+    assert made.typical == pytest.approx(np.sqrt(0.3**2 / 10) / spread, rel=1e-5)
+    assert (made.agreement, made.worst) == (1, TEXTS[1])
+    found[1, 0] = expected[1, 0, [0, 2, 1, 3]]  # another token is the likeliest start
+    assert compare(expected, found, TEXTS[:2], "spans").agreement == 0.5
+    found[0, 0, 1] = np.nan
+    assert np.isnan((broken := compare(expected, found, TEXTS[:2], "spans")).difference) and broken.worst == TEXTS[0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 import pytest
-from tiny_bundles import entry, sealed_anew
+from tiny_bundles import file_entry, reseal
 
 from palmtop import stage
 from palmtop.bundle import Bundle
@@ -65,19 +65,19 @@ def test_a_file_that_was_slipped_in_is_told(app: Path) -> None:
 def test_a_card_that_is_not_of_its_files_is_told(app: Path) -> None:
     (app / "labels.txt").write_text("music\nmoney\nweather\n")
     card = json.loads((app / "palmtop.json").read_text())
-    card["files"]["labels.txt"] = entry(app / "labels.txt")
+    card["files"]["labels.txt"] = file_entry(app / "labels.txt")
     (app / "palmtop.json").write_text(json.dumps(card))
     assert told(app) == [f"{app / 'palmtop.json'} is damaged (its digest isn't its files'): remove the folder and make the bundle again"]
 
 
 def test_a_manifest_that_states_other_files_or_another_way_is_told(app: Path) -> None:
     (app / "labels.txt").write_text("music\nmoney\nweather\n")
-    sealed_anew(app)
+    reseal(app)
     assert f"{app / 'labels.txt'} isn't the file that manifest.json states: make the app again" in told(app)
     manifest = json.loads((app / "manifest.json").read_text())
     manifest["lineage"] = manifest["lineage"][1:]
     (app / "manifest.json").write_text(json.dumps(manifest))
-    sealed_anew(app, restate=True)
+    reseal(app, restate=True)
     assert f"{app / 'manifest.json'} states another lineage than the card: make the app again" in told(app)
 
 
@@ -92,7 +92,7 @@ def test_a_manifest_that_states_other_files_or_another_way_is_told(app: Path) ->
 ])
 def test_a_swap_that_was_sealed_anew_is_found_by_what_it_does(name: str, change: Any, message: str, app: Path) -> None:
     (app / name).write_text(change((app / name).read_text()))
-    sealed_anew(app, restate=name != "manifest.json")
+    reseal(app, restate=name != "manifest.json")
     assert re.search(message, told(app)[0]), told(app)
 
 
@@ -101,7 +101,7 @@ def test_weights_that_were_changed_and_sealed_anew_are_found_by_their_answers(ap
     head = next(weight for weight in model.graph.initializer if 3 in weight.dims)  # three labels
     head.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(head), head.name))
     onnx.save(model, app / "model.onnx")
-    sealed_anew(app, restate=True)
+    reseal(app, restate=True)
     assert re.search(r"app answers the golden texts otherwise than stated: they differ by .* worst text: \('.*"
                      r"Machine and versions are the same: make the app again", told(app)[0])
 

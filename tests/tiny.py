@@ -60,6 +60,24 @@ def write_task(folder: Path, kind: str = "classification", pair: bool = False, t
             "train": str(folder / "train.csv"), "evaluation": str(folder / "evaluation.csv")}
 
 
+def write_questions(folder: Path, train: int = 256, evaluation: int = 36) -> dict[str, Any]:
+    """A task of questions written out, with its JSONL files in `folder`: the answer is the one or two words of the weather."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, count, seed in (("train", train, 1), ("evaluation", evaluation, 2)):
+        rows = [_question(random.Random(1000 * seed + number)) for number in range(count)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"name": "questions", "kind": "question_answering", "text": ["question", "context"], "label": "answers",
+            "train": str(folder / "train.jsonl"), "evaluation": str(folder / "evaluation.jsonl")}
+
+
+def _question(chosen: random.Random) -> dict[str, Any]:
+    before, after = ([chosen.choice(FILLERS) for _ in range(chosen.randint(1, 6))] for _ in range(2))
+    answer = " ".join(chosen.sample(WORDS["weather"], chosen.randint(1, 2)))
+    context = " ".join([*before, answer + chosen.choice(("", "", ",")), *after])
+    return {"question": chosen.choice(("what is it now", "how is it for me")), "context": context,
+            "answers": {"text": [answer], "answer_start": [context.index(answer)]}}
+
+
 @dataclass(frozen=True)
 class _Vocabulary:
     special: tuple[str, ...]
@@ -145,13 +163,18 @@ def _unigram(special: list[str], unknown: str) -> Tokenizer:
 _KINDS = {"wordpiece": _wordpiece, "bpe": _bpe, "unigram": _unigram}
 
 
-def write_model(folder: Path, family: str, layers: int = 2) -> Path:
-    """A randomly initialised 'pretrained' encoder of the family with its tokenizer: a Hugging Face folder."""
+def write_model(folder: Path, family: str, layers: int = 2, **changed: Any) -> Path:
+    """A randomly initialised 'pretrained' encoder of the family with its tokenizer: a Hugging Face folder.
+
+    Args:
+        changed: entries of its config.
+    """
     import torch
     from transformers import AutoModel
 
     folder.mkdir(parents=True)
     config = _config(family, write_tokenizer(folder, family), layers)
+    config.update(changed)
     torch.manual_seed(0)
     AutoModel.from_config(config).save_pretrained(folder)
     return folder

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import transformers
-from tiny import WORDS, _config, write_model, write_task, write_tokenizer
+from tiny import WORDS, _config, write_model, write_questions, write_task, write_tokenizer
 from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
 
 from palmtop.bundle import Bundle, FileEntry, Format, Origin, _digest, seal, sha256_of
@@ -64,6 +64,14 @@ def taught(folder: Path, model: Path | None = None, splits: Sequence[str] = ("tr
     return Taught(folder, task, base, teacher)
 
 
+def taught_reader(folder: Path) -> Taught:
+    """A BERT with room for 400 tokens that finds the weather in a context, and is sure of where it begins and ends."""
+    task = write_questions(folder / "data")
+    base = _made("adopt", {"model": str(write_model(folder / "model", "bert", max_position_embeddings=400))}, None, folder / "base")
+    settings = {"task": task, "epochs": 16, "learning_rate": 5e-3, "batch_size": 16, "max_length": 400}
+    return Taught(folder, task, base, _made("finetune", settings, base, folder / "teacher"))
+
+
 def lead(bundle: Bundle, split: str) -> float:
     """By how much the right logit is above the next, in the text where that is least; below 0: there is a wrong answer."""
     logits, labels = logits_and_labels(bundle, split)
@@ -94,21 +102,16 @@ def sealed(folder: Path, bundle_format: Format, stage: str, source: Bundle | Non
     return Bundle.open(folder)
 
 
-def sealed_anew(app: Path, restate: bool = False) -> None:
+def reseal(app: Path, restate: bool = False) -> None:
     """Hash everything anew, as one would who wants to be believed: the card, and the manifest where it is to agree."""
     card = json.loads((app / "palmtop.json").read_text())
     if restate:
         manifest = json.loads((app / "manifest.json").read_text())
-        manifest["files"] = {name: entry(app / name) for name in manifest["files"]}
+        manifest["files"] = {name: file_entry(app / name) for name in manifest["files"]}
         (app / "manifest.json").write_text(json.dumps(manifest))
-    card["files"] = {name: entry(app / name) for name in card["files"]}
-    card["digest"] = _digest(card["format"], {name: FileEntry(**found) for name, found in card["files"].items()})
+    card["files"] = {name: file_entry(app / name) for name in card["files"]}
+    card["digest"] = _digest(card["format"], {name: FileEntry(**entry) for name, entry in card["files"].items()})
     (app / "palmtop.json").write_text(json.dumps(card))
-
-
-def entry(path: Path) -> dict[str, Any]:
-    """What a card says of a file."""
-    return {"size_bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def torch_bundle(folder: Path, task: dict[str, Any], seed: int = 0, stage: str = "finetune", source: Bundle | None = None) -> Bundle:
@@ -166,6 +169,11 @@ def linear_bundle(folder: Path, task: dict[str, Any]) -> Bundle:
     """The floor."""
     stage = find("tfidf")
     return make("tfidf", build(stage, {"task": task}, "tfidf"), None, folder, lambda _: None)
+
+
+def file_entry(path: Path) -> dict[str, Any]:
+    """A file as a card and a manifest state it."""
+    return {"size_bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def _made(use: str, settings: dict[str, Any], source: Bundle | None, out: Path) -> Bundle:

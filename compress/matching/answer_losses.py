@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from palmtop.compress.finetune import label_loss, model_inputs
+from palmtop.family import outputs_of
 from palmtop.settings import Settings
 from palmtop.task import Task
 
@@ -40,7 +41,7 @@ class DistillationWeights(AnswerWeights, ABC):
 
 
 def soft_loss(student: "Tensor", teacher: "Tensor", temperature: float) -> "Tensor":
-    """T^2 KL(softmax(z_t / T) || softmax(z_s / T)), [batch, labels] x 2 -> [batch] (Hinton et al. 2015; 1910.01108, 3).
+    """T^2 KL(softmax(z_t / T) || softmax(z_s / T)), [batch, ..., labels] x 2 -> [batch, ...] (Hinton et al. 2015; 1910.01108, 3).
 
     Computed in float32. Zero when the logits are equal. T^2 keeps the gradient's size as T changes.
     """
@@ -68,7 +69,7 @@ def distillation_loss(weights: AnswerWeights, task: Task, cosine_weight: float =
 
     def loss(student: "PreTrainedModel", batch: "Batch") -> "dict[str, Tensor]":
         output = student(**model_inputs(batch), output_hidden_states=cosine_weight > 0)
-        return terms(output.logits, output.hidden_states[-1] if cosine_weight else None, batch)
+        return terms(outputs_of(output), output.hidden_states[-1] if cosine_weight else None, batch)
 
     return loss
 
@@ -97,7 +98,8 @@ def answer_terms(weights: AnswerWeights, task: Task) -> "Callable[[Tensor, Batch
     def by_teacher(logits: "Tensor", taught: "Tensor") -> "Tensor":
         if task.kind == "regression":
             return mse_loss(logits, taught, reduction="none").mean(-1)
-        return soft_loss(logits, taught, weights.temperature)
+        found = soft_loss(logits, taught, weights.temperature)
+        return found.mean(dim=1) if task.kind == "question_answering" else found  # over start and end, as the labels' loss is
 
     def terms(logits: "Tensor", batch: "Batch") -> "dict[str, Tensor]":
         found, logits = {}, logits.float()

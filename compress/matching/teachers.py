@@ -13,7 +13,7 @@ from palmtop.compress.finetune import shortened, task_of
 from palmtop.compress.matching.guards import check_inputs, check_labels, check_named_task, check_same_tokens
 from palmtop.encoded import Encoded
 from palmtop.errors import UserError
-from palmtop.family import open_classifier
+from palmtop.family import open_with_head
 from palmtop.settings import Settings
 from palmtop.signature import Signature
 from palmtop.stage import Outline
@@ -67,8 +67,9 @@ class TaughtBySource(StatesKept, TrainingStage, ABC):
             UserError: its labels aren't the task's, or it takes other inputs than its signature says.
         """
         task, signature = task_of(source, self.task), shortened(source, self.max_length)
-        model = open_classifier(source.path)
-        check_labels(model.config.id2label, task)
+        model = open_with_head(source.path)
+        if task.kind != "question_answering":
+            check_labels(model.config.id2label, task)
         check_inputs(model.config, signature.inputs, source.name)
         return Teaching(model, task, signature)
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 from numpy import ndarray
 
+from palmtop import spans
 from palmtop.errors import UserError
 from palmtop.eval.loading import cost_of_loading
 from palmtop.signature import Signature
@@ -18,7 +19,8 @@ from palmtop.target import Runner, Target
 from palmtop.tokenization import Encoding, HostTokenizer, Text, pad
 
 Batch = dict[str, Int32[ndarray, "batch tokens"]]
-Answer = Callable[[Batch], Float32[ndarray, "batch outputs"]]
+Answer = Callable[[Batch], Float32[ndarray, "batch ..."]]
+"""Answers a padded batch: [batch, outputs], or start and end logits, [batch, 2, tokens]."""
 
 
 class HostTarget(Target, ABC):
@@ -33,7 +35,7 @@ class HostRunner(Runner):
     """An artefact that takes token ids. Texts are batched only with texts of like length, and only if `batch` allows it."""
 
     def __init__(self, folder: Path, signature: Signature, answer: Answer, batch: int = 1) -> None:
-        self._tokenizer = HostTokenizer(folder, signature.max_length)
+        self._tokenizer = HostTokenizer.of(folder, signature)
         self._signature = signature
         self._answer: Answer | None = answer
         self._batch = batch
@@ -42,14 +44,15 @@ class HostRunner(Runner):
         """Encode with the Hugging Face tokenizer."""
         return self._tokenizer.encode(texts)
 
-    def predict(self, encodings: Sequence[Encoding]) -> Float32[ndarray, "texts outputs"]:
+    def predict(self, encodings: Sequence[Encoding]) -> Float32[ndarray, "texts ..."]:
         """Answer each text, shortest first, each at the shortest length the artefact accepts."""
         order = np.argsort([len(encoding) for encoding in encodings], kind="stable")
-        answers = []
+        answers: list[Float32[ndarray, ...]] = []
         for start in range(0, len(order), self._batch):
             chosen = [encodings[index] for index in order[start : start + self._batch]]
-            answers.append(self._opened(self._padded(chosen, self._signature.length_for(max(map(len, chosen))))))
-        return np.concatenate(answers)[np.argsort(order)]
+            answers += list(self._opened(self._padded(chosen, self._signature.length_for(max(map(len, chosen))))))
+        rows = [answers[place] for place in np.argsort(order)]
+        return spans.joined(rows, encodings) if self._signature.output == "spans" else np.stack(rows)
 
     def latencies_ms(self, encodings: Sequence[Encoding], length: int | None, runs: int) -> list[float]:
         """Time single answers; padding is done before the clock starts.
@@ -70,7 +73,7 @@ class HostRunner(Runner):
         """Let the runtime go."""
         self._answer = None
 
-    def _opened(self, batch: Batch) -> Float32[ndarray, "batch outputs"]:
+    def _opened(self, batch: Batch) -> Float32[ndarray, "batch ..."]:
         if self._answer is None:
             raise ValueError("this runner was closed")
         return self._answer(batch)

@@ -60,6 +60,11 @@ class BrowserTarget(target.Target, ABC):
         modules = {name: locked_version(package) for name, package in {**self.npm, "tokenizers.js": "@huggingface/tokenizers"}.items()}
         return dataclasses.replace(machine, versions={**machine.versions, "chromium": chromium_version(find_chromium() or ""), **modules})
 
+    def refuses(self, folder: Path) -> str | None:
+        """A page reads one output."""
+        spans = Signature.read(folder).output == "spans"
+        return "it answers questions with two outputs, and the page reads one" if spans else None
+
     def open(self, folder: Path, threads: int = 1) -> "Runner":
         """Load an artefact into a page of its own.
 

@@ -12,6 +12,7 @@ from palmtop.errors import UserError
 from palmtop.eval.targets._host import Answer, Batch, HostRunner, HostTarget, file_of, lacking
 from palmtop.signature import Signature
 from palmtop.target import Machine, Runner
+from palmtop.task import SPAN
 
 MODEL = "model.tflite"
 RUNTIME = ("ai_edge_litert.interpreter", "tokenizers")
@@ -46,12 +47,14 @@ def _answer(file: Path, signature: Signature, threads: int) -> Answer:
     interpreter = Interpreter(model_path=str(file), num_threads=threads)
     runners: dict[int, tuple[Any, dict[str, tuple[str, type]]]] = {}
 
-    def answer(batch: Batch) -> Float32[ndarray, "batch outputs"]:
+    def answer(batch: Batch) -> Float32[ndarray, "batch ..."]:
         length = batch["input_ids"].shape[1]
         if length not in runners:  # each signature takes memory of its own, so only those that are used
             runners[length] = _runner(interpreter, signature, length, file)
         runner, feeds = runners[length]
         outputs = runner(**{tensor: batch[name].astype(dtype, copy=False) for name, (tensor, dtype) in feeds.items()})
+        if signature.output == "spans":
+            return np.stack([outputs[name].reshape(len(batch["input_ids"]), length) for name in SPAN], axis=1)
         return np.asarray(next(iter(outputs.values())), np.float32).reshape(len(batch["input_ids"]), -1)
 
     return answer

@@ -32,21 +32,20 @@ class Target(HostTarget):
         return target.host_machine(PACKAGES)
 
     def open(self, folder: Path, threads: int = 1) -> Runner:
-        """Load the classifier; nothing comes from the network."""
+        """Load the model with its head; nothing comes from the network."""
         return HostRunner(folder, Signature.read(folder), _answer(folder, threads), BATCH)
 
 
 def _answer(folder: Path, threads: int) -> Answer:
     import torch
 
-    from palmtop.family import open_classifier
+    from palmtop.family import open_with_head, outputs_of
 
-    model = open_classifier(folder)
+    model = open_with_head(folder)
 
-    def answer(batch: Batch) -> Float32[ndarray, "batch outputs"]:
+    def answer(batch: Batch) -> Float32[ndarray, "batch ..."]:
         torch.set_num_threads(threads)  # the setting is the process's; other runners may have changed it
         with torch.inference_mode():
-            logits = model(**{name: torch.from_numpy(values).long() for name, values in batch.items()}).logits
-        return logits.numpy()  # type: ignore[no-any-return]  # transformers is untyped
+            return outputs_of(model(**{name: torch.from_numpy(values).long() for name, values in batch.items()})).numpy()
 
     return answer

@@ -1,6 +1,7 @@
-"""What tflite-support's BertNLClassifier answers: run in an environment of its own, questions on stdin, answers on stdout.
+"""What tflite-support's clients answer: run in an environment of its own, questions on stdin, answers on stdout.
 
-In: {"model": path of a .tflite, "texts": [...]}. Out: {"answers": [{label: score}, ...]} or {"refused": what it said}.
+In: {"model": path of a .tflite, "texts": [...]} for BertNLClassifier, or {"model": ..., "questions": [[question, context], ...]} for
+BertQuestionAnswerer. Out: {"answers": [{label: score}, ...]} or {"answers": [the best answer, ...]}, or {"refused": what it said}.
 """
 
 import json
@@ -10,15 +11,26 @@ from tflite_support.task import core, text
 
 
 def main() -> None:
-    """Answer one question."""
+    """Answer what was asked."""
     asked = json.load(sys.stdin)
-    options = text.BertNLClassifierOptions(core.BaseOptions(file_name=asked["model"]))
+    model = core.BaseOptions(file_name=asked["model"])
     try:
-        classifier = text.BertNLClassifier.create_from_options(options)
+        answers = _classified(model, asked["texts"]) if "texts" in asked else _read(model, asked["questions"])
     except (RuntimeError, ValueError) as error:
         json.dump({"refused": str(error)}, sys.stdout)
         return
-    json.dump({"answers": [_scores(classifier.classify(words)) for words in asked["texts"]]}, sys.stdout)
+    json.dump({"answers": answers}, sys.stdout)
+
+
+def _classified(model: core.BaseOptions, texts: "list[str]") -> "list[dict[str, float]]":
+    classifier = text.BertNLClassifier.create_from_options(text.BertNLClassifierOptions(model))
+    return [_scores(classifier.classify(words)) for words in texts]
+
+
+def _read(model: core.BaseOptions, questions: "list[tuple[str, str]]") -> "list[str | None]":
+    reader = text.BertQuestionAnswerer.create_from_options(text.BertQuestionAnswererOptions(model))
+    found = [reader.answer(context, question).answers for question, context in questions]
+    return [answers[0].text if answers else None for answers in found]
 
 
 def _scores(result: text.BertNLClassifier) -> "dict[str, float]":
