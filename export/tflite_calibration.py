@@ -28,7 +28,7 @@ class Activation:
     names: tuple[str, ...]
     """In each signature that has it."""
     softmax: bool
-    """Whether a softmax reads it, whatever reshapes lie between."""
+    """Whether a softmax inside the model reads it, whatever reshapes lie between."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,11 @@ def _wanted(model: Any, graph: Any, every_operator: bool) -> set[int]:
 
 
 def _read_by_softmax(model: Any, graph: Any) -> set[int]:
+    """By one inside the model. Before the last one, which gives the file's answers, nothing is masked, and small answers count."""
     named = list(zip(kinds(model, graph), graph.operators, strict=True))
     reshaped = {int(operator.outputs[0]): int(operator.inputs[0]) for kind, operator in named if kind == "RESHAPE"}
-    reached = {int(operator.inputs[0]) for kind, operator in named if kind == "SOFTMAX"}
+    answers = {int(index) for index in graph.outputs}
+    reached = {int(operator.inputs[0]) for kind, operator in named if kind == "SOFTMAX" and int(operator.outputs[0]) not in answers}
     return reached | {reshaped[index] for index in reached if index in reshaped}
 
 

@@ -143,6 +143,15 @@ def test_a_mask_of_minus_ten_thousand_takes_no_range(fragile: Bundle) -> None:
     assert min(limit.low for limit in plain.values()) <= -1e4
 
 
+def test_the_answers_themselves_have_their_whole_range(teacher: Bundle, tmp_path: Path) -> None:
+    """A file of probabilities ends in a softmax too, but what that one reads is no score beside a masked one: small answers count."""
+    made = _make("to_tflite", {"lengths": [24], "probabilities": True}, teacher, tmp_path / "float")
+    assert not any(activation.softmax for activation in _calibrated(made, "linear").ranges)
+    every = _calibrated(made, "all").ranges
+    logits = next(reversed([activation for activation in every if not activation.softmax and "classifier" in activation.names[0]]))
+    assert every[logits].low == pytest.approx(min(values.min() for values in _values(made, logits)))
+
+
 def test_static_ranges_are_those_of_the_quantizers_own_min_max(fragile: Bundle) -> None:
     from ai_edge_quantizer.calibrator import Calibrator
     from ai_edge_quantizer.recipe_manager import RecipeManager
