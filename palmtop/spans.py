@@ -11,7 +11,7 @@ from palmtop.tokenization import Encoding
 OUTSIDE = -1e4
 """Stands for the logits of what is no token of the context. Finite: it is no fault of a model, and goes into JSON."""
 MOST_TOKENS = 30
-"""Longest answer, as in BERT's run_squad.py (Devlin et al. 2019)."""
+"""Longest answer, as in BERT's run_squad.py (Devlin et al. 2018)."""
 
 
 def joined(rows: Sequence[Float32[ndarray, "2 padded"]], encodings: Sequence[Encoding]) -> Float32[ndarray, "texts 2 tokens"]:
