@@ -60,7 +60,8 @@ class InvertedBottleneck(AnswerWeights, TaughtBySource):
         """The source's depth and labels in MobileBERT's family."""
         check_teacher("inverted_bottleneck", source, self.task)
         assert source is not None
-        return Outline("torch", "mobilebert", source.layers, source.labels, self.width, self.embedding_size, changes=(KEY,))
+        return Outline("torch", "mobilebert", source.layers, source.labels, self.width, self.embedding_size, changes=(KEY,),
+                       task=source.task)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Survey the teacher, build, train, and write a folder that palmtop opens (transformers alone has no such model)."""

@@ -104,7 +104,7 @@ class Mobilebert(AnswerWeights, TaughtBySource):
         sizes = self.sizes()
         if source.family != "mobilebert":
             sizes.check()
-        return Outline("torch", "mobilebert", sizes.layers, source.labels, self.width, self.embedding_size)
+        return Outline("torch", "mobilebert", sizes.layers, source.labels, self.width, self.embedding_size, task=source.task)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Build the student, run the phases of the strategy, and write a Hugging Face folder."""

@@ -82,7 +82,8 @@ class Static(AnswerWeights, TrainingStage):
         if source.width is not None:
             self._check_width(source.width)
         labels = task.label_names if task is not None else source.labels
-        return Outline("torch", STATIC.model_type, 0, labels, self.width, self.width, 0)
+        kind = task.kind if task is not None else source.task
+        return Outline("torch", STATIC.model_type, 0, labels, self.width, self.width, 0, task=kind)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Make the table, ask the teacher once, train, and write a Hugging Face folder that palmtop opens."""

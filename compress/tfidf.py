@@ -51,7 +51,7 @@ class Tfidf(Stage):
         task = Task.find(self.task)
         if task.kind != "classification":
             raise UserError(f"tfidf classifies, but the task '{task.name}' is a {task.kind}")
-        return Outline("linear", labels=task.label_names)
+        return Outline("linear", labels=task.label_names, task=task.kind)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

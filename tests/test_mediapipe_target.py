@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import sentences
+from tiny import sentences, write_model, write_task
 from tiny_bundles import adopted, reseal
 
 from palmtop import stage, target
@@ -46,6 +46,17 @@ def test_answers_are_those_of_the_interpreter(bundles: dict[str, Bundle]) -> Non
         found = runner.tokenize(TEXTS)
         np.testing.assert_allclose(runner.predict(found), expected, atol=FLOAT32)
     assert all(np.array_equal(ours.input_ids, theirs.input_ids) for ours, theirs in zip(found, encodings, strict=True))
+
+
+def test_an_apps_task_is_its_nearest_ancestors(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """In a recipe the pretrained model comes first, which has none."""
+    folder = tmp_path_factory.mktemp("recipe")
+    base = _make("adopt", {"model": str(write_model(folder / "model", "bert"))}, None, folder / "base")
+    tuned = _make("finetune", {"task": write_task(folder / "data"), "epochs": 0.2}, base, folder / "tuned")
+    file = _make("to_tflite", {"lengths": 24, "probabilities": True}, tuned, folder / "file")
+    given = {"base": base, "tuned": tuned, "file": file, "app": _make("to_app", {}, file, folder / "app")}
+    plan, = plans(given, OPTIONS, lambda _: None)
+    assert "app on host_mediapipe" in [str(subject) for subject in plan.subjects]
 
 
 def test_tokenization_is_a_part_of_the_answer(bundles: dict[str, Bundle]) -> None:
@@ -117,5 +128,5 @@ def test_an_app_alone_has_no_texts_to_be_measured_on(bundles: dict[str, Bundle])
                        "too")
 
 
-def _make(use: str, settings: dict[str, object], source: Bundle, out: Path) -> Bundle:
+def _make(use: str, settings: dict[str, object], source: Bundle | None, out: Path) -> Bundle:
     return make(use, stage.find(use)(**settings), source, out, lambda _: None)

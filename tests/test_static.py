@@ -135,7 +135,7 @@ def test_the_student_learns_and_says_what_it_is(student: Bundle, teacher: Bundle
     assert 0 < facts["tokens_trained"] <= facts["tokens"]
     assert set(facts["loss"]) == {"soft", "labels"}
     assert facts["teacher"] == teacher.digest
-    assert outline_of(student) == Outline("torch", "palmtop-static", 0, ("money", "music", "weather"), 16, 16, 0, ())
+    assert outline_of(student) == Outline("torch", "palmtop-static", 0, ("money", "music", "weather"), 16, 16, 0, (), "classification")
     assert stage.find("static")(**SHORT).outline(outline_of(teacher)) == outline_of(student)
     task = Task.of(student.path)
     assert task is not None
