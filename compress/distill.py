@@ -53,5 +53,4 @@ class Distill(DistillationWeights, DistillingStage):
             fitted = fit(student, data, loss, self, scratch, said.batch)
         write_classifier(student, source, teaching.task, teaching.signature, out)
         keep_logs(scratch, out)
-        cut = {"answers_cut_off": data.left_out} if data.spans else {}
-        return fitted.facts() | said.facts() | {"rows": len(data), "truncated": data.truncated, **cut, "layers_copied": layers}
+        return fitted.facts() | said.facts() | data.facts() | {"layers_copied": layers}

@@ -73,8 +73,7 @@ class Finetune(TrainingStage):
         fitted = fit(model, data, loss, self, scratch, special=Special(head, self.head_rate))
         write_classifier(model, source, task, signature, out)
         keep_logs(scratch, out)
-        cut = {"answers_cut_off": data.left_out} if spans else {}
-        return fitted.facts() | {"rows": len(data), "truncated": data.truncated, **cut, "new_weights": new}
+        return fitted.facts() | data.facts() | {"new_weights": new}
 
 
 def task_of(source: Bundle, task: str | dict[str, Any] | None) -> Task:

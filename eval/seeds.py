@@ -68,9 +68,8 @@ def seed_means(plan: Plan, outputs: Mapping[Subject, Outputs], control: str | No
             alike[subject.target.name + _made_as(subject.bundle)].append(subject)
     groups = [group for group in alike.values() if len(group) > 1]
     teacher = next((outputs[subject] for subject in outputs if subject.name == plan.teacher), None)
-    found = {subject: outputs[subject] for group in groups for subject in group}
-    return [_mean(plan, group, [found[subject] for subject in group], teacher,
-                  [found[subject] for subject in _control_of(group, groups, control)]) for group in groups]
+    return [_mean(plan, group, [outputs[subject] for subject in group], teacher,
+                  [outputs[subject] for subject in _control_of(group, groups, control)]) for group in groups]
 
 
 def name_of(group: Sequence[Subject]) -> str:

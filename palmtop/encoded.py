@@ -45,6 +45,10 @@ class Encoded:
         """Whether the rows are questions on a context, answered by spans."""
         return self.labels.ndim > 1
 
+    def facts(self) -> dict[str, int]:
+        """As a bundle's card holds it."""
+        return {"rows": len(self), "truncated": self.truncated} | ({"answers_cut_off": self.left_out} if self.spans else {})
+
     @property
     def lengths(self) -> Int[ndarray, " rows"]:
         """Tokens of each row, specials included."""

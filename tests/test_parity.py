@@ -73,15 +73,15 @@ def test_a_number_that_is_none_is_no_parity() -> None:
 
 
 def test_start_and_end_logits_are_compared_text_by_text() -> None:
-    """By hand: two texts of three and two tokens of context; one text is off by 0.3 at one of its four logits."""
+    """By hand: two texts of three and two tokens of context; one text is off by 0.25 at one of its four logits."""
     expected = np.full((2, 2, 4), spans.OUTSIDE, np.float32)
     expected[0, :, 1:], expected[1, :, 1:3] = [[2, -1, 0], [-2, 3, 1]], [[1, -1], [-1, 1]]
     found = expected.copy()
-    found[1, 0, 1] += 0.3
+    found[1, 0, 1] += 0.25
     made = compare(expected, found, TEXTS[:2], "spans")
     spread = np.std([2, -1, 0, -2, 3, 1, 1, -1, -1, 1])
-    assert made.difference == pytest.approx(np.sqrt(0.3**2 / 4) / spread, rel=1e-5)
-    assert made.typical == pytest.approx(np.sqrt(0.3**2 / 10) / spread, rel=1e-5)
+    assert made.difference == pytest.approx(0.25 / np.sqrt(4) / spread)
+    assert made.typical == pytest.approx(0.25 / np.sqrt(10) / spread)
     assert (made.agreement, made.worst) == (1, TEXTS[1])
     found[1, 0] = expected[1, 0, [0, 2, 1, 3]]  # another token is the likeliest start
     assert compare(expected, found, TEXTS[:2], "spans").agreement == 0.5

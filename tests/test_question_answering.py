@@ -144,7 +144,8 @@ def test_the_file_has_two_outputs_and_answers_as_torch(reader: Taught, reader_fi
         expected = model(**{name: torch.from_numpy(values).long() for name, values in batch.items()})
     found = parity.answers(("tflite", file.path), encodings)
     for row, encoding in enumerate(encodings):
-        inside = encoding.places[:, 0] >= 0  # type: ignore[index]  # they were encoded with places
+        assert encoding.places is not None
+        inside = encoding.places[:, 0] >= 0
         for side, name in enumerate(SPAN):
             np.testing.assert_allclose(found[row, side, :len(encoding)][inside], expected[name][row, :len(encoding)][inside], atol=1e-4)
 
