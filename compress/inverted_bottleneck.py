@@ -84,7 +84,7 @@ class InvertedBottleneck(AnswerWeights, TaughtBySource):
             fitted = fit(model, data, self._loss(transfer, teaching.task), self, scratch, asked.batch, Special(whole_table=True))
         write_classifier(model, source, teaching.task, teaching.signature, out)
         keep_logs(scratch, out)
-        return fitted.facts() | asked.facts() | {"rows": len(data), "truncated": data.truncated, "width": width,
+        return fitted.facts() | asked.facts() | data.facts() | {"width": width,
                                  "inner_width": teacher.config.hidden_size,
                                  "heads": model.config.num_attention_heads,
                                  "parameters": sum(parameter.numel() for parameter in model.parameters())}

@@ -120,7 +120,7 @@ class Mobilebert(AnswerWeights, TaughtBySource):
             heard, cost = self._heard(pair.transfer, source, data, scratch)
             fitted = train(pair, self, teaching.task, data, heard, (scratch, out))
         write_classifier(pair.student, source, teaching.task, teaching.signature, out)
-        return fitted | pair.facts() | cost | {"rows": len(data), "truncated": data.truncated}
+        return fitted | pair.facts() | cost | data.facts()
 
     def _heard(self, transfer: "Transfer", source: Bundle, data: Encoded, scratch: Path) -> "tuple[Heard, dict[str, Any]]":
         """What gives the teacher's answers and some of its hidden states, and what that costs."""

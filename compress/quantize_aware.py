@@ -107,7 +107,7 @@ class QuantizeAware(DistillationWeights, StatesKept, TrainingStage):
         write_back(model, chosen)
         write_classifier(model, source, task, signature, out)
         keep_logs(scratch, out)
-        return fitted.facts() | _counts(chosen) | {"scheme": self._scheme, "rows": len(data), "truncated": data.truncated,
+        return fitted.facts() | _counts(chosen) | data.facts() | {"scheme": self._scheme,
                                                    "teacher": teacher.digest}
 
     @property

@@ -59,4 +59,4 @@ class Recover(DistillationWeights, StatesKept, TrainingStage):
         fitted = fit(student, data, distillation_loss(self, task, self.cosine_weight), self, scratch, said.batch)
         write_classifier(student, source, task, signature, out)
         keep_logs(scratch, out)
-        return fitted.facts() | {"rows": len(data), "truncated": data.truncated, "teacher": teacher.digest}
+        return fitted.facts() | data.facts() | {"teacher": teacher.digest}

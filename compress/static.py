@@ -105,7 +105,7 @@ class Static(AnswerWeights, TrainingStage):
         _put_table(model, table)
         write_classifier(model, source, task, signature.model_copy(update={"inputs": ("input_ids", "attention_mask")}), out)
         keep_logs(scratch, out)
-        return fitted.facts() | {"rows": len(data), "truncated": data.truncated, "tokens": len(table), "tokens_trained": len(tokens),
+        return fitted.facts() | data.facts() | {"tokens": len(table), "tokens_trained": len(tokens),
                                  "variance_kept": round(made.variance, 4), "teacher": source.digest}
 
     def _check_width(self, hidden: int) -> None:

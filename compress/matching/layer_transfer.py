@@ -92,7 +92,7 @@ class LayerTransferStage(DistillationWeights, DistillingStage, ABC):
             asked = self.ask(source, data, [*comparison.hidden_layers, *self.last(teacher.config.num_hidden_layers)], self.passes, scratch)
             facts = TransferTraining(self, teaching.task, student, data, comparison, asked).run(scratch, out)
         write_classifier(student, source, teaching.task, teaching.signature, out)
-        return facts | {"rows": len(data), "truncated": data.truncated, "layers_copied": [] if self.sizes.any else copied,
+        return facts | data.facts() | {"layers_copied": [] if self.sizes.any else copied,
                         "matches": [match.model_dump(exclude_none=True) for match in matches]}
 
     @property

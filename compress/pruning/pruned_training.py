@@ -110,7 +110,7 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
         model.requires_grad_(True)
         write_classifier(model, source, task, signature, out)
         keep_logs(scratch, out)
-        return fitted.facts() | masks.facts() | {"rows": len(data), "truncated": data.truncated, "new_weights": new,
+        return fitted.facts() | masks.facts() | data.facts() | {"new_weights": new,
                                                  "teacher": teacher.digest if teacher is not None else None}
 
     def _teacher(self, source: Bundle, task: Task) -> Bundle | None:
