@@ -1,6 +1,7 @@
 """The stages that match layers, from end to end: what they learn, a kill between their phases, their guards, and the same for distill."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -79,7 +80,10 @@ def test_a_run_killed_in_its_second_phase_goes_on_there(taught_bert: Taught, tmp
     whole = _make("tinybert", {"layers": 1, "epochs": 1, "prediction_epochs": 8, "batch_size": 16, "learning_rate": 1e-3,
                                "checkpoint_every": 12}, taught_bert.teacher, tmp_path / "whole")
     out, scratch = tmp_path / "killed", tmp_path / ".killed.partial" / "scratch"
-    process = subprocess.Popen([*start, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # as many threads as here, which other tests may have changed: sums would round otherwise, and the bias of keys, whose gradient is
+    # nothing but rounding, would go elsewhere
+    threads = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.Popen([*start, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=threads)
     deadline = time.monotonic() + 120
     while not list(scratch.glob("prediction/checkpoints/*/complete")):
         assert process.poll() is None, "the training ended before it could be killed"
