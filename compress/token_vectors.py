@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,9 +51,9 @@ def states_of_tokens(teacher: Bundle, pooling: Pooling, say: Callable[[str], Non
     file = cache("tokens") / f"{key}.npy"
     if not file.is_file() and rank() == 0:
         states = _compute(teacher, pooling, say)
-        partial = file.with_name(f".{key}.partial.npy")
+        partial = file.with_name(f".{key}.{os.getpid()}.npy")
         np.save(partial, states)
-        partial.rename(file)
+        partial.replace(file)
     while not file.is_file():
         time.sleep(0.2)
     return np.asarray(np.load(file), np.float32)

@@ -37,7 +37,8 @@ class Plan:
     """The subjects of one task."""
 
     task_id: str
-    """The task as measurements name it: name, version, digest of the evaluation data."""
+    """The task as measurements name it: name, version, digest of the evaluation data. Of several tasks that differ only in what is
+    learnt from, the name of the first."""
     task: Task
     split: Split
     """The evaluation data."""
@@ -65,13 +66,14 @@ class Plan:
 
 
 def plans(bundles: Mapping[str, Bundle], options: MeasureText, say: Say) -> list[Plan]:
-    """One plan for each task. What can't be measured is said in a line.
+    """One plan for each task's evaluation data: what learnt from other rows stands in the same table. What can't be measured is said.
 
     Raises:
         UserError: unknown names, packages or programs that a target lacks, nothing to measure; told together.
     """
     targets = {wanted: wanted.machine().as_dict() for wanted in _targets(bundles, options)}
     given: dict[str, Task] = {}
+    names: dict[tuple[int, str, str], str] = {}
     by_task: dict[str, dict[str, Bundle]] = {}
     for name, bundle in bundles.items():
         bundle.verify()
@@ -82,7 +84,7 @@ def plans(bundles: Mapping[str, Bundle], options: MeasureText, say: Say) -> list
         if task is None:
             say(f"{name}: not measured, it has no task (no task.json: it wasn't trained for one)")
             continue
-        identity = task_id(task)
+        identity = names.setdefault((task.version, task.load("evaluation").digest, task.main_metric), task_id(task))
         given.setdefault(identity, task)
         by_task.setdefault(identity, {})[name] = bundle
     _check_comparable(options, by_task)

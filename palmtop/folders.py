@@ -1,7 +1,12 @@
 """Where palmtop keeps what can be made again: one cache folder for each user, moved with PALMTOP_CACHE."""
 
 import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 
 def cache(*parts: str) -> Path:
@@ -10,3 +15,37 @@ def cache(*parts: str) -> Path:
     folder = Path(base, *parts)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def fill_once(folder: Path, card: str, fill: Callable[[Path], None], say: Callable[[str], None]) -> bool:
+    """Let `fill` write a folder of the cache, beside its place, and move it there: whole or not at all. Returns whether it was there.
+
+    A process that finds another at it waits, and takes what that one has made. What a killed one left is done again.
+
+    Args:
+        card: the file that `fill` writes last, by which a whole folder is known.
+    """
+    with _alone(folder, say):
+        if (folder / card).is_file():
+            return True
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        fill(partial)
+        partial.rename(folder)
+    return False
+
+
+@contextmanager
+def _alone(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """The lock goes with the process, however that ends."""
+    lock = FileLock(cache("locks") / f"{folder.parent.name}-{folder.name}")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"another palmtop is making {folder}: waiting for it")
+        lock.acquire(timeout=-1)
+    try:
+        yield
+    finally:
+        lock.release()

@@ -17,7 +17,7 @@ from palmtop.bundle import Bundle, write_durably
 from palmtop.encoded import Encoded
 from palmtop.errors import UserError
 from palmtop.family import open_with_head, outputs_of
-from palmtop.folders import cache
+from palmtop.folders import cache, fill_once
 from palmtop.making import rank
 from palmtop.spans import OUTSIDE
 
@@ -92,7 +92,7 @@ def signals(teacher: Bundle, data: Encoded, wanted: Wanted, say: Callable[[str],
     folder = folder_of(teacher, data, wanted)
     reused = (folder / CARD).is_file()
     if not reused and rank() == 0:
-        _compute(teacher, data, wanted, folder, say)
+        reused = fill_once(folder, CARD, lambda into: _compute(teacher, data, wanted, into, say), say)
     while not (folder / CARD).is_file():
         time.sleep(0.2)
     card = json.loads((folder / CARD).read_text(encoding="utf-8"))
@@ -135,16 +135,12 @@ def _compute(teacher: Bundle, data: Encoded, wanted: Wanted, folder: Path, say: 
     started = time.monotonic()
     model = open_with_head(teacher.path)
     before = weights_digest(model)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    _make_room(partial, bytes_needed(model.config, data, wanted))
+    _make_room(folder, bytes_needed(model.config, data, wanted))
     say(f"teacher's signals for {len(data):,} texts ({', '.join(['logits', *(f'hidden states {layer}' for layer in wanted.hidden)])})")
-    fill(model, data, wanted, partial)
+    fill(model, data, wanted, folder)
     if model.training or weights_digest(model) != before:
         raise RuntimeError("the teacher changed while it was asked")
-    write_durably(partial / CARD, json.dumps({"seconds": round(time.monotonic() - started, 1), "teacher": teacher.digest}))
-    partial.rename(folder)
+    write_durably(folder / CARD, json.dumps({"seconds": round(time.monotonic() - started, 1), "teacher": teacher.digest}))
 
 
 def fill(model: Any, data: Encoded, wanted: Wanted, folder: Path) -> None:

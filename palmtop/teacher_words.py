@@ -20,7 +20,7 @@ from palmtop.bundle import Bundle, write_durably
 from palmtop.encoded import Encoded
 from palmtop.errors import UserError
 from palmtop.family import inputs_of
-from palmtop.folders import cache
+from palmtop.folders import cache, fill_once
 from palmtop.language_model import Asked, Kind, open_language_model
 from palmtop.making import rank
 from palmtop.step_means import Targets
@@ -105,7 +105,7 @@ def words(teacher: Bundle, targets: Targets, wanted: WantedWords, say: Callable[
     folder = cache("teacher_words") / _key(teacher, targets.asked, positions, wanted)
     reused = (folder / CARD).is_file()
     if not reused and rank() == 0:
-        _compute(teacher, targets.asked, positions, wanted, folder, say)
+        reused = fill_once(folder, CARD, lambda into: _compute(teacher, targets.asked, positions, wanted, into, say), say)
     while not (folder / CARD).is_file():
         time.sleep(0.2)
     card = json.loads((folder / CARD).read_text(encoding="utf-8"))
@@ -138,18 +138,14 @@ def _compute(teacher: Bundle, data: Encoded, positions: Bool[ndarray, " tokens"]
     if wanted.top >= model.config.vocab_size:
         raise UserError(f"top is {wanted.top}, but the vocabulary has {model.config.vocab_size} tokens: choose fewer")
     before = weights_digest(model)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    arrays = _arrays(partial, len(data.ids), int(positions.sum()), int(model.config.hidden_size), wanted)
+    arrays = _arrays(folder, len(data.ids), int(positions.sum()), int(model.config.hidden_size), wanted)
     say(f"teacher's words at {int(positions.sum()):,} positions of {len(data):,} sequences, the {wanted.top} most probable and the rest")
     _fill(model, data, positions, wanted, arrays)
     if model.training or weights_digest(model) != before:
         raise RuntimeError("the teacher changed while it was asked")
     rest = np.exp(arrays["log_rest"])
-    write_durably(partial / CARD, json.dumps({"seconds": round(time.monotonic() - started, 1), "teacher": teacher.digest,
-                                              "mean_rest": float(rest.mean()), "largest_rest": float(rest.max())}))
-    partial.rename(folder)
+    write_durably(folder / CARD, json.dumps({"seconds": round(time.monotonic() - started, 1), "teacher": teacher.digest,
+                                             "mean_rest": float(rest.mean()), "largest_rest": float(rest.max())}))
 
 
 def _arrays(folder: Path, tokens: int, positions: int, width: int, wanted: WantedWords) -> dict[str, Any]:

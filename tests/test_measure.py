@@ -244,3 +244,11 @@ def test_a_damaged_run_file_is_told(bundles: dict[str, Bundle], tmp_path: Path) 
     (tmp_path / "measure.json").write_text("{")
     with pytest.raises(UserError, match=r"measure\.json is damaged: remove it and measure again \(what was measured is kept\)"):
         _measure({"floor": bundles["floor"]}, tmp_path, baseline=None)
+
+
+def test_tasks_that_differ_in_what_is_learnt_from_share_a_table(bundles: dict[str, Bundle], task: dict[str, Any], tmp_path: Path) -> None:
+    fewer = torch_bundle(tmp_path / "fewer", task | {"name": "fewer", "train_rows": 20}, seed=2, stage="recover")
+    newer = torch_bundle(tmp_path / "newer", task | {"version": 2}, seed=3, stage="recover")
+    one, other = plans({"teacher": bundles["teacher"], "fewer": fewer, "newer": newer}, MeasureOptions(on=("host_torch",)), print)
+    assert [subject.name for subject in one.subjects] == ["teacher", "fewer"] and one.task_id.startswith(task["name"])
+    assert [subject.name for subject in other.subjects] == ["newer"]
