@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jaxtyping import Num
+from numpy import ndarray
+
 from palmtop.eval.accuracy import Score, agreement, difference, mcnemar, scores
 from palmtop.eval.answers import Answers, answers
 from palmtop.eval.ledger import Ledger
@@ -21,6 +24,7 @@ class Quality:
     ledger: Ledger
     say: Say
     _answered: dict[Subject, Answers] = field(default_factory=dict)
+    _grades: dict[Subject, Num[ndarray, "texts outputs"]] = field(default_factory=dict)
 
     def take(self, subject: Subject) -> None:
         """Everything about one subject's answers that isn't known yet."""
@@ -36,7 +40,7 @@ class Quality:
             self.say(f"{subject}: answers measured before, kept")
             return
         given = self._answers(subject)
-        taken = scores(task.kind, graded(task.kind, given.outputs, self.plan.split), labels, task.label_names)
+        taken = scores(task.kind, self._graded(subject), labels, task.label_names)
         taken["truncated_texts"] = Score(given.truncated, "texts", n=len(labels))
         if given.tokenizer_mismatches is not None:
             taken["tokenizer_mismatches"] = Score(given.tokenizer_mismatches, "texts", n=len(labels))
@@ -61,7 +65,7 @@ class Quality:
         conditions = {"with": baseline.bundle.digest, "on": baseline.target.name}
         if self.ledger.knows(subject, ("difference_baseline",), conditions):
             return
-        ours, theirs = (graded(task.kind, self._answers(side).outputs, self.plan.split) for side in (subject, baseline))
+        ours, theirs = self._graded(subject), self._graded(baseline)
         labels = self.plan.split.labels
         taken = {"difference_baseline": difference(task.main_metric, ours, theirs, labels)}
         if task.kind == "classification" and taken["difference_baseline"].value is not None:
@@ -72,6 +76,12 @@ class Quality:
         if subject not in self._answered:
             self._answered[subject] = answers(subject, self.plan.split, self.run, self.threads)
         return self._answered[subject]
+
+    def _graded(self, subject: Subject) -> Num[ndarray, "texts outputs"]:
+        """Once for each: comparing a question's answers as words takes longer than reading them, and the baseline is everyone's."""
+        if subject not in self._grades:
+            self._grades[subject] = graded(self.plan.task.kind, self._answers(subject).outputs, self.plan.split)
+        return self._grades[subject]
 
 
 def _shown(score: Score) -> str:

