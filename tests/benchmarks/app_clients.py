@@ -31,7 +31,7 @@ def main(apps: list[Path], task: str) -> None:
 
 def row(app: Bundle, task: Task, split: Split) -> str:
     """A line of the table."""
-    model, texts = app.path / "model.tflite", [str(text) for text in split.texts]
+    model, texts = app.path / "model.tflite", [text for (text,) in split.texts]
     with target.find("host_litert").open(app.path) as runner:
         answers = runner.predict(HostTokenizer(app.path, Signature.read(app.path).max_length).encode(split.texts))
     asked = tflite_support(model, texts)
