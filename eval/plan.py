@@ -51,10 +51,10 @@ class Plan:
     _others: dict[str, Subject] = field(default_factory=dict)
 
     def torch_ancestor(self, bundle: Bundle) -> str | None:
-        """The nearest torch bundle, among those given, that a bundle was made from; a torch bundle is its own."""
-        by_digest = {given.digest: name for name, given in self.bundles.items() if given.format == "torch"}
-        return next((by_digest[step.digest] for step in reversed(bundle.lineage) if step.digest in by_digest), None)
-
+        """The torch bundle that a bundle was made from, where it was given; a torch bundle is its own. No earlier one will do: what was
+        pruned or trained in between answers otherwise.
+        """
+        return next((name for name, given in self.bundles.items() if given.digest == bundle.in_torch), None)
 
     def on_torch(self, name: str) -> Subject | str:
         """A torch bundle in torch, whether or not it is one of the subjects; or what this machine lacks for it."""

@@ -31,7 +31,7 @@ class Quality:
         self._metrics(subject)
         torch = self.plan.torch_ancestor(subject.bundle)
         self._agreement(subject, "agreement_teacher", self.plan.teacher, "no fine-tuned torch bundle was given as the teacher")
-        self._agreement(subject, "agreement_torch", torch, "no torch bundle that it was made from was given")
+        self._agreement(subject, "agreement_torch", torch, "the torch bundle that it was made from was not given")
         self._versus_baseline(subject)
 
     def _metrics(self, subject: Subject) -> None:

@@ -92,6 +92,11 @@ class Bundle:
         made = self.card.origin
         return (*self.card.lineage, Ancestor(digest=self.digest, stage=made.stage, format=self.format, settings=made.settings))
 
+    @property
+    def in_torch(self) -> str | None:
+        """Digest of the torch bundle whose answers it should give: the nearest on its way, or itself; None where there is none."""
+        return next((step.digest for step in reversed(self.lineage) if step.format == "torch"), None)
+
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open a bundle; every sealed file must be there in its sealed size.

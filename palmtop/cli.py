@@ -112,7 +112,9 @@ def run(
         bundles = checked.run(folder, _say)
         if checked.measure.on:
             chosen = checked.measure.bundles or tuple(bundles)
-            _measure_into(folder, {name: bundle for name, bundle in bundles.items() if name in chosen}, checked.measure)
+            origins = {bundles[name].in_torch for name in chosen}  # what they are compared with, measured or not
+            given = {name: bundle for name, bundle in bundles.items() if name in chosen or bundle.digest in origins}
+            _measure_into(folder, given, checked.measure)
 
 
 def measure(

@@ -88,7 +88,7 @@ def test_metrics_come_from_the_saved_answers(run: tuple[Path, list[str], list[Me
 
 def test_what_is_not_there_is_none_with_its_reason(run: tuple[Path, list[str], list[Measurement]]) -> None:
     found = _of(run[2], "floor")
-    assert (found["agreement_torch"].value, found["agreement_torch"].why) == (None, "no torch bundle that it was made from was given")
+    assert (found["agreement_torch"].value, found["agreement_torch"].why) == (None, "the torch bundle that it was made from was not given")
     assert found["tokenize_ms"].why == "the model has no tokenization apart from its answer"
     assert not found["tokenize_ms"].valid
 
@@ -244,6 +244,15 @@ def test_a_damaged_run_file_is_told(bundles: dict[str, Bundle], tmp_path: Path) 
     (tmp_path / "measure.json").write_text("{")
     with pytest.raises(UserError, match=r"measure\.json is damaged: remove it and measure again \(what was measured is kept\)"):
         _measure({"floor": bundles["floor"]}, tmp_path, baseline=None)
+
+
+def test_an_export_is_compared_with_the_torch_bundle_it_was_made_from_and_no_earlier_one(bundles: dict[str, Bundle]) -> None:
+    options = MeasureOptions(on=("host_torch", "host_onnx"))
+    plan, = plans({"teacher": bundles["teacher"], "onnx": bundles["onnx"]}, options, print)
+    assert plan.torch_ancestor(bundles["onnx"]) is None  # it was made from the student, who was made from the teacher
+    plan, = plans(bundles, options, print)
+    assert (plan.torch_ancestor(bundles["onnx"]), plan.torch_ancestor(bundles["student"])) == ("student", "student")
+    assert plan.torch_ancestor(bundles["floor"]) is None
 
 
 def test_tasks_that_differ_in_what_is_learnt_from_share_a_table(bundles: dict[str, Bundle], task: dict[str, Any], tmp_path: Path) -> None:
