@@ -10,6 +10,9 @@ from palmtop.compress.distill import Distill
 from palmtop.compress.matching.answer_losses import cosine_loss, soft_loss
 from palmtop.compress.matching.guards import check_labels
 from palmtop.compress.matching.layer_choice import explicit_layers, spread_layers
+from palmtop.compress.minilm import Minilm
+from palmtop.compress.tinybert import Tinybert
+from palmtop.compress.transfer import Transfer
 from palmtop.errors import UserError
 from palmtop.stage import Outline
 from palmtop.task import Task
@@ -57,6 +60,15 @@ def test_cosine_loss_equals_the_formula_and_ignores_padding() -> None:
     (6, 6, [0, 1, 2, 3, 4, 5]), (6, 1, [0])])
 def test_spread_layers_are_those_of_distilbert_and_of_shleifer_and_rush(teacher: int, student: int, layers: list[int]) -> None:
     assert spread_layers(teacher, student) == layers
+
+
+@pytest.mark.parametrize(("student", "layers"), [
+    (Tinybert(layers=3), [1, 3, 5]), (Tinybert(), [1, 3, 5]), (Tinybert(layers=2, layer_map=(1, 6)), [0, 5]),
+    (Transfer(layers=2), [2, 5]), (Transfer(layers=3, matches="minilm"), [0, 2, 5]), (Minilm(layers=3), [0, 2, 5]),
+    (Tinybert(layers=3, choose="spread"), [0, 2, 5]), (Tinybert(layers=3, choose="lower"), [0, 1, 2]),
+    (Tinybert(layers=(0, 1, 4)), [0, 1, 4]), (Tinybert(layers=2, layer_map=(6, 6)), [0, 5])])
+def test_a_student_starts_from_the_layers_that_it_imitates(student: Tinybert | Transfer | Minilm, layers: list[int]) -> None:
+    assert student.chosen_layers(6) == layers
 
 
 def test_layers_out_of_range_or_order_are_refused() -> None:

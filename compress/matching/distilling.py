@@ -19,7 +19,7 @@ class DistillingStage(TaughtBySource, ABC):
 
     layers: int | tuple[int, ...] | None = None
     """How many layers the student has, or which of the teacher's (0-based) it starts from; half of them by default."""
-    choose: Choice = "spread"
+    choose: Choice | None = "spread"
     """Which layers a number means: spread from first to last; the lowest; or those of Shleifer and Rush's table."""
     augment_with: str | None = None
     """Folder of a masked language model with its trained head, in the task's language, that makes more texts of each; none by default."""
@@ -49,4 +49,4 @@ class DistillingStage(TaughtBySource, ABC):
             UserError: there are not so many, or a list that doesn't fit.
         """
         wanted = self.layers if self.layers is not None else max(1, teacher_layers // 2)
-        return start_layers(wanted, self.choose, teacher_layers)
+        return start_layers(wanted, self.choose or "spread", teacher_layers)

@@ -72,7 +72,8 @@ def uniform_map(teacher_layers: int, student_layers: int) -> list[int]:
     """The teacher's layer that each of the student's layers 1..L_s imitates: g(m) = m L_t / L_s, the ends of equal blocks.
 
     Counted as in `hidden_states`, where 0 is the embeddings' output: {3, 6, 9, 12} for 12 -> 4 (TinyBERT, Jiao et al. 2020, 1909.10351,
-    3.1). These are not the layers a student starts from (`spread_layers`).
+    3.1). These are not the layers that DistilBERT starts from (`spread_layers`);
+    a student that imitates layer by layer starts from them.
 
     Raises:
         UserError: L_s doesn't divide L_t.

@@ -13,7 +13,7 @@ from palmtop.compress.finetune import write_classifier
 from palmtop.compress.matching.answer_losses import DistillationWeights
 from palmtop.compress.matching.distilling import DistillingStage
 from palmtop.compress.matching.guards import unchanged
-from palmtop.compress.matching.layer_choice import explicit_map, uniform_map
+from palmtop.compress.matching.layer_choice import Choice, explicit_map, uniform_map
 from palmtop.compress.matching.matches import Match, Pair, check
 from palmtop.compress.matching.student import Sizes, check_family, make_student
 from palmtop.compress.matching.teachers import fine_tuned
@@ -29,6 +29,9 @@ class LayerTransferStage(DistillationWeights, DistillingStage, ABC):
     method: ClassVar[str]
     """The stage's name, for messages."""
 
+    choose: Choice | None = None
+    """Which layers a number of them means, as for distill; by default those that layer_map has the student's layers imitate, so that each
+    starts as what it is to become (measured: 13 points of accuracy against spread, BENCHMARKS.md); without a map, spread."""
     width: int | None = Field(default=None, ge=1)
     """Of the student's hidden states; another one than the teacher's, like the next two, makes a student with random weights."""
     heads: int | None = Field(default=None, ge=1)
@@ -62,6 +65,19 @@ class LayerTransferStage(DistillationWeights, DistillingStage, ABC):
     @abstractmethod
     def chosen_matches(self, pair: Pair) -> Sequence[Match]:
         """The matches for these two models."""
+
+    def chosen_layers(self, teacher_layers: int) -> list[int]:
+        """The teacher's layers (0-based) that the student starts from.
+
+        Raises:
+            UserError: there are not so many, or a list or a map that doesn't fit.
+        """
+        as_any = super().chosen_layers(teacher_layers)
+        if self.choose is not None or isinstance(self.layers, tuple):
+            return as_any
+        imitated = self._map(teacher_layers, len(as_any))
+        whole = len(set(imitated)) == len(as_any)  # a map may name a layer twice, or not be there
+        return [layer - 1 for layer in imitated] if whole else as_any
 
     def outline(self, source: Outline | None) -> Outline:
         """The teacher with fewer layers, and narrower where asked."""
