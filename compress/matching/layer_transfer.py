@@ -31,7 +31,7 @@ class LayerTransferStage(DistillationWeights, DistillingStage, ABC):
 
     choose: Choice | None = None
     """Which layers a number of them means, as for distill; by default those that layer_map has the student's layers imitate, so that each
-    starts as what it is to become (measured: 13 points of accuracy against spread, BENCHMARKS.md); without a map, spread."""
+    starts as what it is to become (13 points of accuracy better than spread on MRPC, BENCHMARKS.md); without a map, spread."""
     width: int | None = Field(default=None, ge=1)
     """Of the student's hidden states; another one than the teacher's, like the next two, makes a student with random weights."""
     heads: int | None = Field(default=None, ge=1)
