@@ -3,10 +3,14 @@
 Both are converted from the same torch bundle at each length, in float32 and with all weights in dynamic int8. One thread; files run
 in turns in a new order each round, so that a busy machine treats them alike. A ratio is the median over rounds of theirs / ours within
 the round, with the quartiles. Time is this thread's CPU time, the kernels' own; `--clock wall` is for a machine that does nothing else.
+
+`--texts 200`: also texts of the evaluation split as they come, ours in one file of up to four lengths that were chosen from the
+training texts, theirs padded to the longest of these.
 """
 
 import argparse
 import random
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -17,10 +21,15 @@ from typing import Any
 import numpy as np
 from runtimes.made import Untouched
 
+from palmtop import stage, target
 from palmtop.bundle import Bundle
 from palmtop.export.edge import edge_classifier, example
 from palmtop.export.passes import clean_at
+from palmtop.making import make
 from palmtop.signature import Signature
+from palmtop.target import Runner
+from palmtop.task import Task
+from palmtop.tokenization import Encoding, HostTokenizer
 
 LENGTHS = (32, 128)
 ROUNDS, RUNS, WARM_UP = 40, 4, 1
@@ -36,6 +45,7 @@ def main() -> None:
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--clock", choices=sorted(CLOCKS), default="cpu")
+    parser.add_argument("--texts", type=int, default=0)
     given = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -48,6 +58,49 @@ def main() -> None:
     print(f"| tokens | precision | litert-torch, {given.clock} ms | ours | times as fast [quartiles] | operators | RESHAPE | difference |")
     print("|---:|---|---:|---:|---|---|---|---:|")
     print("\n".join(rows))
+    if given.texts:
+        print("\n".join(as_texts_come(given.bundle, given.texts, given.rounds // 4, CLOCKS[given.clock])))
+
+
+def as_texts_come(bundle: Path, count: int, rounds: int, clock: Callable[[], float]) -> list[str]:
+    """A table: milliseconds of a text, mean over the first texts of the evaluation split."""
+    lines = ["", "| precision | lengths of ours | litert-torch, padded, ms a text | ours | times as fast [quartiles] |",
+             "|---|---|---:|---:|---|"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ours = make("to_tflite", stage.find("to_tflite")(length_count=4), Bundle.open(bundle), folder / "ours", print)
+        signature, task = Signature.read(ours.path), Task.of(ours.path)
+        assert signature.lengths is not None and task is not None
+        longest = signature.lengths[-1]
+        texts = HostTokenizer(ours.path, longest).encode(task.load("evaluation").texts[:count])
+        theirs = converted(bundle, longest, folder)[0]
+        for precision in ("float32", "dynamic_int8"):
+            if precision == "dynamic_int8":
+                ours = make("quantize", stage.find("quantize")(scheme=precision), ours, folder / precision, print)
+                theirs = quantized(theirs)
+            padded = shutil.copytree(ours.path, folder / f"padded-{precision}")
+            shutil.copy(theirs, padded / "model.tflite")
+            signature.model_copy(update={"lengths": (longest,)}).write(padded)
+            runners = [target.find("host_litert").open(each) for each in (padded, ours.path)]
+            taken = texts_in_turns(runners, texts, rounds, clock)
+            low, middle, high = np.percentile(taken[:, 0] / taken[:, 1], (25, 50, 75))
+            mean = [f"{value:.2f}" for value in np.median(taken, axis=0)]
+            lines.append(f"| {precision} | {', '.join(map(str, signature.lengths))} | {mean[0]} | {mean[1]} | "
+                         f"{middle:.2f} [{low:.2f}, {high:.2f}] |")
+    return lines
+
+
+def texts_in_turns(runners: list[Runner], texts: list[Encoding], rounds: int,
+                   clock: Callable[[], float]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Milliseconds of a text, mean over all [rounds, files]."""
+    taken = np.zeros((rounds, len(runners)))
+    for turn in range(rounds):
+        for seat in random.sample(range(len(runners)), len(runners)):
+            start = clock()
+            for text in texts:
+                runners[seat].predict([text])
+            taken[turn, seat] = 1e3 * (clock() - start) / len(texts)
+    return taken
 
 
 def converted(bundle: Path, length: int, folder: Path) -> list[Path]:
