@@ -80,6 +80,7 @@ def test_start_and_end_logits_are_compared_text_by_text() -> None:
     found[1, 0, 1] += 0.25
     made = compare(expected, found, TEXTS[:2], "spans")
     spread = np.std([2, -1, 0, -2, 3, 1, 1, -1, -1, 1])
+    # exact but for the order of the sums: pytest's own bound of a millionth, no wider
     assert made.difference == pytest.approx(0.25 / np.sqrt(4) / spread)
     assert made.typical == pytest.approx(0.25 / np.sqrt(10) / spread)
     assert (made.agreement, made.worst) == (1, TEXTS[1])
