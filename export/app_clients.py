@@ -30,11 +30,11 @@ def why_not(source: Bundle, task: Task | None) -> str | None:
 
 
 def _why_not_file(signature: Signature) -> str | None:
-    if signature.lengths is None or len(signature.lengths) > 1:
-        return f"they open a file of one length, this one has {len(signature.lengths or ())}: export it with one"
+    if len(signature.lengths or ()) > 1:
+        return f"they open a file of one length or of any, this one has {len(signature.lengths or ())}: export it with one, or lengths: any"
     if signature.output == "spans" and signature.lengths != (LENGTH,):
-        return (f"BertQuestionAnswerer always gives {LENGTH} tokens, this file takes {signature.lengths[0]}: export it with "
-                f"lengths: {LENGTH}")
+        takes = signature.lengths[0] if signature.lengths else "any number"
+        return f"BertQuestionAnswerer always gives {LENGTH} tokens, this file takes {takes}: export it with lengths: {LENGTH}"
     if signature.output == "logits":
         return "they take the outputs for probabilities, this file answers logits: export it with probabilities: true"
     return None

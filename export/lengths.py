@@ -97,5 +97,16 @@ def cost_facts(histogram: Histogram, lengths: Sequence[int], milliseconds: Seque
                            f"{padded:.2f} ms if all were padded to {lengths[-1]}"}
 
 
+def cost_facts_of_any(histogram: Histogram, padded_to: int, timed: int, own_ms: float, padded_ms: float) -> dict[str, Any]:
+    """What a file for any length costs on texts as they come, beside one length for all; measured in the file on some of them.
+
+    Args:
+        own_ms, padded_ms: means over the texts that were timed.
+    """
+    return {"tokens": histogram.facts(), "expected_ms": round(own_ms, 3), "padded_ms": round(padded_ms, 3),
+            "length_cost": f"{own_ms:.2f} ms expected, over {timed} of {histogram.texts} training texts, each at its own length; "
+                           f"{padded_ms:.2f} ms if all were padded to {padded_to}"}
+
+
 def _cost_then_count(found: tuple[float, tuple[int, ...]]) -> tuple[float, int]:
     return found[0], len(found[1])

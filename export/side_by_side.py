@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 from palmtop import target
 from palmtop.bundle import Format
 from palmtop.signature import Signature
 from palmtop.target import Runner
-from palmtop.tokenization import HostTokenizer, Text
+from palmtop.tokenization import Encoding, HostTokenizer, Text
 
 TURNS, RUNS, WARM_UP = 6, 10, 3
 LENGTH = 32
@@ -30,6 +30,17 @@ def medians_by_length_ms(form: Format, folder: Path, lengths: Sequence[int]) -> 
     """Median milliseconds of one answer of a file at each length; one thread, no tokenization."""
     with target.for_format(form).open(folder, 1) as runner:
         return _in_turns([(runner, length) for length in lengths], folder)
+
+
+def mean_ms(form: Format, folder: Path, texts: Sequence[Encoding], length: int) -> tuple[float, float]:
+    """Milliseconds of an answer, mean over texts one after another, each at its own length, and all padded to `length`; one thread."""
+    means: dict[int | None, list[float]] = {None: [], length: []}
+    with target.for_format(form).open(folder, 1) as runner:
+        for _ in range(TURNS):
+            for padded, taken in means.items():
+                runner.latencies_ms(texts, padded, WARM_UP)
+                taken.append(fmean(runner.latencies_ms(texts, padded, len(texts))))
+    return median(means[None]), median(means[length])
 
 
 def _in_turns(seats: Sequence[tuple[Runner, int]], folder: Path) -> list[float]:

@@ -73,7 +73,8 @@ def _dummy(model: Any, name: str) -> int:
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
     like = graph.tensors[int(graph.inputs[0])]
     number = len(graph.tensors)
-    graph.tensors.append(schema.TensorT(name=f"serving_default_{name}".encode(), shape=list(like.shape), type=like.type, buffer=0))
+    graph.tensors.append(schema.TensorT(name=f"serving_default_{name}".encode(), shape=list(like.shape),
+                                        shapeSignature=like.shapeSignature, type=like.type, buffer=0))
     graph.inputs = [*graph.inputs, number]
     signature.inputs.append(schema.TensorMapT(name=name.encode(), tensorIndex=number))
     return number

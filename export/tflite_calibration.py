@@ -117,12 +117,12 @@ def _run(file: Path, signature: Signature, encodings: Sequence[Encoding], wanted
 
     interpreter = Interpreter(str(file), num_threads=1, experimental_preserve_all_tensors=True)
     by_name = {name: activation for activation in wanted for name in activation.names}
-    for key, length in zip(sorted(interpreter.get_signature_list(), key=_number), signature.lengths or (), strict=True):
+    for key, length in zip(sorted(interpreter.get_signature_list(), key=_number), signature.lengths or (None,), strict=True):
         graph, runner = get_signature_main_subgraph_index(interpreter, key), interpreter.get_signature_runner(key)
         names = _input_names(runner.get_input_details(), signature)
         places = [(by_name[row["name"]], row["index"]) for row in interpreter.get_tensor_details(graph) if row["name"] in by_name]
         for encoding in _at_length(encodings, signature, length):
-            batch = pad([encoding], length, signature.pad_id)
+            batch = pad([encoding], length or len(encoding), signature.pad_id)
             runner(**{tensor: batch[name] for name, tensor in names.items()})
             for activation, index in places:
                 yield activation, interpreter.get_tensor(index, graph)
@@ -136,7 +136,9 @@ def _input_names(details: dict[str, Any], signature: Signature) -> dict[str, str
     return {name: name if name in details else f"args_{place}" for place, name in enumerate(signature.inputs)}
 
 
-def _at_length(encodings: Sequence[Encoding], signature: Signature, length: int) -> list[Encoding]:
+def _at_length(encodings: Sequence[Encoding], signature: Signature, length: int | None) -> list[Encoding]:
+    if length is None:
+        return list(encodings)
     mine = [encoding for encoding in encodings if signature.length_for(len(encoding)) == length]
     return mine or sorted(encodings, key=len)[-FEW:]
 

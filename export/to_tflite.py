@@ -10,16 +10,19 @@ from pydantic import Field, field_validator, model_validator
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError
 from palmtop.export import checked
-from palmtop.export.lengths import Histogram, cheapest, cost_facts, longest_needed, probes
-from palmtop.export.side_by_side import medians_by_length_ms
+from palmtop.export.lengths import Histogram, cheapest, cost_facts, cost_facts_of_any, longest_needed, probes
+from palmtop.export.side_by_side import mean_ms, medians_by_length_ms
 from palmtop.signature import Signature
 from palmtop.stage import EVERY_TASK, Outline, Stage
+from palmtop.task import Task
 from palmtop.tokenization import check_length_for_spans
 
 if TYPE_CHECKING:
     from palmtop.export.edge import EdgeClassifier
 
 FILE = "model.tflite"
+TIMED_TEXTS = 100
+"""Of the training texts, by which the cost of a file for any length is told."""
 
 
 class ToTflite(Stage):
@@ -32,8 +35,10 @@ class ToTflite(Stage):
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "litert-torch", "ai-edge-litert")
     extra: ClassVar[str] = "tflite"
 
-    lengths: Literal["auto"] | tuple[int, ...] = "auto"
-    """Token counts the file accepts, each a signature of its own over the same weights; auto: chosen from the training texts."""
+    lengths: Literal["auto", "any"] | tuple[int, ...] = "auto"
+    """Token counts the file accepts, each a signature of its own over the same weights; auto: chosen from the training texts; any: one
+    signature for every count up to the model's longest, which LiteRT, MediaPipe and tflite-support size anew for each text. For
+    processors: GPU and NPU delegates take fixed counts only."""
     length_count: int = Field(default=1, ge=1, le=8)
     """Of auto: how many at most. One takes 99.5 % of the texts whole; several are those of the fewest expected milliseconds, measured
     here, and the longest takes all texts. Google's Task clients open files of one length only."""
@@ -51,7 +56,7 @@ class ToTflite(Stage):
     def _usable_lengths(self) -> Self:
         if isinstance(self.lengths, tuple) and (not self.lengths or min(self.lengths) < 4 or len(set(self.lengths)) < len(self.lengths)):  # noqa: PLR2004  # [CLS], [SEP] and some text
             raise ValueError(f"{list(self.lengths)}: give different token counts of at least 4, such as [32, 128]")
-        if isinstance(self.lengths, tuple) and "length_count" in self.model_fields_set:
+        if self.lengths != "auto" and "length_count" in self.model_fields_set:
             raise ValueError("length_count is for lengths: auto; leave one of the two out")
         return self
 
@@ -67,12 +72,25 @@ class ToTflite(Stage):
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Convert, write, and compare with torch in the LiteRT interpreter."""
         assert source is not None  # the driver checked `accepts`
+        if self.lengths == "any":
+            return self._of_any_length(source, out)
         histogram = _histogram(source) if self.lengths == "auto" else None
         lengths = self._cheapest(source, histogram, scratch) if histogram else self._given(source)
         passes = self._write(source, lengths, out)
         found = checked.check(("torch", source.path), ("tflite", out), self.tolerance)
         cost = cost_facts(histogram, lengths, medians_by_length_ms("tflite", out, lengths)) if histogram else {}
         return {"precision": "float32", "lengths": list(lengths), "passes": passes} | found | cost
+
+    def _of_any_length(self, source: Bundle, out: Path) -> dict[str, Any]:
+        from palmtop.export.tflite_any_length import open_length
+
+        longest = Signature.read(source.path).max_length
+        pair = (longest - 1, longest)
+        passes = self._write(source, pair, out)
+        open_length(out / FILE, *(name_of(pair, length) for length in pair))
+        Signature.read(out).model_copy(update={"lengths": None}).write(out)
+        found = checked.check(("torch", source.path), ("tflite", out), self.tolerance)
+        return {"precision": "float32", "lengths": f"any up to {longest}", "passes": passes} | found | _cost_as_they_come(source, out)
 
     def _given(self, source: Bundle) -> tuple[int, ...]:
         assert isinstance(self.lengths, tuple)
@@ -114,6 +132,18 @@ def _histogram(source: Bundle) -> Histogram:
     from palmtop.export.edge import task_lengths
 
     return Histogram.of(task_lengths(source))
+
+
+def _cost_as_they_come(source: Bundle, out: Path) -> dict[str, Any]:
+    """Of a file for any length: milliseconds of some training texts, and what they would be padded; nothing where there is no task."""
+    from palmtop.export.trials import encoded
+
+    if Task.of(source.path) is None:
+        return {}
+    histogram = _histogram(source)
+    padded = longest_needed(histogram, 1, Signature.read(out).max_length)
+    texts = [text for text in encoded(source, "train", TIMED_TEXTS) if len(text) <= padded]
+    return cost_facts_of_any(histogram, padded, len(texts), *mean_ms("tflite", out, texts, padded))
 
 
 def name_of(lengths: tuple[int, ...], length: int) -> str:

@@ -156,7 +156,7 @@ def test_a_closed_runner_says_so(bundles: dict[str, Bundle]) -> None:
 
 
 @pytest.mark.parametrize(("name", "change", "message"), [
-    ("host_litert", {"lengths": None}, "signature.json names no lengths"),
+    ("host_litert", {"lengths": None}, "signature.json names no lengths, but this .tflite has fixed ones"),
     ("host_litert", {"lengths": (8, 16)}, "has no signature 'length_16' (it has: length_24, length_8)"),
     ("host_litert", {"inputs": INPUTS[:2]}, TWO_OF_THREE),
     ("host_onnx", {"inputs": INPUTS[:2]}, TWO_OF_THREE),

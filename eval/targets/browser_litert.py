@@ -1,9 +1,11 @@
 """The target browser_litert: a .tflite in LiteRT.js (wasm), with the JavaScript tokenizer, in a real headless Chromium."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from palmtop.eval.targets._pages import BrowserTarget
+from palmtop.signature import Signature
 
 
 class Target(BrowserTarget):
@@ -15,3 +17,8 @@ class Target(BrowserTarget):
     runtime: ClassVar[str] = "LiteRT.js"
     npm: ClassVar[Mapping[str, str]] = {"litert.js": "@litertjs/core"}
     most_rows: ClassVar[int] = 1
+
+    def refuses(self, folder: Path) -> str | None:
+        """LiteRT.js has no call that gives an input another size."""
+        any_length = Signature.read(folder).lengths is None
+        return "LiteRT.js takes fixed lengths only, and this file takes any" if any_length else super().refuses(folder)

@@ -15,12 +15,14 @@ from palmtop.target import Machine, Runner
 from palmtop.task import SPAN
 
 MODEL = "model.tflite"
+OPEN = -1
+"""A size in an input's shape that is known only when the file runs."""
 RUNTIME = ("ai_edge_litert.interpreter", "tokenizers")
 """Imported before the clock of `cost_of_loading` starts."""
 
 
 class Target(HostTarget):
-    """LiteRT's interpreter: one text at a time, at the shortest of the file's lengths."""
+    """LiteRT's interpreter: one text at a time, at the shortest of the file's lengths, or at its own where the file takes any."""
 
     name: ClassVar[str] = "host_litert"
     formats: ClassVar[frozenset[str]] = frozenset({"tflite"})
@@ -42,16 +44,15 @@ class Target(HostTarget):
 def _answer(file: Path, signature: Signature, threads: int) -> Answer:
     from ai_edge_litert.interpreter import Interpreter
 
-    if signature.lengths is None:
-        raise UserError(f"{file.parent}: signature.json names no lengths, but a .tflite has fixed ones: export it again")
     interpreter = Interpreter(model_path=str(file), num_threads=threads)
-    runners: dict[int, tuple[Any, dict[str, tuple[str, type]]]] = {}
+    runners: dict[str, tuple[Any, dict[str, tuple[str, type]]]] = {}
 
     def answer(batch: Batch) -> Float32[ndarray, "batch ..."]:
         length = batch["input_ids"].shape[1]
-        if length not in runners:  # each signature takes memory of its own, so only those that are used
-            runners[length] = _runner(interpreter, signature, length, file)
-        runner, feeds = runners[length]
+        key = f"length_{length}" if len(signature.lengths or ()) > 1 else "serving_default"
+        if key not in runners:  # each signature takes memory of its own, so only those that are used
+            runners[key] = _runner(interpreter, signature, key, file)
+        runner, feeds = runners[key]
         outputs = runner(**{tensor: batch[name].astype(dtype, copy=False) for name, (tensor, dtype) in feeds.items()})
         if signature.output == "spans":
             return np.stack([outputs[name].reshape(len(batch["input_ids"]), length) for name in SPAN], axis=1)
@@ -60,10 +61,8 @@ def _answer(file: Path, signature: Signature, threads: int) -> Answer:
     return answer
 
 
-def _runner(interpreter: Any, signature: Signature, length: int, file: Path) -> tuple[Any, dict[str, tuple[str, type]]]:
-    """The callable of one length, and for each input its tensor's name and type."""
-    several = signature.lengths is not None and len(signature.lengths) > 1
-    key = f"length_{length}" if several else "serving_default"
+def _runner(interpreter: Any, signature: Signature, key: str, file: Path) -> tuple[Any, dict[str, tuple[str, type]]]:
+    """The callable of one signature of the file, and for each input its tensor's name and type."""
     known = sorted(interpreter.get_signature_list())
     if key not in known:
         raise UserError(f"{file} has no signature '{key}' (it has: {', '.join(known) or 'none'}): export it again")
@@ -74,4 +73,6 @@ def _runner(interpreter: Any, signature: Signature, length: int, file: Path) -> 
         names = {name: f"args_{position}" for position, name in enumerate(signature.inputs)}
     if set(names.values()) != set(details):
         raise UserError(f"{file} takes {', '.join(sorted(details))}, signature.json says {', '.join(signature.inputs)}: export it again")
+    if signature.lengths is None and any(OPEN not in details[tensor]["shape_signature"] for tensor in names.values()):
+        raise UserError(f"{file.parent}: signature.json names no lengths, but this .tflite has fixed ones: export it again")
     return runner, {name: (tensor, details[tensor]["dtype"]) for name, tensor in names.items()}
