@@ -47,6 +47,14 @@ def test_the_share_asked_for_is_reached(taught_bert: Taught, tmp_path: Path, use
     assert not [name for name in load_file(pruned.path / "model.safetensors") if "score" in name]
 
 
+@pytest.mark.parametrize(("use", "told"), [("movement", "12 steps of training are few to learn in"), ("magnitude", "")])
+def test_too_few_steps_for_scores_are_told(use: str, told: str, taught_bert: Taught, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                           ) -> None:
+    pruned = _make(use, FAST | {"keep": 0.5}, taught_bert.teacher, tmp_path / "pruned")
+    assert told in capsys.readouterr().out
+    assert pruned.card.facts.get("few_steps", "").startswith(told) and ("few_steps" in pruned.card.facts) == bool(told)
+
+
 def test_the_unpruned_rest_learns_and_embeddings_stay(taught_bert: Taught, tmp_path: Path) -> None:
     pruned = _make("movement", FAST | {"keep": 0.5}, taught_bert.teacher, tmp_path / "pruned")
     before, after = (load_file(bundle.path / "model.safetensors") for bundle in (taught_bert.teacher, pruned))

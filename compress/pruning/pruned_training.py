@@ -1,5 +1,6 @@
 """What pruning in a training has in common: settings, teacher, the loop, and folding the masks into an ordinary model."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,8 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
     """Prune the linear layers of a model's transformer layers while it learns the task; embeddings, norms and head stay whole."""
 
     produces: ClassVar[Format] = "torch"
+    fewest_steps: ClassVar[int] = 0
+    """Fewer than these, as measured, may leave the method's masks unlearnt."""
 
     keep: float | None = Field(default=None, gt=0, le=1)
     """Share that is kept of all weights (blocks, heads, rows) in queries, keys, values, attention output and feed-forward parts."""
@@ -102,6 +105,7 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
         model.base_model.embeddings.requires_grad_(not self.freeze_embeddings)
         masks = Masks(model, self.rule(), self.granularity)
         data = Encoded.of(task.load("train"), source.path, signature)
+        warning = self._few_steps(len(data))
         said = signals(teacher, data, Wanted(), print) if teacher is not None else None
         head = FAMILIES[model.config.model_type].new_head if new else ()
         fitted = fit(model, data, _with_penalty(distillation_loss(self, task), masks), self, scratch, said.batch if said else None,
@@ -110,8 +114,18 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
         model.requires_grad_(True)
         write_classifier(model, source, task, signature, out)
         keep_logs(scratch, out)
-        return fitted.facts() | masks.facts() | data.facts() | {"new_weights": new,
-                                                 "teacher": teacher.digest if teacher is not None else None}
+        return fitted.facts() | masks.facts() | data.facts() | warning | {
+            "new_weights": new, "teacher": teacher.digest if teacher is not None else None}
+
+    def _few_steps(self, rows: int) -> dict[str, str]:
+        """A fact where the training is too short to rely on; told before it starts, too."""
+        steps = math.ceil(self.epochs * rows / self.batch_size)
+        if steps >= self.fewest_steps:
+            return {}
+        told = (f"{steps} steps of training are few to learn in which weights to keep (fewer than {self.fewest_steps}): "
+                "raise epochs, or take magnitude, which ranks them by what they are")
+        print(told)
+        return {"few_steps": told}
 
     def _teacher(self, source: Bundle, task: Task) -> Bundle | None:
         """Raises: UserError: a teacher from which this source can't learn. Told here too: a recipe's teacher may be yet to be made."""
