@@ -50,6 +50,7 @@ class _Graphs:
     def __init__(self, model: Any, short: Any, long: Any) -> None:
         self._model, self._short, self.long = model, short, long
         self._added: list[Any] = []
+        self._cuts: dict[int, int] = {}
         self._picked: dict[tuple[bytes, tuple[int, ...]], int] = {}
         self._constants: dict[tuple[bytes, str, tuple[int, ...]], int] = {}
         self._menders: dict[str, Callable[[Any, int, Any, Any], None]] = {
@@ -65,7 +66,42 @@ class _Graphs:
                 if after >= 0 and self._follows_length(self._short.tensors[before], self.long.tensors[after]):
                     self._mend(name, long, place, self._short.tensors[before])
         self._open_shapes()
+        self._cut_inputs()
         self.long.operators = [*self._added, *self.long.operators]
+
+    def _cut_inputs(self) -> None:
+        """Leave of a text that is too long the first tokens and its last, [SEP], as tokenizers do: clients that give each text its own
+        length don't cut it (measured: MediaPipe, tflite-support)."""
+        for index in self.long.inputs:
+            for operator in self.long.operators:
+                operator.inputs = np.where(np.array(operator.inputs) == index, self._cut(int(index)), operator.inputs).astype(np.int32)
+
+    def _cut(self, index: int) -> int:
+        """x[:, :-1][:, :longest - 1] and x[:, -1:], one after the other."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        if index not in self._cuts:
+            sizes, kind = list(self.long.tensors[index].shape), self.long.tensors[index].type
+            parts = [self._tensor(name, [1, size], kind, opened=opened) for name, size, opened in (
+                ("but_last", sizes[1] - 1, [1]), ("first", sizes[1] - 1, [1]), ("last", 1, []))]
+            self._strided_slice((index, parts[0]), (0, 0), (0, -1), begin_mask=0b11, end_mask=0b01)
+            self._strided_slice((parts[0], parts[1]), (0, 0), (0, sizes[1] - 1), begin_mask=0b11, end_mask=0b01)
+            self._strided_slice((index, parts[2]), (0, -1), (0, 0), begin_mask=0b01, end_mask=0b11)
+            self._cuts[index] = self._tensor("cut", sizes, kind, opened=[1])
+            options = schema.ConcatenationOptionsT()
+            options.axis = 1
+            self._add(schema.BuiltinOperator.CONCATENATION, tuple(parts[1:]), self._cuts[index],
+                      schema.BuiltinOptions.ConcatenationOptions, options)
+        return self._cuts[index]
+
+    def _strided_slice(self, between: tuple[int, int], begin: Sequence[int], end: Sequence[int], *, begin_mask: int, end_mask: int) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = schema.StridedSliceOptionsT()
+        options.beginMask, options.endMask = begin_mask, end_mask
+        places = (self._constant(name, np.array(value, np.int32)) for name, value in (("begin", begin), ("end", end), ("strides", (1, 1))))
+        self._add(schema.BuiltinOperator.STRIDED_SLICE, (between[0], *places), between[1],
+                  schema.BuiltinOptions.StridedSliceOptions, options)
 
     def _follows_length(self, short: Any, long: Any) -> bool:
         values = [self._model.buffers[tensor.buffer].data for tensor in (short, long)]
@@ -142,7 +178,7 @@ class _Graphs:
         nothing, ones, counts = (self._tensor(name, tokens, schema.TensorType.INT32, opened=[1]) for name in ("nothing", "ones", "counts"))
         positions = self._tensor("positions", tokens[1:], schema.TensorType.INT32, opened=[0])
         options = schema.BuiltinOptions
-        self._add(kind.MUL, (self.long.inputs[0], self._number(0)), nothing, options.MulOptions, schema.MulOptionsT())
+        self._add(kind.MUL, (self._cut(int(self.long.inputs[0])), self._number(0)), nothing, options.MulOptions, schema.MulOptionsT())
         self._add(kind.ADD, (nothing, self._number(1)), ones, options.AddOptions, schema.AddOptionsT())
         self._add(kind.CUMSUM, (ones, self._number(1)), counts, options.CumsumOptions, counted)
         self._add(kind.RESHAPE, (counts, self._constant("flat", np.array([OPEN], np.int32))), positions)

@@ -26,7 +26,9 @@ FIXED = (9, 70)
 """The longest is the model's own limit; at the other one, nothing of the file was made for it."""
 RELATIVE = "deberta-v2"
 """Looks up its biases by pairs of tokens, in one flat list of them."""
-TEXTS = ["rain", "play me a loud song", "pay my card and then some more money please", *(text for text, _ in sentences(9, 5))]
+TEXTS = ["rain", "play me a loud song", "pay my card and then some more money please", "guitar " * 80 + "rain", *(
+    text for text, _ in sentences(9, 5))]
+"""One is longer than the model takes: the clients don't cut it."""
 SPREAD = 1e-4
 """Float32 rounding over a few layers is some 1e-6 of the spread of the logits."""
 SAME = 1e-3
