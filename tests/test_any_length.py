@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from task_clients import mediapipe_answers, tflite_support
 from tiny import sentences
-from tiny_bundles import adopted
+from tiny_bundles import Taught, adopted
 
 from palmtop import stage, target
 from palmtop.bundle import Bundle
@@ -57,9 +57,27 @@ def test_the_bits_are_those_of_a_file_made_for_the_length(length: int, precision
     assert np.array_equal(np.delete(found, 1, axis=0), np.delete(expected, 1, axis=0))
 
 
+@pytest.mark.parametrize("tokens", [71, 200])
+def test_of_what_is_too_long_the_first_tokens_and_the_last_are_read(tokens: int, files: dict[str, Bundle]) -> None:
+    ids, types = np.random.default_rng(tokens).integers(5, 50, tokens).astype(np.int32), np.zeros(FIXED[-1], np.int32)
+    whole, cut = Encoding(("",), ids, np.zeros(tokens, np.int32)), Encoding(("",), np.append(ids[:FIXED[-1] - 1], ids[-1]), types)
+    assert np.array_equal(_answers(files["any"], [whole]), _answers(files["any"], [cut]))
+
+
 @pytest.mark.parametrize("family", sorted({*FAMILIES} - {RELATIVE, "bert"}))
 def test_a_family_answers_as_torch_at_every_length(family: str, tmp_path: Path) -> None:
     made = _make("to_tflite", {"lengths": "any"}, adopted(tmp_path / family, family), tmp_path / "file")
+    assert made.card.facts["parity_difference"] < SPREAD
+
+
+def test_a_reader_answers_as_torch_at_every_length(reader: Taught, tmp_path: Path) -> None:
+    made = _make("to_tflite", {"lengths": "any"}, reader.teacher, tmp_path / "file")
+    assert made.card.facts["parity_difference"] < SPREAD
+
+
+def test_a_student_without_layers_answers_as_torch_at_every_length(taught_bert: Taught, tmp_path: Path) -> None:
+    student = _make("static", {"epochs": 1, "width": 16, "head_size": 12}, taught_bert.teacher, tmp_path / "student")
+    made = _make("to_tflite", {"lengths": "any"}, student, tmp_path / "file")
     assert made.card.facts["parity_difference"] < SPREAD
 
 
