@@ -145,7 +145,8 @@ def test_what_the_task_clients_cannot_do_is_said_and_refused_where_they_are_requ
     several = _changed(exported["float32"], folder / "several", lengths=[16, 24])
     task = Task.of(several.path)
     assert task is not None
-    assert no_clients(several, task) == "they open a file of one length, this one has 2: export it with one"
+    assert no_clients(several, task) == (
+        "they open a file of one length or of any, this one has 2: export it with one, or lengths: any")
     assert no_clients(several, task.model_copy(update={"text": ("text", "second")})) == "they take one text, this model a pair"
     assert no_clients(several, task.model_copy(update={"kind": "regression"})) == "they classify, this model doesn't"
 

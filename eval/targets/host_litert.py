@@ -64,6 +64,8 @@ def _answer(file: Path, signature: Signature, threads: int) -> Answer:
 def _runner(interpreter: Any, signature: Signature, key: str, file: Path) -> tuple[Any, dict[str, tuple[str, type]]]:
     """The callable of one signature of the file, and for each input its tensor's name and type."""
     known = sorted(interpreter.get_signature_list())
+    if signature.lengths is None and not _any_length(interpreter, known):
+        raise UserError(f"{file.parent}: signature.json names no lengths, but this .tflite has fixed ones: export it again")
     if key not in known:
         raise UserError(f"{file} has no signature '{key}' (it has: {', '.join(known) or 'none'}): export it again")
     runner = interpreter.get_signature_runner(key)
@@ -73,6 +75,9 @@ def _runner(interpreter: Any, signature: Signature, key: str, file: Path) -> tup
         names = {name: f"args_{position}" for position, name in enumerate(signature.inputs)}
     if set(names.values()) != set(details):
         raise UserError(f"{file} takes {', '.join(sorted(details))}, signature.json says {', '.join(signature.inputs)}: export it again")
-    if signature.lengths is None and any(OPEN not in details[tensor]["shape_signature"] for tensor in names.values()):
-        raise UserError(f"{file.parent}: signature.json names no lengths, but this .tflite has fixed ones: export it again")
     return runner, {name: (tensor, details[tensor]["dtype"]) for name, tensor in names.items()}
+
+
+def _any_length(interpreter: Any, signatures: list[str]) -> bool:
+    details = interpreter.get_signature_runner(signatures[0]).get_input_details() if signatures else {}
+    return all(OPEN in tensor["shape_signature"] for tensor in details.values())

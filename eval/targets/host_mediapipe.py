@@ -79,7 +79,7 @@ class MediapipeRunner(Runner):
         return np.stack([self._answer(encoding) for encoding in encodings])
 
     def latencies_ms(self, encodings: Sequence[Encoding], length: int | None, runs: int) -> list[float]:
-        """Time single answers, tokenization included; MediaPipe pads each to the file's one length.
+        """Time single answers, tokenization included; MediaPipe pads each to the length of the file, if that has one.
 
         Raises:
             UserError: the file doesn't hold `length` tokens.
