@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from task_clients import mediapipe_answers, tflite_support
 from tiny import sentences
 from tiny_bundles import Taught, adopted
@@ -20,7 +21,7 @@ from palmtop.export.tflite_packing import pack, parse
 from palmtop.family import FAMILIES
 from palmtop.making import make
 from palmtop.signature import Signature
-from palmtop.tokenization import Encoding
+from palmtop.tokenization import Encoding, pad
 
 FIXED = (9, 70)
 """The longest is the model's own limit; at the other one, nothing of the file was made for it."""
@@ -55,6 +56,18 @@ def test_the_bits_are_those_of_a_file_made_for_the_length(length: int, precision
     texts.insert(1, Encoding(("",), texts[0].input_ids[:3], texts[0].token_type_ids[:3]))  # another length in between
     found, expected = (_answers(files[name + precision], texts) for name in ("any", "fixed"))
     assert np.array_equal(np.delete(found, 1, axis=0), np.delete(expected, 1, axis=0))
+
+
+def test_a_client_that_gives_no_size_has_a_file_of_the_longest_length(files: dict[str, Bundle]) -> None:
+    text = Encoding(("",), np.arange(5, 14, dtype=np.int32), np.zeros(9, np.int32))
+    interpreter = Interpreter(str(files["any"].path / "model.tflite"), num_threads=1)
+    interpreter.allocate_tensors()
+    padded = pad([text], FIXED[-1], Signature.read(files["any"].path).pad_id)
+    for entry in interpreter.get_input_details():
+        interpreter.set_tensor(entry["index"], padded[entry["name"].removeprefix("serving_default_")])
+    interpreter.invoke()
+    [answer] = interpreter.get_output_details()
+    assert np.array_equal(interpreter.get_tensor(answer["index"]), _answers(files["any"], [text]))
 
 
 @pytest.mark.parametrize("tokens", [71, 200])
