@@ -182,7 +182,7 @@ RULES = (
          ("keras-team/keras-hub#2608",), GRAPHS, custom_operator),
     Rule("no-kernel", "all", "the interpreter has no kernel for this StableHLO operator", (), TFLITE, no_kernel),
     Rule("dynamic-shape", "GPU, NPU", "delegates take fixed sizes only, the processor takes any: export fixed lengths for them",
-         ("tensorflow/tensorflow#38036", "google-ai-edge/litert-torch#870", "google-ai-edge/litert-torch#711"), TFLITE, dynamic_shape),
+         ("tensorflow/tensorflow#38036",), TFLITE, dynamic_shape),
     Rule("dynamic-shape-onnx", "NNAPI, QNN", "these providers of onnxruntime take fixed sizes only; the CPU's takes any",
          ("microsoft/onnxruntime#11073", "microsoft/onnxruntime#22439"), frozenset({"onnx"}), dynamic_shape),
     Rule("type", "GPU", "64-bit integers and truth values have no place on the GPU: keep ids int32 and masks float",

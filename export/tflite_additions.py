@@ -86,7 +86,7 @@ def set_options(operator: Any, name: str, **options: Any) -> None:
         setattr(operator.builtinOptions, option, value)
 
 
-def types() -> "dict[int, type[Any]]":
+def numpy_types() -> "dict[int, type[Any]]":
     """The kinds of numbers that are read and written here, by TensorType."""
     from ai_edge_litert.schema_py_generated import TensorType
 
@@ -95,4 +95,4 @@ def types() -> "dict[int, type[Any]]":
 
 def kind_of(value: Any) -> int:
     """The TensorType of an array."""
-    return next(kind for kind, numbers in types().items() if numbers == value.dtype)
+    return next(kind for kind, numbers in numpy_types().items() if numbers == value.dtype)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from palmtop.errors import UserError
-from palmtop.export.tflite_additions import OPEN, Additions, kind_of, set_options, types
+from palmtop.export.tflite_additions import OPEN, Additions, kind_of, numpy_types, set_options
 from palmtop.export.tflite_layers import kinds, module_of, text
 from palmtop.export.tflite_packing import pack, parse
 
@@ -75,7 +75,7 @@ class _Graphs:
 
     def _mend(self, name: str, operator: Any, place: int, short: Any) -> None:
         mend = self._menders.get(name)
-        if mend is None or short.type not in types():
+        if mend is None or short.type not in numpy_types():
             raise self._refusal(name, operator)
         mend(operator, place, self._value(short), self._value(self.long.tensors[operator.inputs[place]]))
 
@@ -175,7 +175,7 @@ class _Graphs:
         return self._short.operators[place]
 
     def _value(self, tensor: Any) -> Any:
-        return np.frombuffer(bytes(self._model.buffers[tensor.buffer].data), types()[tensor.type]).reshape(tensor.shape)
+        return np.frombuffer(bytes(self._model.buffers[tensor.buffer].data), numpy_types()[tensor.type]).reshape(tensor.shape)
 
     def _refusal(self, what: str, operator: Any) -> UserError:
         name = text(self.long.tensors[operator.outputs[0]].name)

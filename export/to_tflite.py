@@ -41,7 +41,7 @@ class ToTflite(Stage):
     processors: GPU and NPU delegates take fixed counts only."""
     length_count: int = Field(default=1, ge=1, le=8)
     """Of auto: how many at most. One takes 99.5 % of the texts whole; several are those of the fewest expected milliseconds, measured
-    here, and the longest takes all texts. Google's Task clients open files of one length only."""
+    here, and the longest takes all texts. Google's Task clients open files of one length, or of any."""
     probabilities: bool = False
     """Put the softmax into the file; without it the file answers logits."""
     tolerance: float = Field(default=1e-3, gt=0)

@@ -24,7 +24,8 @@ def _fill(said: Any, go_on: Any) -> None:
         (into / "part").write_text("whole")
         (into / CARD).touch()
 
-    said.put(fill_once(cache("things") / "one", CARD, slowly, said.put))
+    name = multiprocessing.current_process().name
+    said.put((name, fill_once(cache("things") / "one", CARD, slowly, lambda words: said.put((name, words)))))
 
 
 def test_a_second_process_waits_and_takes_what_the_first_made() -> None:
@@ -34,12 +35,14 @@ def test_a_second_process_waits_and_takes_what_the_first_made() -> None:
     for each in both:
         each.start()
     folder = cache("things") / "one"
-    assert said.get(timeout=60) == f"another palmtop is making {folder}: waiting for it"  # the one that came second
+    second, words = said.get(timeout=60)
+    assert words == f"another palmtop is making {folder}: waiting for it"
     assert not folder.exists()
     go_on.set()
     for each in both:
         each.join()
-    assert {said.get(timeout=60) for _ in both} == {False, True}  # whichever tells first
+    [first] = {each.name for each in both} - {second}
+    assert dict(said.get(timeout=60) for _ in both) == {first: False, second: True}
     assert (folder / "part").read_text() == "whole"
 
 
