@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from palmtop.errors import UserError, did_you_mean, raise_all
+from palmtop.init_recipe import TEMPLATE, epochs, lengths, measured
 
 TABLES = (".csv", ".tsv", ".jsonl")
 TEXT_NAMES = ("text", "sentence", "utterance", "query", "question", "content", "review", "message", "comment", "tweet")
@@ -17,63 +18,14 @@ PAIR_NAMES = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1
               ("text_a", "text_b"), ("question", "sentence"))
 LABEL_NAMES = ("label", "labels", "intent", "class", "category", "target", "sentiment", "score", "topic")
 
-TEMPLATE = """\
-# {title}
-# Check it with 'palmtop run {file} --check', run it with 'palmtop run {file}'. A step that is made already is kept.
-
-task:                          # what is learnt and measured
-  name: {name}
-  kind: {kind}
-  text: {text}
-  label: {label}
-{splits}
-  # validation: a third split of the same columns, when one is at hand
-  # train_rows: 10000          # train on a fixed sample
-  # empty_text: drop           # what becomes of rows without a text: refuse (default), keep, drop
-
-seed: 0
-
-steps:                         # each starts from the step before it, or from the one named with 'from'
-  - name: pretrained
-    use: adopt
-    settings:
-      model: {model}
-  - name: teacher              # the model the small ones are compared with
-    use: finetune
-    settings: {{epochs: 3}}
-  - name: student              # half of the teacher's layers, taught by the teacher
-    use: distill
-    settings: {{epochs: 6, temperature: 2}}
-  - name: teacher-tflite       # the baseline: the teacher itself, exported
-    use: to_tflite
-    from: teacher
-  - name: student-tflite
-    use: to_tflite
-    from: student
-  - name: student-tflite-int8
-    use: quantize
-  - name: student-tfjs         # for web pages
-    use: to_tfjs
-    from: student
-  - name: student-onnx
-    use: to_onnx
-    from: student
-
-measure:                       # leave out a target that this machine lacks ('palmtop setup' installs the browser)
-  on: [host_torch, host_litert, host_onnx, browser]
-  baseline: teacher-tflite
-  teacher: teacher
-  length: 32                   # tokens at which latencies are compared
-  threads: 1
-"""
-
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of the user's data."""
+    """The columns of the user's data, and how many rows there are to train on."""
 
     texts: tuple[str, ...]
     label: str
+    rows: int
 
 
 def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
@@ -98,9 +50,9 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
     if data is not None:
         columns = _columns(data, config, split, (text, text2), label)
         values |= {"text": _yaml(columns.texts[0]) if len(columns.texts) == 1 else json.dumps(list(columns.texts), ensure_ascii=False),
-                   "label": _yaml(columns.label)}
-    values |= {"file": str(file), "kind": "regression" if regression else "classification",
-               "model": _yaml(_model(model)) if model else "OWNER/NAME           # a model folder, or a hub id"}
+                   "label": _yaml(columns.label)} | epochs(columns.rows)
+    values |= {"file": str(file), "model": _yaml(_model(model)) if model else "OWNER/NAME           # a model folder, or a hub id"}
+    values |= lengths(model) | measured("regression" if regression else "classification")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(TEMPLATE.format_map(values), encoding="utf-8")
     todo = "fill in the words in capitals, then " if data is None or model is None else ""
@@ -112,7 +64,7 @@ def _placeholders() -> dict[str, str]:
             "text": "TEXT-COLUMN            # or [FIRST, SECOND] for pairs", "label": "LABEL-COLUMN",
             "splits": "  train: TRAIN.csv            # .csv, .tsv or .jsonl, or .gz of one; starts at this file's folder\n"
                       "  evaluation: TEST.csv        # rows that are not trained on\n"
-                      "  # train: {dataset: OWNER/NAME, split: train}   # or a Hugging Face data set"}
+                      "  # train: {dataset: OWNER/NAME, split: train}   # or a Hugging Face data set"} | epochs(None)
 
 
 def _data_values(file: Path, data: str, evaluation: str | None, config: str | None, split: str) -> dict[str, str]:
@@ -145,7 +97,8 @@ def _columns(data: str, config: str | None, split: str, texts: tuple[str | None,
     from palmtop.settings import build
 
     source = build(rows.Source, {"file": data} if _is_file(data) else {"dataset": data, "config": config, "split": split}, "--data")
-    known = list(rows.read(source).columns)
+    columns = rows.read(source).columns
+    known = list(columns)
     given = zip(("--text", "--text2", "--label"), (*texts, label), strict=True)
     raise_all([f"{option}: {data} has no column '{name}'; {did_you_mean(name, known)}"
                for option, name in given if name is not None and name not in known])
@@ -154,7 +107,7 @@ def _columns(data: str, config: str | None, split: str, texts: tuple[str | None,
     if chosen is None or not named:
         lacking = " and ".join(option for option, there in (("--text", named), ("--label", chosen)) if not there)
         raise UserError(f"{data} has the columns {', '.join(known)}: say with {lacking} which are meant")
-    return Columns(named, chosen)
+    return Columns(named, chosen, len(columns[chosen]))
 
 
 def _guessed_texts(known: list[str], label_known: bool) -> tuple[str, ...]:

@@ -40,6 +40,8 @@ class Family:
     positions: str = "max_position_embeddings"
     """The config's word for the number of positions."""
     kind: "Kind" = "encoder"
+    any_length: bool = True
+    """Whether a .tflite of it can be made for texts of any length (palmtop.export.tflite_any_length)."""
 
 
 SPAN_HEAD = ("qa_outputs",)
@@ -48,7 +50,7 @@ SPAN_HEAD = ("qa_outputs",)
 FAMILIES = {family.model_type: family for family in (
     Family("albert", None),
     Family("bert", "bert.encoder.layer"),
-    Family("deberta-v2", "deberta.encoder.layer", takes_additive_mask=False),
+    Family("deberta-v2", "deberta.encoder.layer", takes_additive_mask=False, any_length=False),
     Family("distilbert", "distilbert.transformer.layer", layer_count="n_layers", token_types=False,
            new_head=("classifier", "pre_classifier")),
     Family("electra", "electra.encoder.layer"),
