@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from palmtop import parity, target
-from palmtop.app import GOLDEN, LABELS, MANIFEST, VOCABULARY, GoldenRow, Manifest, golden_outputs, read_golden, without_paths
+from palmtop.app import GOLDEN, LABELS, MANIFEST, VOCABULARY, GoldenRow, Manifest, golden_outputs, read_golden
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError, raise_all
+from palmtop.paths import without_paths
 from palmtop.signature import Signature
 from palmtop.spans import characters, texts_of
 from palmtop.task import SPAN, Task

@@ -17,13 +17,13 @@ from palmtop.app import (
     Step,
     Tolerance,
     golden_rows,
-    without_paths,
     write_golden,
 )
 from palmtop.bundle import Bundle, FileEntry, Format, sha256_of
 from palmtop.errors import UserError
 from palmtop.export import stored_once
 from palmtop.export.app_clients import client_for, task_clients, why_not
+from palmtop.paths import without_paths, without_places
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
 from palmtop.stage import EVERY_TASK, Outline, Stage
@@ -33,7 +33,8 @@ from palmtop.tokenization import Encoding, HostTokenizer, Text
 
 PAGE = Path(__file__).parent / "page"
 MODEL = {"tflite": ("model.tflite",), "tfjs": ("model.json", "*.bin"), "onnx": ("model.onnx",)}
-BESIDE = (TOKENIZER, "tokenizer_config.json", LABELS, SIGNATURE)
+TOKENIZER_CONFIG = "tokenizer_config.json"
+BESIDE = (TOKENIZER, TOKENIZER_CONFIG, LABELS, SIGNATURE)
 SAME = 1e-5
 """Largest difference of the packed file's answers from those of the file it was made of, as a share of the spread: the weights are
 the same bytes and the runtime is the same one."""
@@ -96,6 +97,8 @@ class ToApp(Stage):
         for pattern in (*MODEL[source.format], *BESIDE):
             for path in source.path.glob(pattern):
                 shutil.copyfile(path, out / path.name)
+        if (out / TOKENIZER_CONFIG).is_file():
+            (out / TOKENIZER_CONFIG).write_text(without_places((out / TOKENIZER_CONFIG).read_text(encoding="utf-8")), encoding="utf-8")
         clients = self._fit(source, task, out)
         texts = self._write_golden(source, task, out)
         self._manifest(source, task, out, clients).write(out)

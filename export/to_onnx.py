@@ -11,6 +11,7 @@ from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage
 
 FILE = "model.onnx"
+PLACES = "pkg.torch.onnx.stack_trace"
 
 
 class ToOnnx(Stage):
@@ -49,19 +50,27 @@ class ToOnnx(Stage):
                               external_data=False, verbose=False)
         signature.write(out)
         copy_app_files(source, out)
-        joined = _join_equal(out / FILE)
+        joined = _tidied(out / FILE)
         found = checked.check(("torch", source.path), ("onnx", out), self.tolerance)
         return {"precision": "float32", "passes": passes, "joined_tensors": joined} | found
 
 
-def _join_equal(file: Path) -> int:
-    """Write a file again with each tensor once."""
+def _tidied(file: Path) -> int:
+    """Write a file again with each tensor once, and without this machine's folders; returns how many tensors went."""
     import onnx
 
     from palmtop.export.onnx_once import join_equal
 
     model = onnx.load(str(file))
+    for node in model.graph.node:
+        _drop_places(node)
     joined = join_equal(model)
-    if joined:
-        onnx.save(model, str(file))
+    onnx.save(model, str(file))
     return joined
+
+
+def _drop_places(node: Any) -> None:
+    """Torch notes in each node the lines of Python that it comes from, with their files' full names."""
+    for place in reversed(range(len(node.metadata_props))):
+        if node.metadata_props[place].key == PLACES:
+            del node.metadata_props[place]

@@ -1,7 +1,7 @@
 """What an app's folder says of itself: manifest.json, and golden.jsonl, which every client is tested against."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -161,16 +161,3 @@ def read_golden(folder: Path) -> list[GoldenRow]:
         return [GoldenRow.model_validate_json(line) for line in lines if line]
     except ValidationError:
         raise UserError(f"{path} is damaged: make the app again") from None
-
-
-def without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as they may leave this machine: of a path only its last part."""
-    return {name: _without_path(value) for name, value in settings.items()}
-
-
-def _without_path(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return without_paths(value)
-    if isinstance(value, list | tuple):
-        return [_without_path(item) for item in value]
-    return Path(value).name if isinstance(value, str) and value.startswith(("/", "~", "./", "../")) else value

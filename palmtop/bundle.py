@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from palmtop.errors import UserError
+from palmtop.paths import without_paths
 
 CARD = "palmtop.json"
 LOGS = "logs"
@@ -60,7 +61,8 @@ class Card(_Frozen):
     digest: str
     origin: Origin
     lineage: tuple[Ancestor, ...]
-    """From the first ancestor to this bundle's source; the bundle itself is not in it."""
+    """From the first ancestor to this bundle's source; the bundle itself is not in it. An app's names no folder of the machine that it
+    was made on."""
     facts: dict[str, Any]
     """What happened, as the stage measured it; not what was asked for."""
     files: dict[str, FileEntry]
@@ -142,11 +144,16 @@ def is_sealed(path: Path) -> bool:
 
 
 def seal(folder: Path, bundle_format: Format, origin: Origin, source: Bundle | None, facts: dict[str, Any]) -> None:
-    """Hash what a stage left in `folder` and write the card, durably, as the last thing."""
+    """Hash what a stage left in `folder` and write the card, durably, as the last thing.
+
+    An app is handed to others: of the paths in its ancestors' settings only the last parts are kept. Its origin is kept whole: it is
+    compared with that of the next run.
+    """
     files = {path.relative_to(folder).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=sha256_of(path))
              for path in sorted(_content(folder))}
+    lineage = source.lineage if source else ()
     card = Card(format=bundle_format, digest=_digest(bundle_format, files), origin=origin,
-                lineage=source.lineage if source else (), facts=facts, files=files,
+                lineage=_handed_out(lineage) if bundle_format == "app" else lineage, facts=facts, files=files,
                 created=datetime.now(UTC).isoformat(timespec="seconds"))
     write_durably(folder / CARD, card.model_dump_json(indent=1) + "\n")
 
@@ -165,6 +172,10 @@ def write_durably(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+
+
+def _handed_out(lineage: tuple[Ancestor, ...]) -> tuple[Ancestor, ...]:
+    return tuple(step.model_copy(update={"settings": without_paths(step.settings)}) for step in lineage)
 
 
 def _digest(bundle_format: Format, files: Mapping[str, FileEntry]) -> str:

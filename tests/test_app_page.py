@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_bundles import adopted
+from tiny_bundles import adopted, naming_this_machine
 
 from palmtop import stage
 from palmtop.app import read_golden
@@ -38,6 +38,10 @@ def browser() -> Iterator[Chromium]:
     opened = Chromium()
     yield opened
     opened.close()
+
+
+def test_nothing_in_the_apps_folder_names_a_folder_of_this_machine(web: Bundle) -> None:
+    assert not naming_this_machine(web, web.path.parent)
 
 
 def test_the_page_answers_from_a_plain_static_server(web: Bundle, browser: Chromium) -> None:

@@ -12,12 +12,13 @@ from ai_edge_litert import schema_py_generated as schema
 from mediapipe.tasks.metadata import metadata_schema_py_generated as metadata_schema
 from task_clients import Scores, mediapipe_answers, tflite_support
 from tiny import sentences, write_tokenizer
-from tiny_bundles import adopted, sealed
+from tiny_bundles import adopted, naming_this_machine, sealed
 
 from palmtop import parity, stage, target
 from palmtop.app import Manifest, read_golden
 from palmtop.bundle import Bundle, sha256_of
 from palmtop.errors import UserError
+from palmtop.eval.verify import verify
 from palmtop.export.app_clients import why_not as no_clients
 from palmtop.making import make
 from palmtop.signature import Signature
@@ -199,6 +200,28 @@ def test_the_manifest_says_where_the_model_comes_from(apps: dict[str, Bundle], t
     assert manifest.versions["ai-edge-litert"] and manifest.tolerance.agreement == 0.9
 
 
+def test_nothing_in_an_app_names_a_folder_of_this_machine(apps: dict[str, Bundle], exported: dict[str, Bundle], folder: Path) -> None:
+    for app in apps.values():
+        assert not naming_this_machine(app, folder)
+        assert [step.settings for step in app.card.lineage] == [step.settings for step in Manifest.read(app.path).lineage]
+    assert str(folder) in (exported["float32"].path / "palmtop.json").read_text()  # what isn't handed out keeps its paths
+
+
+def test_an_onnx_app_does_not_either_and_is_known_when_it_is_made_again(teacher: Bundle, folder: Path) -> None:
+    """Torch writes its stack into the graph, and transformers the tokenizer's folder beside it."""
+    onnx = _make("to_onnx", {}, teacher, folder / "onnx")
+    noted = _copied(onnx, folder / "noted", "tokenizer_config.json", {"name_or_path": str(folder / "bert")}, teacher)
+    said: list[str] = []
+    for _ in range(2):
+        app = make("to_app", stage.find("to_app")(golden="plain"), noted, folder / "onnx-app", said.append)
+    assert not naming_this_machine(app, folder)
+    verify(app.path, print)
+    train = Path(json.loads((noted.path / "task.json").read_text())["train"]["file"])
+    elsewhere = _copied(noted, folder / "elsewhere", "task.json", {"train": {"file": str(train.with_name("other.csv"))}}, teacher)
+    make("to_app", stage.find("to_app")(golden="plain"), elsewhere, folder / "onnx-app", said.append)
+    assert said == ["onnx-app: to_app", "onnx-app: made before with the same settings and inputs, kept", "onnx-app: to_app"]
+
+
 def test_plain_golden_texts_keep_the_data_at_home(exported: dict[str, Bundle], folder: Path) -> None:
     app = _make("to_app", {"golden": "plain", "tolerance": 0.5}, exported["float32"], folder / "plain")
     assert len(read_golden(app.path)) == len(parity.PLAIN) + 9
@@ -223,10 +246,15 @@ def _distance(found: list[Scores], file: Bundle) -> float:
 
 def _changed(source: Bundle, copy: Path, **signature: Any) -> Bundle:
     """A copy with another signature.json, sealed."""
+    return _copied(source, copy, "signature.json", signature, None)
+
+
+def _copied(source: Bundle, copy: Path, name: str, changes: dict[str, Any], made_of: Bundle | None) -> Bundle:
+    """A copy with other entries in one of its JSON files, sealed."""
     shutil.copytree(source.path, copy, ignore=shutil.ignore_patterns("palmtop.json"))
-    said = json.loads((copy / "signature.json").read_text())
-    (copy / "signature.json").write_text(json.dumps(said | signature))
-    return sealed(copy, "tflite", "to_tflite", facts={"precision": "float32"})
+    said = json.loads((copy / name).read_text())
+    (copy / name).write_text(json.dumps(said | changes))
+    return sealed(copy, source.format, f"to_{source.format}", made_of, {"precision": "float32"})
 
 
 def _make(use: str, settings: dict[str, Any], source: Bundle | None, out: Path) -> Bundle:
