@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from palmtop.eval.gather import Artefact, Gathered, gather
-from palmtop.eval.table import NOT_COMPARABLE, NOT_MEASURED, NOT_VALID, Cell, Row, Section, Table
+from palmtop.eval.table import NOT_BESIDE, NOT_COMPARABLE, NOT_MEASURED, NOT_VALID, Cell, Row, Section, Table
+from palmtop.eval.timed import LINEAR, apart, timed_at
 from palmtop.eval.verdicts import notes, verdicts
 from palmtop.measurement import Measurement
 
@@ -58,7 +59,7 @@ def _section(view: _View) -> Section:
 
 
 def _row(view: _View, artefact: Artefact) -> Row:
-    roles = {"baseline": artefact in view.baselines, "teacher": artefact in view.teachers, "floor": artefact.format == "linear"}
+    roles = {"baseline": artefact in view.baselines, "teacher": artefact in view.teachers, "floor": artefact.format == LINEAR}
     size = artefact.numbers.get("model_bytes")
     precision = str(size.conditions.get("precision", NOT_MEASURED)) if size else NOT_MEASURED
     return Row(artefact.name, artefact.digest, artefact.format, precision, artefact.target, artefact.machine,
@@ -73,6 +74,7 @@ def _cells(view: _View, artefact: Artefact) -> dict[str, Cell]:
         "gzip_mb": _cell(artefact, "gzip_bytes", 1e-6), "nonzero_percent": _nonzero(artefact),
         "metric": _metric(view, artefact), "difference_points": _difference(view, artefact), "kept_percent": _kept(view, artefact),
         "agreement_torch": _with_torch(artefact), "agreement_teacher": _with_teacher(view, artefact), "speedup": _speedup(view, artefact),
+        "timed_at": _timed_at(artefact),
     }
 
 
@@ -123,7 +125,7 @@ def _kept(view: _View, artefact: Artefact) -> Cell:
 
 
 def _with_torch(artefact: Artefact) -> Cell:
-    if artefact.format in ("torch", "linear"):
+    if artefact.format in ("torch", LINEAR):
         return Cell(word="itself" if artefact.format == "torch" else "no torch model")
     return _cell(artefact, "agreement_torch")
 
@@ -138,13 +140,27 @@ def _with_teacher(view: _View, artefact: Artefact) -> Cell:
     return _cell(artefact, "agreement_teacher")
 
 
+def _timed_at(artefact: Artefact) -> Cell:
+    """Tokens of a timed answer, padding included."""
+    latency = artefact.numbers.get("latency_ms")
+    if latency is None or latency.value is None:
+        return Cell(word=NOT_MEASURED)
+    if artefact.format == LINEAR:
+        return Cell(word="not padded")
+    tokens = timed_at(latency)
+    return Cell(tokens) if isinstance(tokens, int) else Cell(word=tokens or NOT_MEASURED)
+
+
 def _speedup(view: _View, artefact: Artefact) -> Cell:
-    """The baseline's median by the artefact's; only of one session, in which both took turns."""
+    """The baseline's median by the artefact's; only of one session, in which both took turns, and of equal lengths and threads."""
     if artefact in view.baselines:
         return Cell(word="baseline")
     ours = artefact.numbers.get("latency_ms")
     if ours is None or ours.value is None:
         return Cell(word=NOT_MEASURED)
     theirs = [baseline.numbers["latency_ms"] for baseline in view.baselines if "latency_ms" in baseline.numbers]
-    beside = next((latency.value for latency in theirs if latency.session == ours.session), None)
-    return Cell(beside / ours.value) if beside is not None else Cell(word=NOT_COMPARABLE, why="not timed side by side with the baseline")
+    beside = next((latency for latency in theirs if latency.session == ours.session and latency.value is not None), None)
+    if beside is None or beside.value is None:
+        return Cell(word=NOT_COMPARABLE, why=NOT_BESIDE)
+    why = apart(ours, beside)
+    return Cell(beside.value / ours.value) if why is None else Cell(word=NOT_COMPARABLE, why=why)

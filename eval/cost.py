@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from palmtop.bundle import Bundle
-from palmtop.errors import UserError
 from palmtop.eval.accuracy import Score
 from palmtop.eval.latency import Timings, quantiles, side_by_side
 from palmtop.eval.ledger import Ledger
@@ -18,8 +17,7 @@ from palmtop.eval.plan import Plan, Say, Subject
 from palmtop.eval.pruned import conditions, precision
 from palmtop.eval.size import download_bytes, gzip_bytes, model_bytes
 from palmtop.recipe import MeasureText
-from palmtop.signature import FILE as SIGNATURE
-from palmtop.signature import Signature
+from palmtop.target import OWN_LENGTH
 from palmtop.tokenization import Text
 
 LOADS = 3
@@ -59,7 +57,7 @@ class Cost:
         for subject, timings in zip(group, timed, strict=True):
             taken = _by_quantile(timings)
             self.ledger.write(subject, taken, self._timing(subject), session)
-            self.say(f"{subject}: {_shown(taken['latency_ms'])} at {self.options.length} tokens, "
+            self.say(f"{subject}: {_shown(taken['latency_ms'])}{self._at(subject)}, "
                      f"{_shown(taken['text_latency_ms'])} from text to answer")
 
     def _loading(self, subject: Subject) -> dict[str, Score]:
@@ -81,23 +79,19 @@ class Cost:
         return [texts[index] for index in np.linspace(0, len(texts) - 1, min(count, len(texts))).astype(int)]
 
     def _timing(self, subject: Subject) -> dict[str, Any]:
-        """The conditions of a latency. `padded_to`: tokens at which the artefact really runs; None where it can't, or has none."""
-        asked = self.options
-        return {"threads": asked.threads, "length": asked.length, "padded_to": _padded_to(subject.bundle, asked.length), "runs": asked.runs}
+        """The conditions of a latency: asked for is `length`, and `padded_to` is what the artefact really ran at."""
+        asked, on = self.options, subject.target
+        return {"threads": on.threads_used(asked.threads), "length": asked.length,
+                "padded_to": on.padded_to(subject.bundle.path, asked.length), "runs": asked.runs}
+
+    def _at(self, subject: Subject) -> str:
+        padded = subject.target.padded_to(subject.bundle.path, self.options.length)
+        return f" at {padded} tokens" if isinstance(padded, int) else " at each text's own length" if padded == OWN_LENGTH else ""
 
 
 def _quantized_from(bundle: Bundle) -> dict[str, str]:
     """The digest of the float file that a quantized one was made of, so that the two are set side by side."""
     return {"quantized_from": bundle.lineage[-2].digest} if bundle.card.origin.stage == "quantize" and bundle.card.lineage else {}
-
-
-def _padded_to(bundle: Bundle, length: int) -> int | None:
-    if not (bundle.path / SIGNATURE).is_file():
-        return None
-    try:
-        return Signature.read(bundle.path).accepted(length)
-    except UserError:
-        return None
 
 
 def _by_quantile(timings: Timings) -> dict[str, Score]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from palmtop.bundle import Bundle
 from palmtop.eval.table import Row, milliseconds
+from palmtop.eval.timed import apart
 from palmtop.measurement import Measurement
 
 PRUNING = ("magnitude", "movement", "prune_structures", "shrink", "trim_vocabulary")
@@ -98,6 +99,8 @@ def _speed(row: Row, beside: Row) -> str:
     ours, theirs = _latency(row), _latency(beside)
     if ours is None or theirs is None or ours.session != theirs.session:
         return f"speed not measured side by side with {beside.name}"
+    if why := apart(ours, theirs):
+        return f"speed not comparable ({why})"
     ratio = (theirs.value or 0) / (ours.value or 1)
     noise = ", within the noise of this run" if _overlap(ours, theirs) else ""
     kind = "" if ours.kind == "measured" else f", {ours.kind}"
@@ -125,11 +128,11 @@ def _structured(row: Row, rows: Sequence[Row], beside: Row) -> list[str]:
     good, ours = row.cells["metric"], _latency(row)
     if SMALLER in stages_of(row) or good.value is None or ours is None:
         return []
+    base = _latency(beside)
     timed = [(other, latency) for other in rows if SMALLER in stages_of(other) and _beside(other, rows) is beside
              and (other.cells["metric"].value or 0) >= (good.low if good.low is not None else good.value)
-             and (latency := _latency(other)) is not None and latency.session == ours.session]
-    base = _latency(beside)
-    if not timed or base is None or base.session != ours.session:
+             and (latency := _latency(other)) is not None and _together(latency, base)]
+    if not timed or base is None or not _together(ours, base):
         return []
     best, latency = min(timed, key=lambda pair: pair[1].value or 0)
     return [f"a structured form, no worse by the interval: {best.name}, {_faster((base.value or 0) / (latency.value or 1))}"]
@@ -138,6 +141,11 @@ def _structured(row: Row, rows: Sequence[Row], beside: Row) -> list[str]:
 def _latency(row: Row) -> Measurement | None:
     found = row.numbers.get("latency_ms")
     return found if found is not None and found.value else None
+
+
+def _together(one: Measurement, other: Measurement | None) -> bool:
+    """Whether both took turns, doing the same work."""
+    return other is not None and one.session == other.session and apart(one, other) is None
 
 
 def _overlap(one: Measurement, other: Measurement) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from palmtop.errors import UserError, did_you_mean
 from palmtop.eval.pruned import stages_of
-from palmtop.eval.table import COLUMNS, Cell, Row, Section, Table, milliseconds
+from palmtop.eval.table import COLUMNS, NOT_MEASURED, Cell, Row, Section, Table, milliseconds
 
 
 def render(table: Table, form: str) -> str:
@@ -56,12 +56,14 @@ FORMS: dict[str, Callable[[Table], str]] = {"markdown": markdown, "csv": as_csv,
 
 def _markdown_section(section: Section) -> str:
     several = len(section.machines) > 1
-    lengths = dict.fromkeys(str(row.numbers["latency_ms"].conditions.get("length")) for row in section.rows if "latency_ms" in row.numbers)
-    headings = {"metric": section.metric.replace("_", " "), "latency_ms": f"ms @{' and '.join(lengths) or '?'}"}
+    lengths = list(dict.fromkeys(_drawn(0)(row.cells["timed_at"]) for row in section.rows if row.cells["timed_at"].word not in NO_LENGTH))
+    several_lengths = len(lengths) > 1
+    time = "ms" if several_lengths else f"ms @{lengths[0] if lengths else '?'}"
+    headings = {"metric": section.metric.replace("_", " "), "latency_ms": time}
     lines = ["", f"## {section.task}", ""]
-    pruned = any(stages_of(row) for row in section.rows)
+    left_out = {*(() if any(stages_of(row) for row in section.rows) else OF_PRUNED), *(() if several_lengths else OF_LENGTHS)}
     for columns in (QUALITY, SPEED):
-        chosen = {column: drawing for column, drawing in columns.items() if pruned or column not in OF_PRUNED}
+        chosen = {column: drawing for column, drawing in columns.items() if column not in left_out}
         heads = [headings.get(column, heading) for column, (heading, _) in chosen.items()]
         drawn = [[_name(row), _target(row, several), *(draw(row.cells[column]) for column, (_, draw) in chosen.items())]
                  for row in section.rows]
@@ -107,6 +109,9 @@ def _time(cell: Cell) -> str:
 WORDS = 2
 OF_PRUNED = ("gzip_mb", "nonzero_percent")
 """Columns that are drawn where something was pruned; elsewhere they say little. CSV and JSON have them always."""
+OF_LENGTHS = ("timed_at",)
+"""Columns that are drawn where not all rows were timed at one length."""
+NO_LENGTH = (NOT_MEASURED, "not padded")
 Columns = dict[str, tuple[str, Callable[[Cell], str]]]
 QUALITY: Columns = {
     "model_mb": ("MB", _drawn(2)), "download_mb": ("MB to fetch", _drawn(2)), "gzip_mb": ("MB compressed", _drawn(2)),
@@ -115,6 +120,7 @@ QUALITY: Columns = {
     "agreement_torch": ("% as torch", _drawn(1, 100)), "agreement_teacher": ("% as teacher", _drawn(1, 100)),
 }
 SPEED: Columns = {
+    "timed_at": ("tokens", _drawn(0)),
     "latency_ms": ("ms", _time), "latency_p90_ms": ("p90", _time), "latency_p99_ms": ("p99", _time),
     "speedup": ("x faster", _drawn(2)), "tokenize_ms": ("tokenize ms", _time), "text_latency_ms": ("text to answer ms", _time),
     "load_ms": ("load ms", _drawn(0)), "memory_mb": ("memory MB", _drawn(0)),

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from palmtop.eval import pruned
-from palmtop.eval.table import NOT_MEASURED, NOT_VALID, Row, milliseconds
+from palmtop.eval.table import NOT_BESIDE, NOT_COMPARABLE, NOT_MEASURED, NOT_VALID, Row, milliseconds
+from palmtop.eval.timed import apart, in_words
 from palmtop.measurement import Measurement
+from palmtop.target import OWN_LENGTH
 
 
 def notes(rows: Sequence[Row], task: str, machines: Sequence[dict[str, Any]], baseline: str | None) -> tuple[str, ...]:
@@ -52,7 +54,9 @@ def _timing(numbers: Sequence[Measurement]) -> list[str]:
     if not times:
         return ["latency: not measured"]
     threads, length, runs = (_words(time.conditions.get(name) for time in times) for name in ("threads", "length", "runs"))
-    return [f"latency: {threads} thread(s), one text at a time, padded to {length} tokens, {runs} timed answers after warm-up; "
+    odd = any(time.conditions.get("padded_to") not in (None, time.conditions.get("length")) for time in times)
+    length += " tokens, or what the column 'tokens' says" if odd else " tokens"
+    return [f"latency: {threads} thread(s), one text at a time, padded to {length}, {runs} timed answers after warm-up; "
             "runtimes of this machine, and pages of the browser, took turns among themselves",
             "text to answer: tokenization and model, each text at the shortest length the artefact accepts",
             f"load: from file to first answer, and the memory it added; fresh process, runtime imported, files in the disk cache, "
@@ -70,10 +74,21 @@ def _oddities(rows: Sequence[Row]) -> list[str]:
             said.append(f"{row}: its tokenizer gives other ids than Python's for {odd.value or 0:.0f} of {odd.n} texts")
         said += _hard_strings(row)
         if time is not None and time.conditions.get("padded_to") not in (None, time.conditions.get("length")):
-            said.append(f"{row}: timed at {time.conditions['padded_to']} tokens, the shortest it accepts for {time.conditions['length']}")
+            at, asked = time.conditions["padded_to"], time.conditions.get("length")
+            said.append(f"{row}: timed at {in_words(at)}, {'not padded' if at == OWN_LENGTH else 'the shortest it accepts'} for {asked}")
     reasons = dict.fromkeys(f"{row}: {column.replace('_', ' ')} {cell.word}: {cell.why}" for row in rows
                             for column, cell in row.cells.items() if cell.why and cell.word == NOT_MEASURED)
-    return said + list(reasons)
+    return said + list(reasons) + _no_ratios(rows)
+
+
+def _no_ratios(rows: Sequence[Row]) -> list[str]:
+    """Which rows have no ratio though they took turns with the baseline, by reason."""
+    without: dict[str, list[str]] = {}
+    for row in rows:
+        cell = row.cells["speedup"]
+        if cell.word == NOT_COMPARABLE and cell.why not in (None, NOT_BESIDE):
+            without.setdefault(cell.why or "", []).append(str(row))
+    return [f"{', '.join(names)}: x faster {NOT_COMPARABLE}: {why}" for why, names in without.items()]
 
 
 def _hard_strings(row: Row) -> list[str]:
@@ -88,7 +103,7 @@ def _hard_strings(row: Row) -> list[str]:
 def _slower(row: Row, rows: Sequence[Row]) -> str:
     ours = row.numbers["latency_ms"]
     theirs = next(other for other in rows if "baseline" in other.roles and other.numbers.get("latency_ms")
-                  and other.numbers["latency_ms"].session == ours.session)
+                  and other.numbers["latency_ms"].session == ours.session and other.numbers["latency_ms"].value is not None)
     against = theirs.numbers["latency_ms"]
     noise = ", within the noise of this run" if (ours.low or 0) <= (against.high or 0) else ""
     return (f"{row} is slower than the baseline: {milliseconds(ours.value)} ms against {milliseconds(against.value)} ms "
@@ -102,6 +117,8 @@ def _slower_than_float(rows: Sequence[Row]) -> list[str]:
         made_of = next((other for other in rows if _is_float_of(row, other) and "baseline" not in other.roles), None)
         ours, theirs = row.numbers.get("latency_ms"), made_of.numbers.get("latency_ms") if made_of else None
         if ours is None or theirs is None or ours.session != theirs.session or not (ours.value or 0) > (theirs.value or 0) > 0:
+            continue
+        if apart(ours, theirs):
             continue
         noise = ", within the noise of this run" if (ours.low or 0) <= (theirs.high or 0) else ""
         times = f"{milliseconds(ours.value)} ms against {milliseconds(theirs.value)} ms"

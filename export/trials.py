@@ -136,7 +136,8 @@ def encoded(source: Bundle, split: SplitName, count: int) -> list[Encoding]:
 def speed(source: Bundle, out: Path) -> dict[str, Any]:
     """Facts: how fast the file is beside the float file it was made of, both timed here in turns."""
     before, after = medians_ms([(source.format, source.path), (source.format, out)])
-    tokens = min(LENGTH, Signature.read(out).max_length)
+    signature = Signature.read(out)
+    tokens = signature.accepted(min(LENGTH, signature.max_length))
     return beside_float(before, after, source.name) | {"latency_conditions": f"{tokens} tokens, 1 thread, in turns"}
 
 

@@ -6,15 +6,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from jaxtyping import Float32
 from numpy import ndarray
 
 from palmtop.errors import UserError, did_you_mean
+from palmtop.signature import Signature
 from palmtop.tokenization import Encoding, Text
 
 ROOM = "palmtop.eval.targets"
+OWN_LENGTH: Literal["own"] = "own"
+"""In place of a padded length: each text ran at its own."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,17 @@ class Target(ABC):
     def refuses(self, folder: Path) -> str | None:
         """Why it can't run this bundle, though it runs others of its format; None where it can."""
         return None
+
+    def padded_to(self, folder: Path, length: int) -> int | Literal["own"] | None:
+        """Tokens that a timed answer really has when `length` is asked for; None where nothing is padded, or the file can't hold it."""
+        try:
+            return Signature.read(folder).accepted(length)
+        except UserError:
+            return None
+
+    def threads_used(self, asked: int) -> int:
+        """Threads that answers really get when so many are asked for; where another number makes no difference, those asked for."""
+        return asked
 
     @abstractmethod
     def open(self, folder: Path, threads: int = 1) -> Runner:

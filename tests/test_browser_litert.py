@@ -61,6 +61,15 @@ def test_a_page_takes_turns_with_the_interpreter(target: Target, exported: dict[
         assert timing.not_padded is None
 
 
+def test_a_text_is_padded_to_the_next_length_of_the_file(target: Target, exported: dict[str, Bundle]) -> None:
+    with target.open(exported["one"].path) as page:
+        encodings = page.tokenize(TEXTS[:2])
+        assert target.padded_to(exported["one"].path, 8) == 24
+        assert len(page.latencies_ms(encodings, 8, 3)) == 3
+        with pytest.raises(UserError, match="25 tokens are more than the artefact accepts"):
+            page.latencies_ms(encodings, 25, 1)
+
+
 def test_loading_costs_time_and_memory(target: Target, exported: dict[str, Bundle]) -> None:
     milliseconds, megabytes = target.cost_of_loading(exported["one"].path, TEXTS[0])
     assert milliseconds > 0 and megabytes >= 0

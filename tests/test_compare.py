@@ -118,6 +118,60 @@ def test_speed_is_not_compared_across_sessions(tmp_path: Path) -> None:
     assert (cell.value, cell.word, cell.why) == (None, "not comparable", "not timed side by side with the baseline")
 
 
+def _timed(name: str, ms: float, **conditions: Any) -> list[Measurement]:
+    return _numbers(name, 0.94, ms, conditions={"precision": "float32"} | TIMING | conditions)
+
+
+def test_speed_is_not_compared_across_lengths(tmp_path: Path) -> None:
+    """The baseline has one length of 128 tokens; what ran at 32 did a quarter of its work."""
+    run = _run(tmp_path / "run", *_timed("base", 97, padded_to=128), *_timed("onnx", 1), *_timed("small", 2),
+               *_timed("long", 99, padded_to=128), *_timed("floor", 0.5, padded_to=None))
+    section = _section(run)
+    why = "timed at 32 tokens, base at 128 tokens: export base with --lengths 32 or any, or measure with --length 128"
+    for name in ("onnx", "small"):
+        assert _row(section, name).cells["speedup"] == Cell(word="not comparable", why=why)
+    assert f"onnx on host_litert, small on host_litert: x faster not comparable: {why}" in section.notes
+    assert _row(section, "long").cells["speedup"].value == pytest.approx(97 / 99)
+    assert _row(section, "floor").cells["speedup"].value == 194  # nothing is padded: its time is the same at every length
+    assert [line for line in section.verdicts if "slower" in line] == [
+        "long on host_litert is slower than the baseline: 99.00 ms against 97.00 ms (0.98 x)"]
+    assert [row.cells["timed_at"] for row in section.rows] == [Cell(128), Cell(32), Cell(32), Cell(128), Cell(word="not padded")]
+    drawn = render(compare([run]), "markdown")
+    assert "ms @" not in drawn and "| tokens |" in drawn.replace("  ", "")
+    assert "padded to 32 tokens, or what the column 'tokens' says" in drawn
+
+
+def test_what_ran_longer_than_the_baseline_is_not_called_slower(tmp_path: Path) -> None:
+    section = _section(_run(tmp_path / "run", *_timed("base", 10), *_timed("small", 20, padded_to=64)))
+    assert not [line for line in section.verdicts if "slower" in line]
+    assert _row(section, "small").cells["speedup"].why == ("timed at 64 tokens, base at 32 tokens: export small with --lengths 32 or any, "
+                                                           "or measure with --length 64")
+
+
+def test_a_quantized_file_of_another_length_is_not_called_slower_than_its_float(tmp_path: Path) -> None:
+    quantized = {"conditions": {"precision": "int8", "quantized_from": "digest of float"}, "date": "2026-01-02T00:00:00+00:00"}
+    numbers = [*_timed("base", 10), *_timed("float", 4), *_timed("int8", 5, padded_to=64), _one("int8", "model_bytes", 1, **quantized)]
+    assert not [line for line in _section(_run(tmp_path / "run", *numbers)).verdicts if "quantized" in line]
+
+
+@pytest.mark.parametrize(("changed", "why"), [
+    ({"conditions": TIMING | {"padded_to": "own"}}, "timed at each text's own length, base at 32 tokens: compare their text to answer"),
+    ({"conditions": TIMING | {"padded_to": None}}, "timed at an unknown length, base at 32 tokens: measure again"),
+    ({"conditions": TIMING | {"threads": 4}}, "timed with 4 thread(s), base with 1: measure with --threads 1"),
+    ({"machine": MACHINE | {"processor": "6502"}}, "timed on another machine than base: measure both on one"),
+    ({"machine": MACHINE | {"versions": {"onnxruntime": "1"}}}, None)])
+def test_speed_is_compared_on_equal_terms_only(changed: dict[str, Any], why: str | None, tmp_path: Path) -> None:
+    cell = _row(_section(_run(tmp_path / "run", *_timed("base", 10), *_numbers("small", 0.94, 4, **changed))), "small").cells["speedup"]
+    assert (cell.value, cell.why) == (2.5 if why is None else None, why)
+
+
+def test_measurements_that_know_only_the_length_asked_for_are_read_as_timed_at_it(tmp_path: Path) -> None:
+    older = {"conditions": {"threads": 1, "length": 32, "runs": 60}}
+    section = _section(_run(tmp_path / "run", *_numbers("base", 0.94, 10, **older), *_timed("small", 4)))
+    assert _row(section, "small").cells["speedup"].value == 2.5
+    assert [row.cells["timed_at"].value for row in section.rows] == [32, 32]
+
+
 def test_runs_are_merged_and_namesakes_told_apart(whole: Path, tmp_path: Path) -> None:
     other = _run(tmp_path / "other", *_numbers("base", 0.94, 10), *_numbers("small", 0.7, 2, bundle="another small", session="s2"))
     section = _section(whole, other)

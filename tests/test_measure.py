@@ -100,6 +100,7 @@ def test_latencies_share_a_session_and_say_their_conditions(run: tuple[Path, lis
     assert found.conditions == {"threads": 1, "length": 32, "padded_to": None, "runs": 60}
     assert found.why == "32 tokens are more than the artefact accepts (24): choose a smaller length, or export it with one more"
     assert _of(run[2], "onnx")["text_latency_ms"].n == 60
+    assert _of(run[2], "floor")["latency_ms"].conditions["padded_to"] is None  # it pads nothing
 
 
 def test_the_run_file_says_what_the_table_is_about(run: tuple[Path, list[str], list[Measurement]], bundles: dict[str, Bundle]) -> None:

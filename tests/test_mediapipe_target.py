@@ -82,6 +82,19 @@ def test_an_app_is_measured_beside_the_file_that_it_was_made_of(bundles: dict[st
     assert packed > model_bytes(bundles["file"])  # the vocabulary and the labels are in it
 
 
+def test_what_an_apps_time_was_taken_at_is_written_with_it(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    """MediaPipe pads to the file's length and no further, and asks nobody how many threads it may take."""
+    mediapipe = target.find("host_mediapipe")
+    assert [mediapipe.padded_to(bundles["file-app"].path, length) for length in (8, 24, 25)] == [24, 24, None]
+    any_length = _make("to_tflite", {"lengths": "any", "probabilities": True}, bundles["teacher"], tmp_path / "any")
+    app = _make("to_app", {}, any_length, tmp_path / "any-app")
+    assert (mediapipe.padded_to(app.path, 8), target.find("host_litert").padded_to(any_length.path, 8)) == ("own", 8)
+    measure({"file": any_length, "app": app}, OPTIONS.model_copy(update={"threads": 2}), tmp_path / "run", lambda _: None)
+    found = {one.name: one.conditions for one in read(tmp_path / "run" / FILE) if one.metric == "latency_ms"}
+    assert found == {"file": {"threads": 2, "length": 24, "padded_to": 24, "runs": 60},
+                     "app": {"threads": 1, "length": 24, "padded_to": "own", "runs": 60}}
+
+
 def test_what_mediapipe_cannot_open_is_said_and_left_out(bundles: dict[str, Bundle]) -> None:
     said: list[str] = []
     plan, = plans(bundles, OPTIONS, said.append)

@@ -161,6 +161,18 @@ def test_the_sentence_says_what_is_saved_and_what_is_not(ms: float, told: str, t
         f"compressed; {told}; 61 % smaller as a compressed download")
 
 
+def test_a_speed_at_another_length_is_no_speed(tmp_path: Path) -> None:
+    longer = {"conditions": {"threads": 1, "length": 32, "padded_to": 64, "runs": 60}}
+    numbers = [*_numbers("base", 0.94, 10), *WHOLE, *_numbers("sparse", 0.93, 5, **longer),
+               *_sized("sparse", 0.7, 0.1, "digest of base", ("magnitude",)), *_numbers("cut", 0.92, 5),
+               *_sized("cut", 1.0, 1.0, "digest of base", ("prune_structures", "shrink"))]
+    section = _section(_run(tmp_path / "run", *numbers))
+    assert ("; speed not comparable (timed at 64 tokens, base at 32 tokens: export sparse with --lengths 32 or any, or measure with "
+            "--length 64); 61 % smaller") in _verdict(section)
+    assert "structured form" not in _verdict(section)
+    assert "2.00 times faster on host_litert than base" in _verdict(section, "cut")
+
+
 def test_a_structured_form_that_is_as_good_is_named(tmp_path: Path) -> None:
     numbers = [*_numbers("base", 0.94, 10), *WHOLE, *_numbers("sparse", 0.93, 10),
                *_sized("sparse", 0.7, 0.1, "digest of base", ("movement",)), *_numbers("worse", 0.9, 3),

@@ -76,6 +76,7 @@ def test_a_scheme_shrinks_the_weights_and_keeps_the_answers(several: Bundle, sch
     assert facts["parity_agreement"] >= agreement
     assert sum(map(len, _weights(made.path))) == _expected_bytes(several, scheme)  # both lengths read one set
     assert facts["latency_ms"] > 0
+    assert facts["latency_conditions"] == "24 tokens, 1 thread, in turns"
 
 
 def test_the_lengths_of_a_file_share_the_scales_of_its_rows(several: Bundle, tmp_path: Path) -> None:

@@ -213,8 +213,12 @@ def _model(served: str, signature: Signature) -> dict[str, Any]:
 
 
 def _batch(signature: Signature, encodings: Sequence[Encoding], length: int | None) -> dict[str, Any]:
-    """What the page feeds to the model, padded to `length` or to the shortest that the artefact takes."""
-    if length is None:
-        length = signature.length_for(max(len(encoding) for encoding in encodings))
+    """What the page feeds to the model, padded to `length` (or the next that the artefact takes), or to the shortest that will do.
+
+    Raises:
+        UserError: the artefact doesn't accept `length` tokens or more.
+    """
+    longest = max(len(encoding) for encoding in encodings)
+    length = signature.length_for(longest) if length is None else signature.accepted(length)
     padded = pad(encodings, length, signature.pad_id)
     return {"inputs": {name: padded[name].ravel().tolist() for name in signature.inputs}, "rows": len(encodings), "length": length}

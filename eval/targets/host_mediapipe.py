@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32
@@ -14,7 +14,7 @@ from palmtop.errors import UserError
 from palmtop.eval import mediapipe_tokens
 from palmtop.eval.targets._host import HostTarget, file_of, lacking, times_ms
 from palmtop.signature import Signature
-from palmtop.target import Machine, Runner
+from palmtop.target import OWN_LENGTH, Machine, Runner
 from palmtop.tokenization import Encoding, Text
 
 MODEL = "model.tflite"
@@ -25,7 +25,7 @@ RUNTIME = ("mediapipe.tasks.python.text.text_classifier", "numpy")
 
 
 class Target(HostTarget):
-    """MediaPipe's C++ on this machine. It has as many threads as it likes: its Python interface has no word for them."""
+    """MediaPipe's C++ on this machine. Its Python interface has no word for threads: a model runs in one (seen in 1.2.2, by CPU time)."""
 
     name: ClassVar[str] = "host_mediapipe"
     formats: ClassVar[frozenset[str]] = frozenset({"app"})
@@ -45,6 +45,15 @@ class Target(HostTarget):
         if found is None:
             return "MediaPipe opens .tflite files, and there is none in this app"
         return None if found == ANSWERS else f"its manifest says of MediaPipe: {found}"
+
+    def padded_to(self, folder: Path, length: int) -> int | Literal["own"] | None:
+        """MediaPipe pads to the length of the file; one that takes any length gets each text at its own."""
+        padded = super().padded_to(folder, length)
+        return padded if padded is None or Signature.read(folder).lengths else OWN_LENGTH
+
+    def threads_used(self, asked: int) -> int:
+        """One, whatever is asked for."""
+        return 1
 
     def open(self, folder: Path, threads: int = 1) -> Runner:
         """Open model.tflite.
