@@ -19,7 +19,8 @@ from palmtop.tokenization import Text
 
 def cost_of_loading(name: str, folder: Path, text: Text, threads: int) -> tuple[float, float]:
     """Milliseconds and MB (10^6 bytes) for the target `name`, whose file lists its imports as RUNTIME."""
-    command = [sys.executable, "-m", "palmtop.eval.loading", name, str(folder), "--threads", str(threads)]
+    # -P: or Python files lying in the folder one stands in, which may be a bundle's, would be imported before the real ones, and run
+    command = [sys.executable, "-P", "-m", "palmtop.eval.loading", name, str(folder), "--threads", str(threads)]
     done = subprocess.run(command, input=json.dumps(text), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")

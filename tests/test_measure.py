@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from tiny import write_task
 from tiny_bundles import copy_beside, linear_bundle, onnx_bundle, sealed, torch_bundle
 
+import palmtop
 from palmtop import measurement
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError
@@ -239,6 +241,18 @@ def without(tmp_path: Path) -> Callable[[str], dict[str, str]]:
         return {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
 
     return hidden
+
+
+def test_python_files_beside_a_model_are_never_run(bundles: dict[str, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by a process that measuring starts either, which would look first in the folder it stands in."""
+    here, ran = shutil.copytree(bundles["floor"].path, tmp_path / "floor"), tmp_path / "ran"
+    for name in ("argparse", "json", "numpy", "palmtop", "sklearn", "safetensors"):
+        (here / f"{name}.py").write_text(f"open({str(ran)!r}, 'a').write('{name} ')\nraise SystemExit('not the real one')\n")
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("PYTHONPATH", str(Path(palmtop.__file__).parents[1]))
+    _, _, taken = _measure({"floor": Bundle.open(here)}, tmp_path / "run", baseline=None, on=("host_linear",))
+    assert _of(taken, "floor")["load_ms"].value
+    assert not ran.exists()
 
 
 def test_a_damaged_run_file_is_told(bundles: dict[str, Bundle], tmp_path: Path) -> None:
