@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from palmtop.eval.gather import Artefact, Gathered, gather
-from palmtop.eval.table import NOT_BESIDE, NOT_COMPARABLE, NOT_MEASURED, NOT_VALID, Cell, Row, Section, Table
-from palmtop.eval.timed import LINEAR, apart, timed_at
-from palmtop.eval.verdicts import notes, verdicts
+from palmtop.eval.measuring.timed import LINEAR, apart, timed_at
+from palmtop.eval.reports.read_runs import Artefact, Gathered, gather
+from palmtop.eval.reports.table import NOT_BESIDE, NOT_COMPARABLE, NOT_MEASURED, NOT_VALID, Cell, Row, Section, Table
+from palmtop.eval.reports.verdicts import notes, verdicts
 from palmtop.measurement import Measurement
 
 MAIN = ("accuracy", "pearson", "f1")

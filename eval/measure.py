@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from palmtop.bundle import Bundle
-from palmtop.eval.cost import Cost
-from palmtop.eval.ledger import Ledger
-from palmtop.eval.plan import Plan, Say, plans
-from palmtop.eval.quality import Quality
-from palmtop.eval.run_file import RunFile, Standing
-from palmtop.recipe import MeasureText
+from palmtop.eval.measuring.cost import Cost
+from palmtop.eval.measuring.ledger import Ledger
+from palmtop.eval.measuring.plan import Plan, Say, plans
+from palmtop.eval.measuring.quality import Quality
+from palmtop.eval.measuring.run_file import RunFile, Standing
+from palmtop.measure_settings import MeasureText
 
 MeasureOptions = MeasureText
 

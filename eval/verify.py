@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from palmtop import parity, target
-from palmtop.app import GOLDEN, LABELS, MANIFEST, VOCABULARY, GoldenRow, Manifest, golden_outputs, read_golden
+from palmtop.app_manifest import GOLDEN, LABELS, MANIFEST, VOCABULARY, GoldenRow, Manifest, golden_outputs, read_golden
 from palmtop.bundle import Bundle, Format
+from palmtop.data.tokenization import FILE as TOKENIZER
+from palmtop.data.tokenization import Encoding, HostTokenizer
+from palmtop.data.wordpiece import vocabulary
 from palmtop.errors import UserError, raise_all
 from palmtop.paths import without_paths
 from palmtop.signature import Signature
-from palmtop.spans import characters, texts_of
 from palmtop.task import SPAN, Task
-from palmtop.tokenization import FILE as TOKENIZER
-from palmtop.tokenization import Encoding, HostTokenizer
-from palmtop.wordpiece import vocabulary
+from palmtop.task_kinds.spans import characters, texts_of
 
 Say = Callable[[str], None]
 

@@ -8,12 +8,12 @@ from pydantic import Field, model_validator
 
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError
-from palmtop.export import checked
-from palmtop.export.kept_modules import layers_of
+from palmtop.export import check_export
+from palmtop.export.quantization.kept_modules import layers_of
 from palmtop.stage import EVERY_TASK, Outline, Stage
 
 if TYPE_CHECKING:
-    from palmtop.export.quantizing import Calibration, Quantizable
+    from palmtop.export.quantization.quantizable import Calibration, Quantizable
 
 Scheme = Literal["float16", "weight_only_int8", "dynamic_int8", "dynamic_int8_embedding_int4", "dynamic_int8_embedding_int4_block32",
                  "dynamic_int4", "dynamic_int4_embedding_int4", "dynamic_int4_block32",
@@ -84,7 +84,7 @@ class Quantize(Stage):
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Quantize, write, compare with the float file in the format's own runtime, and time both in turns."""
-        from palmtop.export.trials import Trials, copy_beside, speed, write
+        from palmtop.export.quantization.trials import Trials, copy_beside, speed, write
 
         assert source is not None  # the driver checked `accepts`
         if source.card.facts.get("precision") != "float32":
@@ -94,7 +94,7 @@ class Quantize(Stage):
         kept = chosen.kept if chosen else layers_of(self.kept_modules, file.layers())
         copy_beside(source, file, out)
         write(file, out, kept)
-        found = checked.check((source.format, source.path), (source.format, out), self.tolerance or TOLERANCE.get(self.scheme, COARSE))
+        found = check_export.check((source.format, source.path), (source.format, out), self.tolerance or TOLERANCE.get(self.scheme, COARSE))
         told = chosen.facts() if chosen else _facts(kept, file)
         return {"precision": self.scheme} | file.facts(out) | found | told | speed(source, out)
 
@@ -112,21 +112,21 @@ def _schemes(form: Format) -> tuple[str, ...]:
 def _quantizable(stage: Quantize, source: Bundle) -> "Quantizable":
     calibration = _calibration(stage, source) if stage.scheme == "static_int8" else None
     if source.format == "tflite":
-        from palmtop.export.tflite_quantization import TfliteFile
+        from palmtop.export.quantization.tflite import TfliteFile
 
         return TfliteFile(source.path, stage.scheme, calibration)
     if source.format == "onnx":
-        from palmtop.export.onnx_quantization import OnnxFile
+        from palmtop.export.quantization.onnx_file import OnnxFile
 
         return OnnxFile(source.path, calibration)
-    from palmtop.export.tfjs_rows import TfjsFile
+    from palmtop.export.quantization.tfjs import TfjsFile
 
     return TfjsFile(source.path)
 
 
 def _calibration(stage: Quantize, source: Bundle) -> "Calibration":
-    from palmtop.export.quantizing import Calibration
-    from palmtop.export.trials import encoded
+    from palmtop.export.quantization.quantizable import Calibration
+    from palmtop.export.quantization.trials import encoded
 
     others, texts = encoded(source, "validation", OTHERS), encoded(source, "train", stage.calibration_texts)
     return Calibration(texts, others, stage.percentile, stage.static_operators)

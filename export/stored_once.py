@@ -69,7 +69,7 @@ def _is_one_number(matrix: Stored) -> bool:
 
 
 def _in_tflite(folder: Path) -> Iterator[Stored]:
-    from palmtop.export.tflite_layers import read, text
+    from palmtop.export.tflite_file.layers import read, text
 
     model = read(folder / "model.tflite")
     for graph in model.subgraphs:

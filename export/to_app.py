@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from palmtop import parity, target
-from palmtop.app import (
+from palmtop.app_manifest import (
     ANSWERS,
     LABELS,
     MANIFEST,
@@ -20,16 +20,16 @@ from palmtop.app import (
     write_golden,
 )
 from palmtop.bundle import Bundle, FileEntry, Format, sha256_of
+from palmtop.data.tokenization import FILE as TOKENIZER
+from palmtop.data.tokenization import Encoding, HostTokenizer, Text
 from palmtop.errors import UserError
 from palmtop.export import stored_once
-from palmtop.export.app_clients import client_for, task_clients, why_not
+from palmtop.export.app.clients import client_for, task_clients, why_not
 from palmtop.paths import without_paths, without_places
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
 from palmtop.stage import EVERY_TASK, Outline, Stage
 from palmtop.task import Task
-from palmtop.tokenization import FILE as TOKENIZER
-from palmtop.tokenization import Encoding, HostTokenizer, Text
 
 PAGE = Path(__file__).parent / "page"
 MODEL = {"tflite": ("model.tflite",), "tfjs": ("model.json", "*.bin"), "onnx": ("model.onnx",)}
@@ -124,9 +124,9 @@ class ToApp(Stage):
 
     def _pack(self, source: Bundle, task: Task, out: Path) -> str | None:
         """Write the .tflite with metadata, and a signature with all three inputs; returns why old runtimes refuse it."""
-        from palmtop.export.task_file import write_task_file
-        from palmtop.export.task_metadata import TENSORS, About, classifier, reader
-        from palmtop.wordpiece import vocabulary
+        from palmtop.data.wordpiece import vocabulary
+        from palmtop.export.tflite_file.task_file import write_task_file
+        from palmtop.export.tflite_file.task_metadata import TENSORS, About, classifier, reader
 
         (out / VOCABULARY).write_text("\n".join(vocabulary(source.path)) + "\n", encoding="utf-8")
         about = About(self._title(task), self._description(source, task), self.version, self.author, self.licence)

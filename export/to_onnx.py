@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from palmtop.bundle import Bundle, Format
-from palmtop.export import checked
+from palmtop.export import check_export
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage
 
@@ -30,7 +30,7 @@ class ToOnnx(Stage):
 
     def outline(self, source: Outline | None) -> Outline:
         """A file with the source's labels."""
-        from palmtop.export.edge import outline_of_export
+        from palmtop.export.graph.edge import outline_of_export
 
         return outline_of_export("to_onnx", source, self.produces, self.probabilities)
 
@@ -38,9 +38,9 @@ class ToOnnx(Stage):
         """Convert, write, and compare with torch in ONNX Runtime."""
         import torch
 
-        from palmtop.captured import CONVERSION, captured
-        from palmtop.export.edge import copy_app_files, edge_classifier
-        from palmtop.export.passes import clean_any_size
+        from palmtop.converter_log import CONVERSION, captured
+        from palmtop.export.graph.edge import copy_app_files, edge_classifier
+        from palmtop.export.graph.passes import clean_any_size
 
         assert source is not None  # the driver checked `accepts`
         signature = Signature.read(source.path).model_copy(update={"output": "probabilities" if self.probabilities else "logits"})
@@ -51,7 +51,7 @@ class ToOnnx(Stage):
         signature.write(out)
         copy_app_files(source, out)
         joined = _tidied(out / FILE)
-        found = checked.check(("torch", source.path), ("onnx", out), self.tolerance)
+        found = check_export.check(("torch", source.path), ("onnx", out), self.tolerance)
         return {"precision": "float32", "passes": passes, "joined_tensors": joined} | found
 
 
@@ -59,7 +59,7 @@ def _tidied(file: Path) -> int:
     """Write a file again with each tensor once, and without this machine's folders; returns how many tensors went."""
     import onnx
 
-    from palmtop.export.onnx_once import join_equal
+    from palmtop.export.quantization.onnx_once import join_equal
 
     model = onnx.load(str(file))
     for node in model.graph.node:

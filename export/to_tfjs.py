@@ -8,7 +8,7 @@ from pydantic import Field
 from palmtop import target
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError
-from palmtop.export import checked
+from palmtop.export import check_export
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage
 
@@ -33,7 +33,7 @@ class ToTfjs(Stage):
 
     def outline(self, source: Outline | None) -> Outline:
         """A graph with the source's labels; refused where no browser could check it."""
-        from palmtop.export.edge import outline_of_export
+        from palmtop.export.graph.edge import outline_of_export
 
         if lack := target.for_format("tfjs").missing():
             raise UserError(f"to_tfjs checks what it writes in a browser, but {lack}")
@@ -41,10 +41,10 @@ class ToTfjs(Stage):
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Convert, write, and compare with torch in Chromium."""
-        from palmtop.captured import CONVERSION, captured
-        from palmtop.export.edge import copy_app_files, edge_classifier
-        from palmtop.export.graph_model import write_graph_model
-        from palmtop.export.passes import clean_any_size
+        from palmtop.converter_log import CONVERSION, captured
+        from palmtop.export.graph.edge import copy_app_files, edge_classifier
+        from palmtop.export.graph.passes import clean_any_size
+        from palmtop.export.tfjs_model.graph_model import write_graph_model
 
         assert source is not None  # the driver checked `accepts`
         signature = Signature.read(source.path).model_copy(update={"output": "probabilities" if self.probabilities else "logits"})
@@ -53,5 +53,5 @@ class ToTfjs(Stage):
             facts = write_graph_model(program, signature.inputs, signature.output, out, self.precision)
         signature.write(out)
         copy_app_files(source, out)
-        found = checked.check(("torch", source.path), ("tfjs", out), self.tolerance or TOLERANCE[self.precision])
+        found = check_export.check(("torch", source.path), ("tfjs", out), self.tolerance or TOLERANCE[self.precision])
         return {"precision": self.precision, "passes": passes} | facts | found

@@ -8,17 +8,17 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from palmtop.bundle import Bundle, Format
+from palmtop.data.tokenization import check_length_for_spans
 from palmtop.errors import UserError
-from palmtop.export import checked
+from palmtop.export import check_export
+from palmtop.export.file_timing import mean_ms, medians_by_length_ms
 from palmtop.export.lengths import Histogram, cheapest, cost_facts, cost_facts_of_any, longest_needed, probes
-from palmtop.export.side_by_side import mean_ms, medians_by_length_ms
 from palmtop.signature import Signature
 from palmtop.stage import EVERY_TASK, Outline, Stage
 from palmtop.task import Task
-from palmtop.tokenization import check_length_for_spans
 
 if TYPE_CHECKING:
-    from palmtop.export.edge import EdgeClassifier
+    from palmtop.export.graph.edge import EdgeClassifier
 
 FILE = "model.tflite"
 TIMED_TEXTS = 100
@@ -62,7 +62,7 @@ class ToTflite(Stage):
 
     def outline(self, source: Outline | None) -> Outline:
         """A file with the source's labels."""
-        from palmtop.export.edge import outline_of_export
+        from palmtop.export.graph.edge import outline_of_export
 
         made = outline_of_export("to_tflite", source, self.produces, self.probabilities)
         if made.task == "question_answering" and isinstance(self.lengths, tuple):
@@ -77,19 +77,19 @@ class ToTflite(Stage):
         histogram = _histogram(source) if self.lengths == "auto" else None
         lengths = self._cheapest(source, histogram, scratch) if histogram else self._given(source)
         passes = self._write(source, lengths, out)
-        found = checked.check(("torch", source.path), ("tflite", out), self.tolerance)
+        found = check_export.check(("torch", source.path), ("tflite", out), self.tolerance)
         cost = cost_facts(histogram, lengths, medians_by_length_ms("tflite", out, lengths)) if histogram else {}
         return {"precision": "float32", "lengths": list(lengths), "passes": passes} | found | cost
 
     def _of_any_length(self, source: Bundle, out: Path) -> dict[str, Any]:
-        from palmtop.export.tflite_any_length import open_length
+        from palmtop.export.tflite_file.any_length import open_length
 
         longest = Signature.read(source.path).max_length
         pair = (longest - 1, longest)
         passes = self._write(source, pair, out)
         open_length(out / FILE, *(name_of(pair, length) for length in pair))
         Signature.read(out).model_copy(update={"lengths": None}).write(out)
-        found = checked.check(("torch", source.path), ("tflite", out), self.tolerance)
+        found = check_export.check(("torch", source.path), ("tflite", out), self.tolerance)
         return {"precision": "float32", "lengths": f"any up to {longest}", "passes": passes} | found | _cost_as_they_come(source, out)
 
     def _given(self, source: Bundle) -> tuple[int, ...]:
@@ -115,8 +115,8 @@ class ToTflite(Stage):
 
     def _write(self, source: Bundle, lengths: tuple[int, ...], out: Path) -> dict[str, int]:
         """The file and what belongs beside it; returns what the passes over the graph did."""
-        from palmtop.captured import CONVERSION, captured
-        from palmtop.export.edge import copy_app_files, edge_classifier
+        from palmtop.converter_log import CONVERSION, captured
+        from palmtop.export.graph.edge import copy_app_files, edge_classifier
 
         known = Signature.read(source.path)
         signature = known.model_copy(update={"lengths": lengths, "max_length": lengths[-1],
@@ -129,14 +129,14 @@ class ToTflite(Stage):
 
 
 def _histogram(source: Bundle) -> Histogram:
-    from palmtop.export.edge import task_lengths
+    from palmtop.export.graph.edge import task_lengths
 
     return Histogram.of(task_lengths(source))
 
 
 def _cost_as_they_come(source: Bundle, out: Path) -> dict[str, Any]:
     """Of a file for any length: milliseconds of some training texts, and what they would be padded; nothing where there is no task."""
-    from palmtop.export.trials import encoded
+    from palmtop.export.quantization.trials import encoded
 
     if Task.of(source.path) is None:
         return {}
@@ -154,8 +154,8 @@ def name_of(lengths: tuple[int, ...], length: int) -> str:
 def _convert(edge: "EdgeClassifier", signature: Signature, file: Path) -> dict[str, int]:
     import litert_torch
 
-    from palmtop.export.edge import example
-    from palmtop.export.passes import clean_at
+    from palmtop.export.graph.edge import example
+    from palmtop.export.graph.passes import clean_at
 
     lengths = signature.lengths or ()
     facts: dict[str, int] = {}

@@ -6,12 +6,12 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 from numpy import ndarray
 
-from palmtop.squad import marks
 from palmtop.task import METRICS, Kind, Metric, Split
+from palmtop.task_kinds.squad import marks
 
 
 def graded(kind: Kind, outputs: Float[ndarray, "texts outputs"], split: Split) -> Float[ndarray, "texts outputs"]:
-    """What is scored of a model's outputs: themselves, or of spans [texts, 2] (palmtop.spans.characters) each text's F1 and exact match."""
+    """What is scored of a model's outputs: themselves, or of spans [texts, 2] (`spans.characters`) each text's F1 and exact match."""
     return marks(outputs, split.labels, [text[1] for text in split.texts]) if kind == "question_answering" else outputs
 
 

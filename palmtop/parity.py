@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from palmtop import spans, target
+from palmtop import target
 from palmtop.bundle import Format
+from palmtop.data.tokenization import Encoding, HostTokenizer, Text
 from palmtop.errors import UserError
 from palmtop.signature import Signature
 from palmtop.task import Task
-from palmtop.tokenization import Encoding, HostTokenizer, Text
+from palmtop.task_kinds import spans
 
 TEXTS = 48
 

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Literal
 
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError, did_you_mean
-from palmtop.family import Kind, kind_of
-from palmtop.listing import class_name, names
-from palmtop.reshaped import changed
+from palmtop.models.family import Kind, kind_of
+from palmtop.models.reshaped import changed
 from palmtop.settings import Settings
+from palmtop.stage_files import class_name, names
 
 LABELLED = frozenset({"classification", "regression"})
 EVERY_TASK = LABELLED | {"question_answering"}
@@ -39,7 +39,7 @@ class Outline:
     layer_sets: int | None = None
     """Sets of weights for its layers: fewer than layers in an ALBERT; None where it isn't known."""
     changes: tuple[str, ...] = ()
-    """palmtop's own keys in its config.json (palmtop.reshaped), as far as they are known."""
+    """palmtop's own keys in its config.json (palmtop.models.reshaped), as far as they are known."""
     task: str | None = None
     """The kind of the task that its head is for; None when it has none."""
 
@@ -101,10 +101,10 @@ def find(name: str) -> type[Stage]:
     Raises:
         UserError: there is none, with the nearest name.
     """
-    room = names().get(name)
-    if room is None:
+    module = names().get(name)
+    if module is None:
         raise UserError(f"no stage '{name}'; {did_you_mean(name, names())}")
-    stage: type[Stage] = getattr(importlib.import_module(f"palmtop.{room}.{name}"), class_name(name))
+    stage: type[Stage] = getattr(importlib.import_module(module), class_name(name))
     return stage
 
 

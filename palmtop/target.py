@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Literal, Self
 from jaxtyping import Float32
 from numpy import ndarray
 
+from palmtop.data.tokenization import Encoding, Text
 from palmtop.errors import UserError, did_you_mean
 from palmtop.signature import Signature
-from palmtop.tokenization import Encoding, Text
 
 ROOM = "palmtop.eval.targets"
 OWN_LENGTH: Literal["own"] = "own"
@@ -47,7 +47,7 @@ class Runner(ABC):
         """Answer each text, [texts, outputs]; the runner pads and batches as its runtime likes.
 
         Of questions and contexts (a signature of spans): start and end logits, [texts, 2, tokens of the longest], with
-        `palmtop.spans.OUTSIDE` where there is no token of the text's context; `palmtop.spans.characters` finds the answers.
+        `spans.OUTSIDE` where there is no token of the text's context; `spans.characters` finds the answers (palmtop.task_kinds).
         """
 
     @abstractmethod

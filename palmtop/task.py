@@ -10,11 +10,12 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from palmtop import answer_spans, rows
+from palmtop.data import rows
+from palmtop.data.rows import SHOWN, Source, have
+from palmtop.data.tokenization import Text
 from palmtop.errors import UserError, did_you_mean
-from palmtop.rows import SHOWN, Source, have
 from palmtop.settings import Settings, build
-from palmtop.tokenization import Text
+from palmtop.task_kinds import gold_spans
 from palmtop.yaml_file import read_mapping
 
 FILE = "task.json"
@@ -40,7 +41,7 @@ PAIR = 2
 class Split:
     """The rows of one split, clean: `texts` and their labels.
 
-    Labels are class indices (int64) [rows], values (float32) [rows], or the answers to questions as palmtop.answer_spans reads them
+    Labels are class indices (int64) [rows], values (float32) [rows], or the answers to questions as `gold_spans` reads them
     (int64) [rows, answers, 2].
     """
 
@@ -240,7 +241,7 @@ class Task(Settings):
 
     def _encode(self, texts: list[Text], values: list[Any], table: rows.Table) -> "np.ndarray[Any, np.dtype[np.generic]]":
         if self.kind == "question_answering":
-            return answer_spans.read_spans(values, [context for _, context in texts], table.where, self.label)
+            return gold_spans.read_spans(values, [context for _, context in texts], table.where, self.label)
         if self.kind == "regression":
             return _numbers(values, table.where, self.label)
         column = self.labels if isinstance(self.labels, dict) else None

@@ -1,1 +1,1 @@
-"""What pruning works with: masks and scores in a training, structures and what they cost, cutting them out."""
+"""Pruning: single weights, heads and neurons, whole layers, and what is left when they are gone."""

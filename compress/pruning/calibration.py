@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from palmtop.encoded import Encoded
+from palmtop.compress.learning.encoded import Encoded
 
 if TYPE_CHECKING:
-    from palmtop.training_loop import Batch
+    from palmtop.compress.learning.training_loop import Batch
 
 BATCH = 32
 

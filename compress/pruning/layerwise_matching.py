@@ -9,16 +9,16 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import Module
 
-from palmtop.blocks import layers_of
-from palmtop.compress.finetune import model_inputs
+from palmtop.compress.learning.batches import model_inputs
 from palmtop.compress.pruning.second_order_removal import damped, with_one
 from palmtop.compress.pruning.sublayers import SubLayer
 from palmtop.errors import UserError
+from palmtop.models.linears import layers_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-    from palmtop.training_loop import Batch
+    from palmtop.compress.learning.training_loop import Batch
 
 FARTHEST = 10.0
 """A scale outside +-10 means that least squares has lost its footing (Kwon et al.'s code)."""

@@ -7,14 +7,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from palmtop.compress.finetune import label_loss, model_inputs
+from palmtop.compress.learning.batches import model_inputs
 from palmtop.compress.pruning.sublayers import SubLayer
 from palmtop.task import Task
+from palmtop.task_kinds.losses import label_loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from palmtop.training_loop import Batch
+    from palmtop.compress.learning.training_loop import Batch
 
 SWAPS = 200
 """Most exchanges within one sub-layer."""

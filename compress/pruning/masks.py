@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from palmtop.blocks import PARTS
 from palmtop.compress.pruning import binarize
 from palmtop.compress.pruning.prunable import Granularity, Group, groups_of
 from palmtop.compress.pruning.sparsity_schedule import Schedule
+from palmtop.models.linears import PARTS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import Linear, Module, Parameter
 
-from palmtop.blocks import PARTS, Part, layers_of, part_of
 from palmtop.errors import UserError
-from palmtop.shape import head_size
+from palmtop.models.linears import PARTS, Part, layers_of, part_of
+from palmtop.models.pruned_layers import head_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

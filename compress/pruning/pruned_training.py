@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from palmtop.bundle import Bundle, Format
-from palmtop.compress.finetune import shortened, task_of, with_head, write_classifier
-from palmtop.compress.matching.answer_losses import AnswerWeights, distillation_loss
-from palmtop.compress.matching.guards import check_labels, check_same_tokens
-from palmtop.compress.matching.teachers import teacher_input, torch_teacher
-from palmtop.encoded import Encoded
+from palmtop.compress.distillation.answer_losses import AnswerWeights, distillation_loss
+from palmtop.compress.distillation.guards import check_labels, check_same_tokens
+from palmtop.compress.distillation.teacher_signals import Wanted, signals
+from palmtop.compress.distillation.teachers import teacher_input, torch_teacher
+from palmtop.compress.learning.encoded import Encoded
+from palmtop.compress.learning.fit import fit, keep_logs
+from palmtop.compress.learning.special import Special
+from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
+from palmtop.compress.learning.training_settings import TrainingStage
 from palmtop.errors import UserError
-from palmtop.family import FAMILIES, open_classifier
+from palmtop.models.family import FAMILIES
+from palmtop.models.opening import open_classifier, with_head
 from palmtop.stage import Outline
 from palmtop.task import Task, task_input
-from palmtop.teacher import Wanted, signals
-from palmtop.training import Special, TrainingStage, fit, keep_logs
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from palmtop.compress.learning.training_loop import Batch, Loss
     from palmtop.compress.pruning.masks import Masks, Rule
-    from palmtop.training_loop import Batch, Loss
 
 
 class PruningStage(AnswerWeights, TrainingStage, ABC):

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import Linear
 
-from palmtop.compress.finetune import model_inputs
+from palmtop.compress.learning.batches import model_inputs
 from palmtop.compress.pruning.mask_fisher import example_losses
 from palmtop.compress.pruning.structure_budget import sizes_of
 from palmtop.compress.pruning.sublayers import SubLayer
@@ -23,7 +23,7 @@ from palmtop.task import Task
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from palmtop.training_loop import Batch
+    from palmtop.compress.learning.training_loop import Batch
 
 
 CANDIDATES = 8

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import Linear, Module
 
-from palmtop.blocks import layers_of, part_of
-from palmtop.compress.finetune import model_inputs
-from palmtop.reshaped import rebuilt
-from palmtop.shape import KEY, LayerShape, cut, head_size, shapes_of, write_shapes
+from palmtop.compress.learning.batches import model_inputs
+from palmtop.models.linears import layers_of, part_of
+from palmtop.models.pruned_layers import KEY, LayerShape, cut, head_size, shapes_of, write_shapes
+from palmtop.models.reshaped import rebuilt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-    from palmtop.training_loop import Batch
+    from palmtop.compress.learning.training_loop import Batch
 
 TOLERANCE = 1e-5
 """Of the logits, or as a share of the largest of them where that is over 1."""

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from palmtop.blocks import PARTS, part_of
+from palmtop.compress.pruning.latency_probes import Widths
+from palmtop.compress.pruning.latency_table import LatencyTable, latency_table
 from palmtop.compress.pruning.layerwise_matching import check_layers, match
 from palmtop.compress.pruning.mask_fisher import mask_gradients, rearranged
 from palmtop.compress.pruning.second_order_removal import Path, removal_path, seen_by
 from palmtop.compress.pruning.structure_budget import Levels, choose, sizes_of
+from palmtop.compress.pruning.structure_settings import StructureSettings
 from palmtop.compress.pruning.sublayers import SubLayer, operations, silence, sublayers_of
 from palmtop.errors import UserError
-from palmtop.layer_latency import LatencyTable, latency_table
-from palmtop.layer_parts import Widths
-from palmtop.shape import head_size
+from palmtop.models.linears import PARTS, part_of
+from palmtop.models.pruned_layers import head_size
 from palmtop.task import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from palmtop.compress.prune_structures import PruneStructures
-    from palmtop.training_loop import Batch
+    from palmtop.compress.learning.training_loop import Batch
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Chosen:
     facts: dict[str, Any]
 
 
-def chosen_structures(model: "PreTrainedModel", settings: "PruneStructures", full_layers: int, batches: "Sequence[Batch]",
+def chosen_structures(model: "PreTrainedModel", settings: StructureSettings, full_layers: int, batches: "Sequence[Batch]",
                       task: Task) -> Chosen:
     """Choose by the settings' criterion within their budget.
 
@@ -65,7 +65,7 @@ def chosen_structures(model: "PreTrainedModel", settings: "PruneStructures", ful
     return Chosen(sublayers, kept, masked, cost.facts(sublayers, kept) | fitted)
 
 
-def _paths(model: "PreTrainedModel", sublayers: list[SubLayer], settings: "PruneStructures", batches: "Sequence[Batch]",
+def _paths(model: "PreTrainedModel", sublayers: list[SubLayer], settings: StructureSettings, batches: "Sequence[Batch]",
            task: Task) -> tuple[list[Path], list[torch.Tensor] | None]:
     """The order in which each sub-layer's structures would go; and the gradients of masks, where the criterion takes them."""
     if settings.criterion == "second_order":
@@ -105,7 +105,7 @@ def _others(sub: SubLayer, structures: Sequence[int]) -> tuple[int, ...]:
 
 
 def _fit(full: "PreTrainedModel", masked: "PreTrainedModel", sublayers: list[SubLayer], kept: list[tuple[int, ...]],
-         settings: "PruneStructures", batches: "Sequence[Batch]") -> dict[str, int]:
+         settings: StructureSettings, batches: "Sequence[Batch]") -> dict[str, int]:
     if settings.criterion == "second_order":
         return {"refitted_sublayers": match(full, masked, sublayers, kept, batches, "refit", settings.damping)}
     if settings.criterion == "fisher" and settings.rescale:
@@ -116,7 +116,7 @@ def _fit(full: "PreTrainedModel", masked: "PreTrainedModel", sublayers: list[Sub
 class _Cost:
     """What sub-layers cost, in milliseconds or multiply-adds, and how much of it the settings leave."""
 
-    def __init__(self, model: "PreTrainedModel", settings: "PruneStructures", full_layers: int) -> None:
+    def __init__(self, model: "PreTrainedModel", settings: StructureSettings, full_layers: int) -> None:
         self._model, self._settings, self._layers = model, settings, model.config.num_hidden_layers
         config = model.config
         heads, size = int(config.num_attention_heads), head_size(config)

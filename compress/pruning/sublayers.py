@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import Linear, Module
 
-from palmtop.blocks import PARTS, layers_of, part_of
 from palmtop.compress.pruning.slicing import Kept, heads_of
-from palmtop.shape import head_size
+from palmtop.models.linears import PARTS, layers_of, part_of
+from palmtop.models.pruned_layers import head_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from palmtop.compress.finetune import model_inputs
-from palmtop.compress.matching.answer_losses import soft_loss
-from palmtop.family import keep_layers
+from palmtop.compress.distillation.answer_losses import soft_loss
+from palmtop.compress.learning.batches import model_inputs
+from palmtop.models.opening import keep_layers
 from palmtop.task import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from palmtop.training_loop import Batch
+    from palmtop.compress.learning.training_loop import Batch
 
 
 def layers_to_keep(model: "PreTrainedModel", count: int, drop: int, batches: "Sequence[Batch]", task: Task) -> list[int]:

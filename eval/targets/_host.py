@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Float32, Int32
 from numpy import ndarray
 
-from palmtop import spans
+from palmtop.data.tokenization import Encoding, HostTokenizer, Text, pad
 from palmtop.errors import UserError
-from palmtop.eval.loading import cost_of_loading
+from palmtop.eval.measuring.loading import cost_of_loading
 from palmtop.signature import Signature
 from palmtop.target import Runner, Target
-from palmtop.tokenization import Encoding, HostTokenizer, Text, pad
+from palmtop.task_kinds import spans
 
 Batch = dict[str, Int32[ndarray, "batch tokens"]]
 Answer = Callable[[Batch], Float32[ndarray, "batch ..."]]
@@ -27,7 +27,7 @@ class HostTarget(Target, ABC):
     """A runtime on this machine's processor."""
 
     def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
-        """See `palmtop.eval.loading`."""
+        """See `palmtop.eval.measuring.loading`."""
         return cost_of_loading(self.name, folder, text, threads)
 
 

@@ -14,13 +14,13 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from palmtop import target
+from palmtop.data.tokenization import Encoding, HostTokenizer, Text, pad
 from palmtop.errors import UserError
 from palmtop.eval.targets._chromium import Chromium, Page, chromium_version, find_chromium, missing_chromium
 from palmtop.eval.targets._web_packages import WEB, install_packages, locked_version, packages
 from palmtop.eval.targets._web_server import WebServer
 from palmtop.signature import Signature
 from palmtop.target import Machine, host_machine
-from palmtop.tokenization import Encoding, HostTokenizer, Text, pad
 
 MOST_TOKENS = 4096
 """Padding included: a batch's attention scores stay near 100 MB."""

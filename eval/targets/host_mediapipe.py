@@ -9,13 +9,13 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from palmtop import target
-from palmtop.app import ANSWERS, LABELS, Manifest
+from palmtop.app_manifest import ANSWERS, LABELS, Manifest
+from palmtop.data.tokenization import Encoding, Text
 from palmtop.errors import UserError
-from palmtop.eval import mediapipe_tokens
 from palmtop.eval.targets._host import HostTarget, file_of, lacking, times_ms
+from palmtop.eval.tokenizers import mediapipe
 from palmtop.signature import Signature
 from palmtop.target import OWN_LENGTH, Machine, Runner
-from palmtop.tokenization import Encoding, Text
 
 MODEL = "model.tflite"
 CLIENT = "MediaPipe TextClassifier"
@@ -81,7 +81,7 @@ class MediapipeRunner(Runner):
 
     def tokenize(self, texts: Sequence[Text]) -> list[Encoding]:
         """The ids that MediaPipe's own tokenizer gives, for comparison: `predict` goes by the texts."""
-        return mediapipe_tokens.tokenize(self._folder, self._signature.max_length, texts)
+        return mediapipe.tokenize(self._folder, self._signature.max_length, texts)
 
     def predict(self, encodings: Sequence[Encoding]) -> Float32[ndarray, "texts outputs"]:
         """Probabilities of every label."""

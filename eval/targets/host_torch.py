@@ -39,7 +39,7 @@ class Target(HostTarget):
 def _answer(folder: Path, threads: int) -> Answer:
     import torch
 
-    from palmtop.family import open_with_head, outputs_of
+    from palmtop.models.opening import open_with_head, outputs_of
 
     model = open_with_head(folder)
 

@@ -1,4 +1,4 @@
-"""Google's Task clients on apps' files, as a Markdown table: PYTHONPATH=tests python tests/benchmarks/app_clients.py APP...
+"""Google's Task clients on apps' files, as a Markdown table: PYTHONPATH=tests/helpers python tests/benchmarks/app_clients.py APP...
 
 Each app's model answers the whole evaluation split of its task in LiteRT, in MediaPipe's TextClassifier and in tflite-support's
 BertNLClassifier, which runs in an environment of its own. Told are the accuracy in LiteRT, and of each client the largest difference
@@ -12,11 +12,11 @@ import numpy as np
 from task_clients import Scores, mediapipe_answers, tflite_support
 
 from palmtop import target
-from palmtop.app import Manifest
+from palmtop.app_manifest import Manifest
 from palmtop.bundle import Bundle
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.signature import Signature
 from palmtop.task import Split, Task
-from palmtop.tokenization import HostTokenizer
 
 
 def main(apps: list[Path], task: str) -> None:

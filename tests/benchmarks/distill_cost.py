@@ -19,14 +19,15 @@ import numpy as np
 import torch
 
 from palmtop.bundle import Bundle, Origin, seal
-from palmtop.compress.distill import Distill, distillation_loss
-from palmtop.compress.matching.layer_choice import spread_layers
-from palmtop.encoded import Encoded
-from palmtop.family import keep_layers, open_classifier
+from palmtop.compress.distillation.distill import Distill, distillation_loss
+from palmtop.compress.distillation.teacher_signals import Wanted, signals
+from palmtop.compress.learning.encoded import Encoded
+from palmtop.compress.learning.fit import fit
+from palmtop.compress.learning.layer_choice import spread_layers
+from palmtop.compress.learning.special import Special
+from palmtop.models.opening import keep_layers, open_classifier
 from palmtop.signature import Signature
 from palmtop.task import Task
-from palmtop.teacher import Wanted, signals
-from palmtop.training import Special, fit
 
 EPOCHS = 2
 

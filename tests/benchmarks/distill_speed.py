@@ -24,16 +24,17 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from palmtop.bundle import Bundle
-from palmtop.compress.distill import Distill
-from palmtop.compress.matching.answer_losses import cosine_loss, distillation_loss, soft_loss
-from palmtop.compress.matching.layer_choice import spread_layers
-from palmtop.encoded import Encoded
-from palmtop.family import keep_layers, open_classifier
+from palmtop.compress.distillation.answer_losses import cosine_loss, distillation_loss, soft_loss
+from palmtop.compress.distillation.distill import Distill
+from palmtop.compress.distillation.teacher_signals import Wanted, signals
+from palmtop.compress.learning.encoded import Encoded
+from palmtop.compress.learning.fit import fit
+from palmtop.compress.learning.layer_choice import spread_layers
+from palmtop.compress.learning.special import Special
+from palmtop.data.tokenization import HostTokenizer
+from palmtop.models.opening import keep_layers, open_classifier
 from palmtop.signature import Signature
 from palmtop.task import Task
-from palmtop.teacher import Wanted, signals
-from palmtop.tokenization import HostTokenizer
-from palmtop.training import Special, fit
 
 RATE, PADDED = 2e-4, 64
 

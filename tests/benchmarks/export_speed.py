@@ -23,13 +23,13 @@ from runtimes.made import Untouched
 
 from palmtop import stage, target
 from palmtop.bundle import Bundle
-from palmtop.export.edge import edge_classifier, example
-from palmtop.export.passes import clean_at
-from palmtop.making import make
+from palmtop.data.tokenization import Encoding, HostTokenizer
+from palmtop.export.graph.edge import edge_classifier, example
+from palmtop.export.graph.passes import clean_at
+from palmtop.make import make
 from palmtop.signature import Signature
 from palmtop.target import Runner
 from palmtop.task import Task
-from palmtop.tokenization import Encoding, HostTokenizer
 
 LENGTHS = (32, 128)
 ROUNDS, RUNS, WARM_UP = 40, 4, 1

@@ -13,20 +13,20 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 from tflite_integers import differing, quantize_as_planned, torch_logits  # beside the tests
 
 from palmtop import stage, target
 from palmtop.bundle import Bundle
-from palmtop.compress.fake_quantized import Rounding, plan
-from palmtop.eval.accuracy import mcnemar, proportion
-from palmtop.export.side_by_side import medians_ms
-from palmtop.family import open_classifier
-from palmtop.making import make
+from palmtop.compress.quantization.fake_quantized import Rounding, plan
+from palmtop.data.tokenization import Encoding, HostTokenizer, pad
+from palmtop.eval.measuring.scores import mcnemar, proportion
+from palmtop.export.file_timing import medians_ms
+from palmtop.make import make
+from palmtop.models.opening import open_classifier
 from palmtop.signature import Signature
 from palmtop.task import Split, Task
-from palmtop.tokenization import Encoding, HostTokenizer, pad
 
 GRIDS = {(8, 8): 0.1, (4, 8): 0.25, (4, 4): 1.0}
 """(bits of linear layers, bits of embeddings): share of the learning rate; the less rounding moves, the less is to be mended."""

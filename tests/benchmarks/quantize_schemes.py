@@ -14,11 +14,11 @@ import numpy as np
 
 from palmtop import stage, target
 from palmtop.bundle import Bundle
-from palmtop.making import make
+from palmtop.data.tokenization import HostTokenizer
+from palmtop.make import make
 from palmtop.metrics import of_outputs
 from palmtop.signature import Signature
 from palmtop.task import Task
-from palmtop.tokenization import HostTokenizer
 
 LENGTH, TURNS, RUNS = 32, 15, 10
 STATIC: dict[str, dict[str, Any]] = {

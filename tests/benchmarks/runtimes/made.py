@@ -9,10 +9,10 @@ import torch
 
 from palmtop import stage
 from palmtop.bundle import CARD, Bundle, is_sealed, seal
-from palmtop.export.edge import edge_classifier, example
-from palmtop.export.passes import clean_at
-from palmtop.family import open_classifier
-from palmtop.making import make
+from palmtop.export.graph.edge import edge_classifier, example
+from palmtop.export.graph.passes import clean_at
+from palmtop.make import make
+from palmtop.models.opening import open_classifier
 from palmtop.signature import Signature
 
 LENGTHS = (16, 32, 64, 128)

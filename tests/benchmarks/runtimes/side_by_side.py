@@ -24,13 +24,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from made import LENGTHS, Artefact, everything, npm
 
 from palmtop.bundle import Bundle
+from palmtop.data.tokenization import Encoding, HostTokenizer, pad
 from palmtop.eval.targets._chromium import Chromium, Page
 from palmtop.eval.targets._pages import Runner as TfjsRunner
 from palmtop.eval.targets._web_server import WebServer
 from palmtop.eval.targets.browser import Target as Browser
 from palmtop.signature import Signature
 from palmtop.task import Task
-from palmtop.tokenization import Encoding, HostTokenizer, pad
 
 RUNS, WARM_UP = 4, 1
 HERE = Path(__file__).parent

@@ -1,0 +1,1 @@
+"""ALBERT's two savings: a factorized word embedding, and layers that share weights."""

@@ -1,0 +1,119 @@
+"""What a student learns from its teacher's answers and last hidden states, and from the labels: weights, losses, their weighted terms."""
+
+from abc import ABC
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from palmtop.compress.learning.batches import model_inputs
+from palmtop.models.opening import outputs_of
+from palmtop.settings import Settings
+from palmtop.task import Task
+from palmtop.task_kinds.losses import label_loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from palmtop.compress.learning.training_loop import Batch, Loss
+
+
+class AnswerWeights(Settings, ABC):
+    """The settings of every stage that learns its teacher's answers beside the labels."""
+
+    temperature: float = Field(default=2.0, gt=0)
+    """T of the soft targets; their loss is multiplied by T^2 (Hinton et al. 2015)."""
+    soft_weight: float = Field(default=1.0, ge=0)
+    """Weight of the soft targets."""
+    label_weight: float = Field(default=0.5, ge=0)
+    """Weight of the hard labels."""
+
+
+class DistillationWeights(AnswerWeights, ABC):
+    """Those of every stage that compares last hidden states too."""
+
+    cosine_weight: float = Field(default=1.0, ge=0)
+    """Weight of the cosine distance between last hidden states."""
+
+    def last(self, layers: int) -> tuple[int, ...]:
+        """The hidden states that a teacher of so many layers is asked for beside its answers: the last, where their cosine counts."""
+        return (layers,) if self.cosine_weight else ()
+
+
+def soft_loss(student: "Tensor", teacher: "Tensor", temperature: float) -> "Tensor":
+    """T^2 KL(softmax(z_t / T) || softmax(z_s / T)), [batch, ..., labels] x 2 -> [batch, ...] (Hinton et al. 2015; 1910.01108, 3).
+
+    Computed in float32. Zero when the logits are equal. T^2 keeps the gradient's size as T changes.
+    """
+    from torch.nn.functional import kl_div, log_softmax
+
+    target, answer = log_softmax(teacher.float() / temperature, -1), log_softmax(student.float() / temperature, -1)
+    return kl_div(answer, target, reduction="none", log_target=True).sum(-1) * temperature**2
+
+
+def cosine_loss(student: "Tensor", teacher: "Tensor", mask: "Tensor") -> "Tensor":
+    """1 - cos of the hidden states, mean over a text's real tokens, [batch, tokens, width] x 2 -> [batch] (1910.01108, 3).
+
+    The reference code takes the mean over all tokens of a batch; here each text counts the same, so that a step does not
+    depend on how the batch is shared out among processes.
+    """
+    from torch.nn.functional import cosine_similarity
+
+    distance = (1 - cosine_similarity(student.float(), teacher, dim=-1)) * mask
+    return distance.sum(-1) / mask.sum(-1)
+
+
+def distillation_loss(weights: AnswerWeights, task: Task, cosine_weight: float = 0.0) -> "Loss":
+    """The weighted terms: soft, labels, cosine. Those of weight 0 are left out."""
+    terms = distillation_terms(weights, task, cosine_weight)
+
+    def loss(student: "PreTrainedModel", batch: "Batch") -> "dict[str, Tensor]":
+        output = student(**model_inputs(batch), output_hidden_states=cosine_weight > 0)
+        return terms(outputs_of(output), output.hidden_states[-1] if cosine_weight else None, batch)
+
+    return loss
+
+
+def distillation_terms(weights: AnswerWeights, task: Task, cosine_weight: float) \
+        -> "Callable[[Tensor, Tensor | None, Batch], dict[str, Tensor]]":
+    """(logits, last hidden states, batch) of a student -> the weighted terms, [batch] each."""
+    by_answers = answer_terms(weights, task)
+
+    def terms(logits: "Tensor", last: "Tensor | None", batch: "Batch") -> "dict[str, Tensor]":
+        found = by_answers(logits, batch)
+        if cosine_weight:
+            assert last is not None  # whoever gives a weight asks for hidden states
+            found["cosine"] = cosine_weight * cosine_loss(last, _last_hidden(batch), batch["attention_mask"])
+        return found
+
+    return terms
+
+
+def answer_terms(weights: AnswerWeights, task: Task) -> "Callable[[Tensor, Batch], dict[str, Tensor]]":
+    """(logits, batch) of a student -> the weighted terms of soft targets and labels, [batch] each, without those of weight 0."""
+    from torch.nn.functional import mse_loss
+
+    by_labels = label_loss(task)
+
+    def by_teacher(logits: "Tensor", taught: "Tensor") -> "Tensor":
+        if task.kind == "regression":
+            return mse_loss(logits, taught, reduction="none").mean(-1)
+        found = soft_loss(logits, taught, weights.temperature)
+        return found.mean(dim=1) if task.kind == "question_answering" else found  # over start and end, as the labels' loss is
+
+    def terms(logits: "Tensor", batch: "Batch") -> "dict[str, Tensor]":
+        found, logits = {}, logits.float()
+        if weights.soft_weight:
+            found["soft"] = weights.soft_weight * by_teacher(logits, batch["teacher_logits"])
+        if weights.label_weight:
+            found["labels"] = weights.label_weight * by_labels(logits, batch["labels"])
+        return found
+
+    return terms
+
+
+def _last_hidden(batch: "Batch") -> "Tensor":
+    """The teacher's states of the highest layer among those that it was asked for."""
+    start = "teacher_hidden_"
+    return batch[max((name for name in batch if name.startswith(start)), key=lambda name: int(name.removeprefix(start)))]

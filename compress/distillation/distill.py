@@ -1,0 +1,57 @@
+"""Distil a fine-tuned teacher into a student with fewer of its layers (DistilBERT's task form, Sanh et al. 2019)."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import model_validator
+
+from palmtop.bundle import Bundle
+from palmtop.compress.distillation.answer_losses import DistillationWeights, distillation_loss
+from palmtop.compress.distillation.distilling_stage import DistillingStage
+from palmtop.compress.distillation.guards import unchanged
+from palmtop.compress.distillation.teachers import fine_tuned
+from palmtop.compress.learning.fit import fit, keep_logs
+from palmtop.compress.learning.torch_bundles import write_classifier
+from palmtop.compress.start.finetune import check_spans
+from palmtop.errors import UserError
+from palmtop.models.opening import keep_layers
+from palmtop.stage import EVERY_TASK, Outline
+
+
+class Distill(DistillationWeights, DistillingStage):
+    """Copy some of the teacher's layers; learn its soft targets, the labels, and the direction of its last hidden states."""
+
+    tasks: ClassVar[frozenset[str]] = EVERY_TASK
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if self.soft_weight == self.label_weight == self.cosine_weight == 0:
+            raise ValueError("soft_weight, label_weight and cosine_weight are all 0: nothing would be learnt")
+        return self
+
+    def outline(self, source: Outline | None) -> Outline:
+        """The teacher with fewer layers."""
+        teacher = fine_tuned("distill", source, self.task)
+        assert teacher.layers is not None  # `fine_tuned` has looked
+        if teacher.task == "question_answering":
+            check_spans(teacher, self.max_length)
+            if self.augment_with is not None:
+                raise UserError("augment_with makes texts with other words, in which the answer to a question would be lost: leave it out")
+        return replace(teacher, layers=len(self.chosen_layers(teacher.layers)), layer_sets=None)
+
+    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+        """Make the student, ask the teacher once, train, and write a Hugging Face folder."""
+        assert source is not None  # the driver checked `accepts`
+        teaching = self.teaching(source)
+        last = teaching.model.config.num_hidden_layers
+        layers = self.chosen_layers(last)
+        student = keep_layers(teaching.model, layers)
+        data = self.training_data(teaching.task, source, teaching.signature, scratch)
+        loss = distillation_loss(self, teaching.task, self.cosine_weight)
+        with unchanged(teaching.model):
+            said = self.ask(source, data, self.last(last), self.epochs, scratch)
+            fitted = fit(student, data, loss, self, scratch, said.batch)
+        write_classifier(student, source, teaching.task, teaching.signature, out)
+        keep_logs(scratch, out)
+        return fitted.facts() | said.facts() | data.facts() | {"layers_copied": layers}

@@ -1,0 +1,52 @@
+"""What every stage that distils a fine-tuned teacher into fewer of its layers has in common: which layers, and more texts."""
+
+from abc import ABC
+from pathlib import Path
+
+from pydantic import Field
+
+from palmtop.bundle import Bundle
+from palmtop.compress.distillation.augment import Augmentation, augmented_once, weights_in
+from palmtop.compress.distillation.teachers import TaughtBySource
+from palmtop.compress.learning.encoded import Encoded
+from palmtop.compress.learning.layer_choice import Choice, start_layers
+from palmtop.signature import Signature
+from palmtop.task import Task
+
+
+class DistillingStage(TaughtBySource, ABC):
+    """A student of the teacher's family, taught by its signals."""
+
+    layers: int | tuple[int, ...] | None = None
+    """How many layers the student has, or which of the teacher's (0-based) it starts from; half of them by default."""
+    choose: Choice | None = "spread"
+    """Which layers a number means: spread from first to last; the lowest; or those of Shleifer and Rush's table."""
+    augment_with: str | None = None
+    """Folder of a masked language model with its trained head, in the task's language, that makes more texts of each; none by default."""
+    augment_copies: int = Field(default=20, ge=1, le=100)
+    """N: texts that are made of each (TinyBERT's paper: 20; its code: 10 to 30 by task)."""
+    augment_candidates: int = Field(default=15, ge=1, le=1000)
+    """K: most likely words that a word is replaced from."""
+    augment_probability: float = Field(default=0.4, gt=0, le=1)
+    """p: probability that a word is replaced."""
+
+    def inputs(self) -> dict[str, str]:
+        """The data, where the task is named here, and the model that makes more of them."""
+        return super().inputs() | ({"augment_with": weights_in(Path(self.augment_with))} if self.augment_with is not None else {})
+
+    def training_data(self, task: Task, source: Bundle, signature: Signature, scratch: Path) -> Encoded:
+        """The task's training texts, tokenized, with those that were made of them."""
+        split = task.load("train")
+        if self.augment_with is not None:
+            augmentation = Augmentation(self.augment_copies, self.augment_candidates, self.augment_probability, self.seed)
+            split = augmented_once(split, Path(self.augment_with), augmentation, scratch, print)
+        return Encoded.of(split, source.path, signature)
+
+    def chosen_layers(self, teacher_layers: int) -> list[int]:
+        """The teacher's layers (0-based) that the student starts from.
+
+        Raises:
+            UserError: there are not so many, or a list that doesn't fit.
+        """
+        wanted = self.layers if self.layers is not None else max(1, teacher_layers // 2)
+        return start_layers(wanted, self.choose or "spread", teacher_layers)

@@ -1,0 +1,63 @@
+"""Train what another stage left of a model, taught by another bundle: the one it was made of, or any with the same tokens and labels."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import model_validator
+
+from palmtop.bundle import Bundle, Format
+from palmtop.compress.distillation.answer_losses import DistillationWeights, distillation_loss
+from palmtop.compress.distillation.guards import check_inputs, check_named_task
+from palmtop.compress.distillation.teacher_signals import signals
+from palmtop.compress.distillation.teachers import StatesKept, check_pair, named_teacher, teacher_input
+from palmtop.compress.learning.encoded import Encoded
+from palmtop.compress.learning.fit import fit, keep_logs
+from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
+from palmtop.compress.learning.training_settings import TrainingStage
+from palmtop.errors import UserError
+from palmtop.models.opening import open_classifier
+from palmtop.stage import Outline
+from palmtop.task import task_input
+
+
+class Recover(DistillationWeights, StatesKept, TrainingStage):
+    """Fine-tune the source as it is, in whatever shape, on a teacher's soft targets and hidden states and on the labels."""
+
+    produces: ClassVar[Format] = "torch"
+
+    teacher: str
+    """Folder of the torch bundle that teaches; in a recipe a step's, as 'with: {teacher: STEP}'."""
+
+    @model_validator(mode="after")
+    def _taught(self) -> Self:
+        if self.soft_weight == self.cosine_weight == 0:
+            raise ValueError("soft_weight and cosine_weight are both 0: the teacher would teach nothing; 'finetune' trains on labels alone")
+        return self
+
+    def inputs(self) -> dict[str, str]:
+        """The teacher, and the data where the task is named here."""
+        return task_input(self.task) | teacher_input(self.teacher)
+
+    def outline(self, source: Outline | None) -> Outline:
+        """The source as it is; only its weights move."""
+        if source is None or source.labels is None:
+            raise UserError("recover needs a model with a task's head: put a 'finetune' step before it, and what makes the model "
+                            "smaller ('prune_structures', 'shrink', 'share', 'factorize')")
+        check_named_task(source.labels, self.task)
+        return replace(source, format="torch")
+
+    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+        """Ask the teacher once, train, and write a Hugging Face folder of the source's shape."""
+        assert source is not None  # the driver checked `accepts`
+        teacher = named_teacher(self.teacher, source)
+        task, signature = task_of(source, self.task), shortened(source, self.max_length)
+        student, taught = open_classifier(source.path), open_classifier(teacher.path).config
+        check_pair(student.config, taught, task, compared=self.cosine_weight > 0)
+        check_inputs(taught, signature.inputs, teacher.name)
+        data = Encoded.of(task.load("train"), source.path, signature)
+        said = signals(teacher, data, self.wanted(self.last(taught.num_hidden_layers)), print)
+        fitted = fit(student, data, distillation_loss(self, task, self.cosine_weight), self, scratch, said.batch)
+        write_classifier(student, source, task, signature, out)
+        keep_logs(scratch, out)
+        return fitted.facts() | data.facts() | {"teacher": teacher.digest}

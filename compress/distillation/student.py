@@ -1,0 +1,78 @@
+"""The student before it learns: some of the teacher's layers copied, or a fresh model of its family with smaller widths."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from palmtop.errors import UserError
+from palmtop.models.family import FAMILIES
+from palmtop.models.opening import keep_layers
+from palmtop.models.reshaped import changed, rebuilt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_FEED_FORWARD = {"distilbert": "hidden_dim"}
+"""The config's word for the width inside feed-forward parts, where it isn't intermediate_size."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Widths that differ from the teacher's; None: the teacher's own."""
+
+    width: int | None = None
+    """Of hidden states."""
+    heads: int | None = None
+    feed_forward: int | None = None
+    """Inside the feed-forward parts."""
+
+    @property
+    def any(self) -> bool:
+        """Whether anything differs, so that nothing can be copied."""
+        return (self.width, self.heads, self.feed_forward) != (None, None, None)
+
+
+def check_family(family: str, changes: Sequence[str]) -> None:
+    """Raises: UserError: a teacher whose family has other widths besides, or whose config says more than its class can."""
+    if family == "mobilebert":
+        raise UserError("width, heads and feed_forward don't say enough for the family 'mobilebert', which has bottlenecks too: keep its "
+                        "widths, or use the stage mobilebert")
+    if changes:
+        raise UserError(f"the teacher was reshaped ({', '.join(changes)}), so a student of other widths can't be built after it: keep its "
+                        "widths, or distil first and reshape the student")
+
+
+def make_student(teacher: "PreTrainedModel", layers: Sequence[int], sizes: Sizes, seed: int) -> "PreTrainedModel":
+    """A student with so many layers: the teacher's, copied, or where sizes differ random ones.
+
+    Raises:
+        UserError: sizes that no such model can have.
+    """
+    return fresh(teacher, len(layers), sizes, seed) if sizes.any else keep_layers(teacher, layers)
+
+
+def fresh(teacher: "PreTrainedModel", layers: int, sizes: Sizes, seed: int) -> "PreTrainedModel":
+    """A model of the teacher's family and vocabulary with random weights.
+
+    Raises:
+        UserError: heads that don't divide the width.
+    """
+    import torch
+
+    config = copy.deepcopy(teacher.config)
+    written, kind = config.to_dict(), config.model_type
+    check_family(kind, changed(written))
+    width, heads = sizes.width or config.hidden_size, sizes.heads or config.num_attention_heads
+    if width % heads:
+        raise UserError(f"{heads} heads don't divide the width {width}: choose a width that is a multiple of them, or other heads")
+    same = [name for name in ("embedding_size", "pooler_hidden_size") if written.get(name) == config.hidden_size]
+    words = {FAMILIES[kind].layer_count: layers, "hidden_size": width, "num_attention_heads": heads} | dict.fromkeys(same, width)
+    for name, value in words.items():
+        setattr(config, name, value)
+    if written.get("attention_head_size") is not None:
+        config.attention_head_size = width // heads
+    if sizes.feed_forward is not None:
+        setattr(config, _FEED_FORWARD.get(kind, "intermediate_size"), sizes.feed_forward)
+    torch.manual_seed(seed)
+    return rebuilt(teacher, config)

@@ -1,0 +1,1 @@
+"""Learning from running text: masked and next tokens, from plain words or from a teacher."""

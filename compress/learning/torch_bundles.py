@@ -1,0 +1,50 @@
+"""Torch bundles as training reads and writes them: the task, the length, the folder with weights, tokenizer, task and signature."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from palmtop.bundle import Bundle
+from palmtop.errors import UserError
+from palmtop.signature import Signature
+from palmtop.task import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def task_of(source: Bundle, task: str | dict[str, Any] | None) -> Task:
+    """The task named in the settings, or the one the source was trained for.
+
+    Raises:
+        UserError: neither is there.
+    """
+    found = Task.find(task) if task is not None else Task.of(source.path)
+    if found is None:
+        raise UserError(f"{source.name} was not trained for a task yet, so name one: --task NAME or --task FILE.yaml")
+    return found
+
+
+def shortened(source: Bundle, max_length: int) -> Signature:
+    """The source's signature with the length that training truncates at."""
+    signature = Signature.read(source.path)
+    return signature.model_copy(update={"max_length": min(max_length, signature.max_length)})
+
+
+def write_classifier(model: "PreTrainedModel", source: Bundle, task: Task, signature: Signature, out: Path) -> None:
+    """Write weights, tokenizer, task and signature; only the first process of a distributed run does."""
+    from palmtop.processes import rank
+
+    if rank() > 0:
+        return
+    model.save_pretrained(out)
+    copy_tokenizer(source, out)
+    task.write(out)
+    signature.write(out)
+
+
+def copy_tokenizer(source: Bundle, out: Path) -> None:
+    """Copy what belongs to a bundle's tokenizer."""
+    for path in source.path.iterdir():
+        if path.name.startswith(("tokenizer", "special_tokens", "vocab", "merges", "spiece", "spm", "sentencepiece", "added_tokens")):
+            shutil.copyfile(path, out / path.name)

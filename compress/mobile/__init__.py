@@ -1,1 +1,0 @@
-"""MobileBERT's body, its teacher IB-BERT, and the transfer between them."""

@@ -1,0 +1,1 @@
+"""Training with rounded weights and activations, on the grid that the exported file will have."""

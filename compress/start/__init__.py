@@ -1,0 +1,1 @@
+"""Where a chain starts: a Hugging Face folder adopted, and fine-tuned on the task."""

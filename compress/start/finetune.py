@@ -1,0 +1,100 @@
+"""Fine-tune a pretrained transformer on the task: a head of its own on top, plain labels."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from palmtop.bundle import Bundle, Format
+from palmtop.compress.learning.batches import model_inputs
+from palmtop.compress.learning.encoded import Encoded
+from palmtop.compress.learning.fit import fit, keep_logs
+from palmtop.compress.learning.layer_choice import Choice, start_layers
+from palmtop.compress.learning.special import Special
+from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
+from palmtop.compress.learning.training_settings import TrainingStage
+from palmtop.data.tokenization import check_length_for_spans
+from palmtop.errors import UserError
+from palmtop.models.family import KNOWN, SPAN_HEAD, STATIC
+from palmtop.models.opening import keep_layers, outputs_of, with_head
+from palmtop.stage import EVERY_TASK, Outline
+from palmtop.task import Task, task_input
+from palmtop.task_kinds.losses import label_loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from palmtop.compress.learning.training_loop import Batch
+
+
+class Finetune(TrainingStage):
+    """Train a sequence classifier, a regression (squared error), or a head that finds the answer to a question in its context."""
+
+    without_layers: ClassVar[bool] = True
+    tasks: ClassVar[frozenset[str]] = EVERY_TASK
+    produces: ClassVar[Format] = "torch"
+
+    layers: int | tuple[int, ...] | None = None
+    """How many of the source's layers are trained, or which (0-based), the others dropped; all by default. With fewer it makes the
+    student without a teacher that a distilled one has to beat."""
+    choose: Choice = "spread"
+    """Which layers a number means: spread from first to last; the lowest; or those of Shleifer and Rush's table."""
+
+    def inputs(self) -> dict[str, str]:
+        """The data, where the task is named here."""
+        return task_input(self.task)
+
+    def outline(self, source: Outline | None) -> Outline:
+        """The source with the task's head."""
+        if source is None or (self.task is None and source.labels is None):
+            raise UserError("finetune needs a task: the name of a shipped one, or of a task's YAML file")
+        task = Task.find(self.task) if self.task is not None else None
+        tuned = replace(source, format="torch", labels=task.label_names if task else source.labels, task=task.kind if task else source.task)
+        if tuned.task == "question_answering":
+            check_spans(tuned, self.max_length)
+        if self.layers is None or source.layers is None:
+            return tuned
+        return replace(tuned, layers=len(start_layers(self.layers, self.choose, source.layers)), layer_sets=None)
+
+    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+        """Train and write a Hugging Face folder that AutoModelForSequenceClassification, or ...ForQuestionAnswering, opens."""
+        assert source is not None  # the driver checked `accepts`
+        task = task_of(source, self.task)
+        spans = task.kind == "question_answering"
+        signature = shortened(source, self.max_length).model_copy(update={"output": "spans" if spans else "logits"})
+        model, new = with_head(source.path, task, self.seed)
+        if self.layers is not None:
+            model = keep_layers(model, start_layers(self.layers, self.choose, model.config.num_hidden_layers))
+        data = Encoded.of(task.load("train"), source.path, signature)
+        by_labels = label_loss(task)
+
+        def loss(student: "PreTrainedModel", batch: "Batch") -> "dict[str, Tensor]":
+            return {"labels": by_labels(outputs_of(student(**model_inputs(batch))).float(), batch["labels"])}
+
+        head = () if not new else SPAN_HEAD if spans else KNOWN[model.config.model_type].new_head
+        fitted = fit(model, data, loss, self, scratch, special=Special(head, self.head_rate))
+        write_classifier(model, source, task, signature, out)
+        keep_logs(scratch, out)
+        return fitted.facts() | data.facts() | {"new_weights": new}
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+def check_spans(tuned: Outline, max_length: int) -> None:
+    """Raises: UserError: the model or the length isn't for questions on a context."""
+    check_length_for_spans(max_length)
+    if tuned.family == STATIC.model_type:
+        raise UserError(f"a model of the family '{STATIC.model_type}' knows no token from another, so it can't find an answer: fine-tune a "
+                        "transformer")

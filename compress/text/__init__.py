@@ -1,1 +1,0 @@
-"""Learning from plain text: settings, sequences with hidden words, losses over a vocabulary."""

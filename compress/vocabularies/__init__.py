@@ -1,1 +1,0 @@
-"""Tokenizers and embedding rows cut to the tokens that are needed."""

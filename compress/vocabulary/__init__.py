@@ -1,0 +1,1 @@
+"""Fewer tokens: a smaller vocabulary that segments the task's texts the same way."""

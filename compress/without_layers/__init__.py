@@ -1,0 +1,1 @@
+"""Students without transformer layers: token vectors, and the linear floor."""

@@ -1,0 +1,1 @@
+"""Measuring: what is measured of which bundle, and each number of it."""

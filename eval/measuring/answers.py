@@ -1,0 +1,91 @@
+"""Raw answers of artefacts to a task's evaluation texts: computed once, kept beside the measurements."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
+
+from palmtop.bundle import Bundle, write_durably
+from palmtop.data.tokenization import FILE as TOKENIZER
+from palmtop.data.tokenization import Encoding, HostTokenizer, Text
+from palmtop.eval.measuring.plan import Subject
+from palmtop.signature import Signature
+from palmtop.target import Runner
+from palmtop.task import Split
+from palmtop.task_kinds.spans import characters
+
+FOLDER = "predictions"
+SPANS = 3
+"""Axes of a runner's answers to questions on a context: texts, start and end, tokens."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What an artefact answered, and what its tokenizer did to the texts."""
+
+    outputs: Float32[ndarray, "texts outputs"]
+    """Of questions on a context: begin and end of the answer, in characters (palmtop.task_kinds.spans.characters)."""
+    truncated: int
+    """Texts that were cut to the model's longest length."""
+    tokenizer_mismatches: int | None
+    """Texts whose token ids differ from the Hugging Face tokenizer's; None where that is the one used, or there is none."""
+
+
+def answers(subject: Subject, split: Split, run: Path, threads: int) -> Answers:
+    """The answers to a whole split: those kept in `run` if nothing they depend on has changed, else new ones."""
+    bundle, target = subject.bundle, subject.target
+    depends = {"digest": bundle.digest, "target": target.name, "machine": subject.machine, "texts": split.digest}
+    path = run / FOLDER / f"{bundle.digest[:16]}-{target.name}.npy"
+    kept = _kept(path, depends)
+    if kept is not None:
+        return kept
+    with target.open(bundle.path, threads) as runner:
+        encodings = runner.tokenize(split.texts)
+        outputs = runner.predict(encodings).astype(np.float32)
+        if outputs.ndim == SPANS:
+            outputs = characters(outputs, encodings)
+        mismatches = _mismatches(bundle, runner, encodings, split.texts) if target.own_tokenizer else None
+    made = Answers(outputs, sum(encoding.truncated for encoding in encodings), mismatches)
+    _keep(path, depends, made)
+    return made
+
+
+def _mismatches(bundle: Bundle, runner: Runner, encodings: list[Encoding], texts: list[Text]) -> int | None:
+    if not (bundle.path / TOKENIZER).is_file():
+        return None
+    expected = HostTokenizer(bundle.path, Signature.read(bundle.path).max_length).encode(texts)
+    return sum(not np.array_equal(theirs.input_ids, ours.input_ids) for theirs, ours in zip(encodings, expected, strict=True))
+
+
+def _keep(path: Path, depends: dict[str, Any], made: Answers) -> None:
+    """The note beside the array is written last: an array without its note, or with an older one, isn't trusted."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.new")
+    with beside.open("wb") as file:
+        np.save(file, made.outputs)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    write_durably(_note(path), json.dumps(depends | {"truncated": made.truncated, "tokenizer_mismatches": made.tokenizer_mismatches,
+                                                     "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}, indent=1) + "\n")
+
+
+def _kept(path: Path, depends: dict[str, Any]) -> Answers | None:
+    try:
+        note = json.loads(_note(path).read_text(encoding="utf-8"))
+        raw = path.read_bytes()
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    if {name: note.get(name) for name in depends} != depends or note.get("sha256") != hashlib.sha256(raw).hexdigest():
+        return None
+    return Answers(np.load(path), note["truncated"], note["tokenizer_mismatches"])
+
+
+def _note(path: Path) -> Path:
+    return path.with_suffix(".json")

@@ -1,0 +1,113 @@
+"""What a task's subjects cost: bytes, loading, memory, and latencies taken side by side."""
+
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from palmtop.bundle import Bundle
+from palmtop.data.tokenization import Text
+from palmtop.eval.measuring.conditions import conditions, precision
+from palmtop.eval.measuring.latency import Timings, quantiles, side_by_side
+from palmtop.eval.measuring.ledger import Ledger
+from palmtop.eval.measuring.nonzeros import nonzeros
+from palmtop.eval.measuring.plan import Plan, Say, Subject
+from palmtop.eval.measuring.scores import Score
+from palmtop.eval.measuring.size import download_bytes, gzip_bytes, model_bytes
+from palmtop.measure_settings import MeasureText
+from palmtop.target import OWN_LENGTH
+
+LOADS = 3
+"""Fresh processes behind a cost of loading; their median is kept."""
+TIMES = ("latency", "text_latency", "tokenize")
+SIZES = ("model_bytes", "download_bytes", "gzip_bytes", "nonzeros")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Takes them: size and loading subject by subject, latencies for a whole group at once."""
+
+    plan: Plan
+    options: MeasureText
+    ledger: Ledger
+    say: Say
+
+    def take(self, subject: Subject) -> None:
+        """Size, non-zeros and loading of one subject, if they aren't known yet."""
+        bundle = subject.bundle
+        stored = {"precision": precision(bundle)} | _quantized_from(bundle) | conditions(bundle, self.plan.bundles.values())
+        if not self.ledger.knows(subject, SIZES, stored):
+            sizes = (Score(measure(bundle), "bytes") for measure in (model_bytes, download_bytes, gzip_bytes))
+            self.ledger.write(subject, dict(zip(SIZES, (*sizes, nonzeros(bundle)), strict=True)), stored)
+        threads = {"threads": self.options.threads}
+        if not self.ledger.knows(subject, ("load_ms", "memory_mb"), threads):
+            self.ledger.write(subject, self._loading(subject), threads)
+
+    def take_latencies(self, group: list[Subject]) -> None:
+        """Latencies of a group, in turns; kept if all of them were taken in one session."""
+        sessions = {self.ledger.session_of(subject, f"{kind}_p99_ms", self._timing(subject)) for subject in group for kind in TIMES}
+        if len(sessions) == 1 and None not in sessions:
+            self.say(f"{', '.join(map(str, group))}: latencies measured before, kept")
+            return
+        self.say(f"timing side by side: {', '.join(map(str, group))}")
+        timed, session = self._side_by_side(group), uuid.uuid4().hex[:12]
+        for subject, timings in zip(group, timed, strict=True):
+            taken = _by_quantile(timings)
+            self.ledger.write(subject, taken, self._timing(subject), session)
+            self.say(f"{subject}: {_shown(taken['latency_ms'])}{self._at(subject)}, "
+                     f"{_shown(taken['text_latency_ms'])} from text to answer")
+
+    def _loading(self, subject: Subject) -> dict[str, Score]:
+        text = self._texts(1)[0]
+        costs = [subject.target.cost_of_loading(subject.bundle.path, text, self.options.threads) for _ in range(LOADS)]
+        load_ms, memory_mb = (median(side) for side in zip(*costs, strict=True))
+        self.say(f"{subject}: {load_ms:.0f} ms from file to first answer, {memory_mb:.0f} MB of memory")
+        return {"load_ms": Score(load_ms, "ms", n=LOADS), "memory_mb": Score(memory_mb, "MB", n=LOADS)}
+
+    def _side_by_side(self, group: list[Subject]) -> list[Timings]:
+        texts = self._texts(self.options.runs)
+        with ExitStack() as stack:
+            runners = [stack.enter_context(subject.target.open(subject.bundle.path, self.options.threads)) for subject in group]
+            return side_by_side(runners, texts, self.options.length, self.options.runs)
+
+    def _texts(self, count: int) -> list[Text]:
+        """Texts spread evenly over the evaluation split."""
+        texts = self.plan.split.texts
+        return [texts[index] for index in np.linspace(0, len(texts) - 1, min(count, len(texts))).astype(int)]
+
+    def _timing(self, subject: Subject) -> dict[str, Any]:
+        """The conditions of a latency: asked for is `length`, and `padded_to` is what the artefact really ran at."""
+        asked, on = self.options, subject.target
+        return {"threads": on.threads_used(asked.threads), "length": asked.length,
+                "padded_to": on.padded_to(subject.bundle.path, asked.length), "runs": asked.runs}
+
+    def _at(self, subject: Subject) -> str:
+        padded = subject.target.padded_to(subject.bundle.path, self.options.length)
+        return f" at {padded} tokens" if isinstance(padded, int) else " at each text's own length" if padded == OWN_LENGTH else ""
+
+
+def _quantized_from(bundle: Bundle) -> dict[str, str]:
+    """The digest of the float file that a quantized one was made of, so that the two are set side by side."""
+    return {"quantized_from": bundle.lineage[-2].digest} if bundle.card.origin.stage == "quantize" and bundle.card.lineage else {}
+
+
+def _by_quantile(timings: Timings) -> dict[str, Score]:
+    """Median (with its interval), p90 and p99 of each kind of time, by metric."""
+    times = dict(zip(TIMES, (timings.padded_ms, timings.text_ms, timings.tokenize_ms), strict=True))
+    taken: dict[str, Score] = {}
+    for kind, measured in times.items():
+        if not measured:
+            why = timings.not_padded or "the model has no tokenization apart from its answer"
+            taken |= {f"{kind}_{end}": Score(None, "ms", why=why) for end in ("ms", "p90_ms", "p99_ms")}
+            continue
+        found = quantiles(measured)
+        taken |= {f"{kind}_ms": Score(found.median, "ms", found.low, found.high, found.runs),
+                  f"{kind}_p90_ms": Score(found.p90, "ms", n=found.runs), f"{kind}_p99_ms": Score(found.p99, "ms", n=found.runs)}
+    return taken
+
+
+def _shown(score: Score) -> str:
+    return f"not measured ({score.why})" if score.value is None else f"{score.value:.2f} ms"

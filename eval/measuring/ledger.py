@@ -1,0 +1,49 @@
+"""The ledger of a run and a task: what has been measured already, and adding to it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from palmtop import measurement
+from palmtop.eval.measuring.plan import Subject
+from palmtop.eval.measuring.scores import Score
+from palmtop.measurement import Measurement
+
+Conditions = Mapping[str, Any]
+
+
+class Ledger:
+    """measurements.jsonl, open for adding the numbers of one task in one session."""
+
+    def __init__(self, run: Path, task_id: str, session: str) -> None:
+        self._path, self._task_id, self._session = run / measurement.FILE, task_id, session
+        self._known = {_key(known): known for known in measurement.read(self._path)}
+
+    def knows(self, subject: Subject, metrics: Sequence[str], conditions: Conditions) -> bool:
+        """Whether all of this was measured before: same bundle, name, target, machine, versions, data and conditions."""
+        return all(self.session_of(subject, metric, conditions) is not None for metric in metrics)
+
+    def session_of(self, subject: Subject, metric: str, conditions: Conditions) -> str | None:
+        """The session in which a number was last taken, or None."""
+        known = self._known.get(_key(self._measurement(subject, metric, Score(None), conditions)))
+        return known.session if known else None
+
+    def write(self, subject: Subject, scores: Mapping[str, Score], conditions: Conditions, session: str | None = None) -> None:
+        """Append numbers by metric, durably. `session`: another than the ledger's own, for numbers taken side by side."""
+        taken = [self._measurement(subject, metric, score, conditions, session) for metric, score in scores.items()]
+        measurement.append(self._path, taken)
+        self._known |= {_key(one): one for one in taken}
+
+    def _measurement(self, subject: Subject, metric: str, score: Score, conditions: Conditions, session: str | None = None) -> Measurement:
+        return Measurement(
+            bundle=subject.bundle.digest, name=subject.name, format=subject.bundle.format, target=subject.target.name, metric=metric,
+            value=score.value, unit=score.unit, low=score.low, high=score.high, n=score.n, conditions=dict(conditions),
+            machine=subject.machine, task=self._task_id, session=session or self._session,
+            date=datetime.now(UTC).isoformat(timespec="seconds"), valid=score.why is None, why=score.why)
+
+
+def _key(of: Measurement) -> str:
+    same: list[Any] = [of.bundle, of.name, of.target, of.metric, of.task, of.machine, of.conditions, of.kind]
+    return json.dumps(same, sort_keys=True)

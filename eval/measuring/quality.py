@@ -1,0 +1,90 @@
+"""The quality of a task's subjects: metrics, agreement with teacher and torch, the paired difference from the baseline."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jaxtyping import Num
+from numpy import ndarray
+
+from palmtop.eval.measuring.answers import Answers, answers
+from palmtop.eval.measuring.ledger import Ledger
+from palmtop.eval.measuring.plan import Plan, Say, Subject
+from palmtop.eval.measuring.scores import Score, agreement, difference, mcnemar, scores
+from palmtop.metrics import graded
+from palmtop.task import METRICS
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Takes them, subject by subject; answers are computed once and shared."""
+
+    plan: Plan
+    run: Path
+    threads: int
+    ledger: Ledger
+    say: Say
+    _answered: dict[Subject, Answers] = field(default_factory=dict)
+    _grades: dict[Subject, Num[ndarray, "texts outputs"]] = field(default_factory=dict)
+
+    def take(self, subject: Subject) -> None:
+        """Everything about one subject's answers that isn't known yet."""
+        self._metrics(subject)
+        torch = self.plan.torch_ancestor(subject.bundle)
+        self._agreement(subject, "agreement_teacher", self.plan.teacher, "no fine-tuned torch bundle was given as the teacher")
+        self._agreement(subject, "agreement_torch", torch, "the torch bundle that it was made from was not given")
+        self._versus_baseline(subject)
+
+    def _metrics(self, subject: Subject) -> None:
+        task, labels = self.plan.task, self.plan.split.labels
+        if self.ledger.knows(subject, (*METRICS[task.kind], "truncated_texts"), {}):
+            self.say(f"{subject}: answers measured before, kept")
+            return
+        given = self._answers(subject)
+        taken = scores(task.kind, self._graded(subject), labels, task.label_names)
+        taken["truncated_texts"] = Score(given.truncated, "texts", n=len(labels))
+        if given.tokenizer_mismatches is not None:
+            taken["tokenizer_mismatches"] = Score(given.tokenizer_mismatches, "texts", n=len(labels))
+        self.ledger.write(subject, taken, {})
+        self.say(f"{subject}: {task.main_metric} {_shown(taken[task.main_metric])}, {len(labels)} texts")
+
+    def _agreement(self, subject: Subject, metric: str, other: str | None, lack: str) -> None:
+        conditions = {"with": self.plan.bundles[other].digest if other else None}
+        if other == subject.name or self.ledger.knows(subject, (metric,), conditions):
+            return
+        theirs = self.plan.on_torch(other) if other else lack
+        if isinstance(theirs, str):
+            score = Score(None, why=theirs)
+        else:
+            score = agreement(self.plan.task.kind, self._answers(subject).outputs, self._answers(theirs).outputs)
+        self.ledger.write(subject, {metric: score}, conditions)
+
+    def _versus_baseline(self, subject: Subject) -> None:
+        baseline, task = self.plan.baseline, self.plan.task
+        if baseline is None or subject.name == baseline.name:
+            return
+        conditions = {"with": baseline.bundle.digest, "on": baseline.target.name}
+        if self.ledger.knows(subject, ("difference_baseline",), conditions):
+            return
+        ours, theirs = self._graded(subject), self._graded(baseline)
+        labels = self.plan.split.labels
+        taken = {"difference_baseline": difference(task.main_metric, ours, theirs, labels)}
+        if task.kind == "classification" and taken["difference_baseline"].value is not None:
+            taken["mcnemar_p"] = Score(mcnemar(ours.argmax(axis=1), theirs.argmax(axis=1), labels), "probability", n=len(labels))
+        self.ledger.write(subject, taken, conditions)
+
+    def _answers(self, subject: Subject) -> Answers:
+        if subject not in self._answered:
+            self._answered[subject] = answers(subject, self.plan.split, self.run, self.threads)
+        return self._answered[subject]
+
+    def _graded(self, subject: Subject) -> Num[ndarray, "texts outputs"]:
+        """Once for each: comparing a question's answers as words takes longer than reading them, and the baseline is everyone's."""
+        if subject not in self._grades:
+            self._grades[subject] = graded(self.plan.task.kind, self._answers(subject).outputs, self.plan.split)
+        return self._grades[subject]
+
+
+def _shown(score: Score) -> str:
+    if score.value is None:
+        return f"not valid ({score.why})"
+    return f"{score.value:.4f}" + (f" ({score.low:.4f} to {score.high:.4f})" if score.low is not None and score.high is not None else "")

@@ -1,0 +1,122 @@
+"""Reading the measurements of several runs into rows: one artefact on one target on one machine, newest number first."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from palmtop import measurement
+from palmtop.errors import UserError
+from palmtop.eval.measuring.run_file import RunFile, Standing
+from palmtop.measurement import Measurement
+
+
+@dataclass
+class Artefact:
+    """A row's numbers. `numbers` has the newest measurement of each metric."""
+
+    name: str
+    digest: str
+    format: str
+    target: str
+    machine: int
+    """Number of the machine, from 1."""
+    numbers: dict[str, Measurement] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.name} on {self.target}"
+
+    def value(self, metric: str) -> float | None:
+        """A number, or None where it wasn't or couldn't be measured."""
+        found = self.numbers.get(metric)
+        return found.value if found else None
+
+
+@dataclass
+class Gathered:
+    """All there is about one task."""
+
+    task: str
+    standing: Standing
+    artefacts: list[Artefact] = field(default_factory=list)
+    machines: list[dict[str, Any]] = field(default_factory=list)
+    """Without versions, which may differ from number to number."""
+    conflicts: list[str] = field(default_factory=list)
+    """What two runs say differently."""
+
+    def named(self, name: str | None) -> list[Artefact]:
+        """The artefacts with this name, on whatever target."""
+        return [artefact for artefact in self.artefacts if artefact.name == name]
+
+
+def gather(runs: Sequence[Path]) -> list[Gathered]:
+    """The measurements of runs by task, in the order of the runs and of their bundles.
+
+    Raises:
+        UserError: a run without measurements, or a damaged file.
+    """
+    tasks: dict[str, Gathered] = {}
+    owners: dict[tuple[str, str], tuple[str, Path]] = {}
+    for run in runs:
+        taken = measurement.read(run / measurement.FILE)
+        if not taken:
+            raise UserError(f"{run} has no {measurement.FILE} with measurements in it: run 'palmtop measure' with its bundles first")
+        standings = RunFile.read(run).tasks
+        for task in dict.fromkeys(one.task or "" for one in taken):
+            of_task = [one for one in taken if (one.task or "") == task]
+            standing = standings.get(task, Standing())
+            known = tasks.setdefault(task, Gathered(task, Standing()))
+            names = {name: _name(name, digest, run, task, owners) for name, digest in _current(of_task, standing).items()}
+            _merge_standing(known, standing, names, run)
+            _add(known, of_task, _current(of_task, standing), names)
+    return list(tasks.values())
+
+
+def _current(taken: Sequence[Measurement], standing: Standing) -> dict[str, str]:
+    """The digest that a name means now: what the last call measured, else the newest measured."""
+    newest = {one.name: one.bundle for one in taken}
+    measured = {(one.name, one.bundle) for one in taken}
+    known = {name: digest for name, digest in standing.bundles.items() if (name, digest) in measured}
+    return known | {name: digest for name, digest in newest.items() if name not in known}
+
+
+def _name(name: str, digest: str, run: Path, task: str, owners: dict[tuple[str, str], tuple[str, Path]]) -> str:
+    """The bundle's name; with its run's before it where another run has another bundle of that name."""
+    owner, _ = owners.setdefault((task, name), (digest, run))
+    return name if owner == digest else f"{run.resolve().name}/{name}"
+
+
+def _merge_standing(known: Gathered, standing: Standing, names: dict[str, str], run: Path) -> None:
+    for role in ("baseline", "teacher"):
+        ours, theirs = getattr(known.standing, role), names.get(getattr(standing, role) or "")
+        if ours is None:
+            setattr(known.standing, role, theirs)
+        elif theirs is not None and theirs != ours:
+            known.conflicts.append(f"the {role} of {run} is {theirs}; this table has {ours}, of a run named before it")
+    known.standing.metric = known.standing.metric or standing.metric
+
+
+def _add(known: Gathered, taken: Sequence[Measurement], current: dict[str, str], names: dict[str, str]) -> None:
+    order = {name: place for place, name in enumerate(current)}
+    for one in sorted(taken, key=lambda one: (order[one.name], one.target)):  # stable: the newest of a row stays last
+        if one.bundle != current[one.name]:
+            continue
+        machine = _number(known.machines, {key: value for key, value in one.machine.items() if key != "versions"})
+        row = next((row for row in known.artefacts if (row.name, row.digest, row.target, row.machine)
+                    == (names[one.name], one.bundle, one.target, machine)), None)
+        if row is None:
+            row = Artefact(names[one.name], one.bundle, one.format, one.target, machine)
+            known.artefacts.append(row)
+        older = row.numbers.get(one.metric)
+        if older is None or older.date <= one.date:
+            row.numbers[one.metric] = one
+
+
+def _number(machines: list[dict[str, Any]], machine: dict[str, Any]) -> int:
+    texts = [json.dumps(known, sort_keys=True) for known in machines]
+    text = json.dumps(machine, sort_keys=True)
+    if text not in texts:
+        machines.append(machine)
+        return len(machines)
+    return texts.index(text) + 1

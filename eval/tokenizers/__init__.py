@@ -1,0 +1,1 @@
+"""Whether a device's tokenizer gives the ids that training used."""

@@ -1,0 +1,1 @@
+"""The folder that an app takes over, and the clients that open it."""

@@ -1,0 +1,1 @@
+"""The exported graph: tracing it, and the passes that clean it."""

@@ -1,0 +1,121 @@
+"""The forward pass that is exported, for every format: int32 inputs in, float32 answers out, one finite mask."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from palmtop.bundle import Bundle
+from palmtop.errors import UserError
+from palmtop.models.family import KNOWN, Family
+from palmtop.models.opening import open_with_head
+from palmtop.signature import Signature
+from palmtop.stage import Outline
+from palmtop.task import SPAN, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+MASKED = -1e4
+"""Added to the scores of padding. Finite, because an infinite one ends as NaN in quantized graphs; exp(-1e4) is 0 in float32."""
+
+
+class EdgeClassifier(torch.nn.Module):
+    """A sequence classifier as an app calls it: inputs by position, [batch, tokens] int32, output [batch, outputs] float32."""
+
+    def __init__(self, model: "PreTrainedModel", inputs: Sequence[str], probabilities: bool) -> None:
+        super().__init__()
+        self.model = model
+        self._inputs, self._probabilities = tuple(inputs), probabilities
+        self._additive = family(model).takes_additive_mask
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None,
+                ) -> "torch.Tensor | dict[str, torch.Tensor]":
+        """Answer a padded batch."""
+        mask = attention_mask
+        if self._additive:
+            mask = (1.0 - attention_mask[:, None, None, :].to(torch.float32)) * MASKED
+        named = {"input_ids": input_ids, "attention_mask": mask}
+        if "token_type_ids" in self._inputs and token_type_ids is not None:
+            named["token_type_ids"] = token_type_ids
+        return self._answer(self.model(**named))
+
+    def _answer(self, outputs: Any) -> "torch.Tensor | dict[str, torch.Tensor]":
+        logits: torch.Tensor = outputs.logits
+        return torch.softmax(logits, -1) if self._probabilities else logits
+
+
+class EdgeReader(EdgeClassifier):
+    """A model that answers questions, as an app calls it: outputs start_logits and end_logits, each [batch, tokens] float32."""
+
+    def _answer(self, outputs: Any) -> dict[str, torch.Tensor]:
+        return {name: outputs[name] for name in SPAN}
+
+
+def family(model: "PreTrainedModel") -> Family:
+    """The family of a model that is open."""
+    return KNOWN[model.config.model_type]
+
+
+def edge_classifier(source: Bundle, probabilities: bool) -> EdgeClassifier:
+    """The forward pass of a torch bundle, in eval mode: a classifier's, or a reader's."""
+    signature = Signature.read(source.path)
+    kind = EdgeReader if signature.output == "spans" else EdgeClassifier
+    return kind(open_with_head(source.path), signature.inputs, probabilities).eval()
+
+
+def example(inputs: Sequence[str], batch: int, tokens: int) -> dict[str, torch.Tensor]:
+    """Inputs to trace with: int32 [batch, tokens], the last token padded."""
+    made = {"input_ids": torch.full((batch, tokens), 5, dtype=torch.int32), "attention_mask": torch.ones(batch, tokens, dtype=torch.int32),
+            "token_type_ids": torch.zeros(batch, tokens, dtype=torch.int32)}
+    made["attention_mask"][:, -1] = 0
+    return {name: made[name] for name in inputs}
+
+
+def any_size_program(edge: EdgeClassifier, inputs: Sequence[str], longest: int) -> torch.export.ExportedProgram:
+    """The graph for any batch and any length from the family's shortest to `longest`."""
+    return trace_any_size(edge, inputs, family(edge.model).shortest, longest)
+
+
+def trace_any_size(module: torch.nn.Module, inputs: Sequence[str], shortest: int, longest: int) -> torch.export.ExportedProgram:
+    """The graph of a module that takes `inputs`, for any batch and any length between two."""
+    batch, tokens = torch.export.Dim("batch", min=1, max=1024), torch.export.Dim("tokens", min=shortest, max=longest)
+    sizes = {name: {0: batch, 1: tokens} for name in inputs}
+    arguments = example(inputs, 3, min(16, longest))
+    with torch.no_grad():
+        return torch.export.export(module, (), arguments, dynamic_shapes=sizes, strict=False)
+
+
+def copy_app_files(source: Bundle, out: Path) -> None:
+    """What an artefact carries beside the model: tokenizer, labels, task."""
+    for name in ("tokenizer.json", "tokenizer_config.json", "labels.txt", "task.json"):
+        if (source.path / name).is_file():
+            shutil.copyfile(source.path / name, out / name)
+
+
+def outline_of_export(stage: str, source: Outline | None, produces: Any, probabilities: bool) -> Outline:
+    """What an export gives.
+
+    Raises:
+        UserError: the source has no head, or gives a number, of which there is no softmax.
+    """
+    if source is None or source.labels is None:
+        raise UserError(f"{stage} needs a model with a task's head: put a 'finetune' step before it")
+    if probabilities and source.task == "question_answering":
+        raise UserError("probabilities is for classification; of a span the start and end logits are wanted")
+    if probabilities and len(source.labels) == 1:
+        raise UserError("probabilities is for classification; a regression's answer is a number as it is")
+    return Outline(produces, source.family, source.layers, source.labels, task=source.task)
+
+
+def task_lengths(source: Bundle) -> "list[int]":
+    """Tokens of every training text of the bundle's task, truncated at the bundle's own longest length."""
+    from palmtop.data.tokenization import HostTokenizer
+
+    task = Task.of(source.path)
+    if task is None:
+        raise UserError(f"{source.name} has no task whose texts could tell the length: give 'lengths', such as 128")
+    rows = HostTokenizer.of(source.path, Signature.read(source.path)).encode(task.load("train").texts)
+    return [len(row) for row in rows]

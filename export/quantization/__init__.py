@@ -1,0 +1,1 @@
+"""Integers for exported files: schemes, calibration, which layers bear them."""

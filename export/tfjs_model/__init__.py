@@ -1,0 +1,1 @@
+"""A TensorFlow.js graph model, written from the exported graph."""

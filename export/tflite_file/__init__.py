@@ -1,0 +1,1 @@
+"""The .tflite file itself: any length, packing, metadata, older runtimes."""

@@ -1,0 +1,163 @@
+"""What an app's folder says of itself: manifest.json, and golden.jsonl, which every client is tested against."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from palmtop.bundle import FileEntry, Format
+from palmtop.data.tokenization import Encoding
+from palmtop.errors import UserError
+from palmtop.task import SPAN, Kind, Task
+from palmtop.task_kinds import spans
+
+MANIFEST, GOLDEN = "manifest.json", "golden.jsonl"
+LABELS, VOCABULARY = "labels.txt", "vocab.txt"
+"""Lines; in a .tflite for the Task clients they are packed with the model too."""
+
+NOT_STATED = "not stated"
+ANSWERS = "answers"
+"""What manifest.json says of a client that answers as the model's own runtime does."""
+
+DIGITS = 9
+"""Significant digits that tell every float32 apart."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Step(_Frozen):
+    """One step of the way from the pretrained model to this app."""
+
+    stage: str
+    format: Format
+    digest: str
+    settings: dict[str, Any]
+
+
+class Tolerance(_Frozen):
+    """How far another machine's answers to the golden texts may be from those in golden.jsonl."""
+
+    difference: float
+    """Largest difference of an output, as a share of the outputs' spread over the golden texts."""
+    typical: float
+    """Root mean square of the differences, as a share of the spread."""
+    agreement: float
+    """Least share of texts with the same first answer."""
+
+
+class Manifest(_Frozen):
+    """manifest.json."""
+
+    palmtop: int = 1
+    name: str
+    description: str
+    version: str
+    author: str
+    format: Format
+    """Of the model in this folder."""
+    precision: str
+    task: str
+    kind: Kind
+    texts: Literal[1, 2]
+    """What is asked at a time: one text, or a pair; 2 also for a question and its context."""
+    clients: dict[str, str]
+    """What was found of each client: that it answers as the model's own runtime does, or why not."""
+    licences: dict[str, str]
+    """Of the model, of the data it learnt from, of the code beside it."""
+    tolerance: Tolerance
+    versions: dict[str, str]
+    """With which the golden answers were made."""
+    processor: str
+    lineage: tuple[Step, ...]
+    """From the first ancestor to the model in this folder."""
+    files: dict[str, FileEntry]
+
+    def write(self, folder: Path) -> None:
+        """Write manifest.json into `folder`."""
+        (folder / MANIFEST).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The manifest of an app.
+
+        Raises:
+            UserError: it isn't there, or damaged.
+        """
+        path = folder / MANIFEST
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{folder} has no {MANIFEST}: it isn't an app; make it again with 'palmtop to_app'") from None
+        except (ValidationError, UnicodeDecodeError):
+            raise UserError(f"{path} is damaged: make the app again") from None
+
+
+class GoldenRow(_Frozen):
+    """A text, what a tokenizer has to make of it, and what the model answers."""
+
+    text: tuple[str, ...]
+    input_ids: tuple[int, ...]
+    """Special tokens in, cut to the model's length, unpadded."""
+    token_type_ids: tuple[int, ...]
+    outputs: tuple[float, ...]
+    """Of a question and its context: the start logit of every token, then the end logits, -10000 where a token isn't the context's."""
+    answer: str | None
+    """The label of the largest output; None for a regression; the words of the context where a question was asked."""
+
+
+def golden_rows(encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts ..."], task: Task) -> list[GoldenRow]:
+    """The rows of golden.jsonl."""
+    cut = [answer[..., :len(row)].reshape(-1) if task.kind == "question_answering" else answer
+           for row, answer in zip(encodings, outputs, strict=True)]
+    return [GoldenRow(text=row.text, input_ids=tuple(row.input_ids.tolist()), token_type_ids=tuple(row.token_type_ids.tolist()),
+                      outputs=tuple(float(f"{value:.{DIGITS}g}") for value in answer), answer=said)
+            for row, answer, said in zip(encodings, cut, _said(encodings, outputs, task), strict=True)]
+
+
+def golden_outputs(rows: Sequence[GoldenRow], kind: Kind) -> Float32[ndarray, "texts ..."]:
+    """The outputs in golden.jsonl as a runner gives them."""
+    if kind != "question_answering":
+        return np.asarray([row.outputs for row in rows], np.float32)
+    made = np.full((len(rows), len(SPAN), max(len(row.input_ids) for row in rows)), spans.OUTSIDE, np.float32)
+    for answer, row in zip(made, rows, strict=True):
+        answer[:, :len(row.input_ids)] = np.asarray(row.outputs, np.float32).reshape(len(SPAN), -1)
+    return made
+
+
+def _said(encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts ..."], task: Task) -> list[str] | list[None]:
+    if task.kind == "question_answering":
+        return spans.texts_of(spans.characters(outputs, encodings), encodings)
+    if task.kind == "regression":
+        return [None] * len(outputs)
+    return [task.label_names[place] for place in outputs.argmax(axis=1)]
+
+
+def write_golden(folder: Path, rows: Sequence[GoldenRow]) -> None:
+    """Write golden.jsonl."""
+    (folder / GOLDEN).write_text("".join(json.dumps(row.model_dump(), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def read_golden(folder: Path) -> list[GoldenRow]:
+    """Read golden.jsonl.
+
+    Raises:
+        UserError: it isn't there, or a line is damaged.
+    """
+    path = folder / GOLDEN
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise UserError(f"{folder} has no {GOLDEN}: make the app again") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is damaged: make the app again") from None
+    try:
+        return [GoldenRow.model_validate_json(line) for line in lines if line]
+    except ValidationError:
+        raise UserError(f"{path} is damaged: make the app again") from None

@@ -1,0 +1,260 @@
+"""The command line: reads what is asked for, calls the rooms, and tells faults a line each."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from palmtop import __version__
+from palmtop.cli.init import init
+from palmtop.cli.look import explain, tokens
+from palmtop.cli.setup import setup
+from palmtop.errors import UserError, from_os
+
+if TYPE_CHECKING:
+    from palmtop.bundle import Bundle
+    from palmtop.measure_settings import MeasureText
+
+QUIET = {
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "ABSL_MIN_LOG_LEVEL": "2",
+    "GLOG_minloglevel": "2",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+"""Keeps libraries from telling what no user can act on. Set unless the user has set them; warnings of Python stay."""
+
+PATIENT = {"OMP_WAIT_POLICY": "passive"}
+"""Threads of torch that wait sleep instead of spinning: on a machine that does anything else besides, spinning made a training
+step ten times slower. Set unless the user has set it."""
+
+ENDINGS = {"markdown": "md", "csv": "csv", "json": "json"}
+"""How a table's files end, by form."""
+
+USER_FAULT, INTERRUPTED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    for name, value in (QUIET | PATIENT).items():
+        os.environ.setdefault(name, value)
+    for name in ("torchao", "torch.utils._pytree"):  # they report what they lack on machines without a GPU
+        logging.getLogger(name).setLevel(logging.ERROR)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and not words[0].startswith("-"):
+        words[0] = words[0].replace("-", "_")  # to-tflite, as a shell would have it, is to_tflite, as a recipe has it
+    with telling():
+        app_for(words)(args=words, prog_name="palmtop")
+
+
+def app_for(words: Sequence[str]) -> typer.Typer:
+    """The commands. Of the stages only the one named in `words` is imported; the others are listed by their first line."""
+    app = typer.Typer(help="Make a text transformer small, export it, and measure each artefact in its own runtime.",
+                      no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+                      context_settings={"help_option_names": ["-h", "--help"]})
+    app.callback()(_global)
+    for command in (run, measure, compare, verify, explain, tokens, stages, recipes, init, setup):
+        app.command()(telling()(command))
+    _add_stages(app, words)
+    return app
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Turn what a user can mend into lines on stderr and exit code 2; anything else crashes with its traceback."""
+    try:
+        yield
+    except UserError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        print("\nstopped; run the same command again to continue", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    except OSError as error:
+        told = from_os(error)
+        if told is None:
+            raise
+        _fail(told)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe (see 'palmtop recipes') or a YAML file.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="palmtop-runs/NAME")] = None,
+    task: Annotated[str | None, typer.Option(help="Another task than the recipe's: a shipped name, or a task's YAML file.",
+                                             show_default="the recipe's")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only check the recipe, and make nothing.")] = False,
+) -> None:
+    """Check a recipe as a whole, make what is missing of it, measure, and print the table."""
+    from palmtop.make import lock_on
+    from palmtop.processes import rank
+    from palmtop.recipe.recipe import Recipe
+
+    checked = Recipe.read(recipe, task)
+    if check:
+        print(f"{recipe}: nothing wrong in {len(checked.steps)} steps: {', '.join(step.name for step in checked.steps)}")
+        return
+    folder = out or Path("palmtop-runs") / checked.name
+    if rank() > 0:
+        checked.run(folder, _say_nothing)
+        return
+    with lock_on(folder):
+        bundles = checked.run(folder, _say)
+        if checked.measure.on:
+            chosen = checked.measure.bundles or tuple(bundles)
+            origins = {bundles[name].in_torch for name in chosen}  # what they are compared with, measured or not
+            given = {name: bundle for name, bundle in bundles.items() if name in chosen or bundle.digest in origins}
+            _measure_into(folder, given, checked.measure)
+
+
+def measure(
+    bundles: Annotated[list[Path], typer.Argument(help="Bundle folders.")],
+    on: Annotated[str, typer.Option(help="Targets, with commas between them.")] = "host_torch,host_litert,host_onnx,browser",
+    baseline: Annotated[str | None, typer.Option(help="The bundle that the others are compared with.",
+                                                 show_default="the first tflite bundle")] = None,
+    teacher: Annotated[str | None, typer.Option(help="The bundle whose answers the others are compared with.",
+                                                show_default="the first fine-tuned bundle")] = None,
+    length: Annotated[int, typer.Option(help="Tokens at which latencies are compared.")] = 32,
+    threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
+    runs: Annotated[int, typer.Option(help="Timed answers behind each latency, at least 50.")] = 60,
+    out: Annotated[Path | None, typer.Option(help="Where measurements.jsonl and the table go.",
+                                             show_default="the bundles' common folder")] = None,
+) -> None:
+    """Measure bundles side by side in their own runtimes, and print the table."""
+    from palmtop.bundle import Bundle
+    from palmtop.make import lock_on
+    from palmtop.measure_settings import MeasureText
+    from palmtop.settings import build
+
+    options = build(MeasureText, {"on": on.split(","), "baseline": baseline, "teacher": teacher, "length": length,
+                                  "threads": threads, "runs": runs}, "measure")
+    opened = {path.resolve().name: Bundle.open(path.resolve()) for path in bundles}
+    if len(opened) < len(bundles):
+        raise UserError("two of the bundles have the same folder name, so a table can't tell them apart: rename one")
+    folder = out or Path(os.path.commonpath([path.resolve().parent for path in bundles]))
+    with lock_on(folder):
+        _measure_into(folder, opened, options)
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders with a measurements.jsonl.")],
+    form: Annotated[str, typer.Option("--format", help="markdown, csv or json.")] = "markdown",
+    out: Annotated[Path | None, typer.Option(help="Write to this file.", show_default="print")] = None,
+) -> None:
+    """Draw the table of what was measured in one or several runs."""
+    from palmtop.eval.compare import compare as table_of
+    from palmtop.eval.reports.draw_table import render
+
+    drawn = render(table_of(runs), form)
+    if out is None:
+        print(drawn, end="")
+    else:
+        out.write_text(drawn, encoding="utf-8")
+        print(f"wrote {out}")
+
+
+def verify(bundle: Annotated[Path, typer.Argument(help="Bundle folder; of an app everything is recomputed.")]) -> None:
+    """Check a bundle on this machine: its seal, and an app's manifest, tokenizer, labels and golden answers; damage is named."""
+    from palmtop.eval.verify import verify as verify_bundle
+
+    verify_bundle(bundle, _say)
+    print(f"{bundle}: nothing wrong")
+
+
+def stages() -> None:
+    """List the stages: what each takes, what it makes, what it does."""
+    from palmtop.stage_files import descriptions
+
+    rows = [(known.name, ", ".join(sorted(known.accepts)) or "nothing", known.produces, known.summary) for known in descriptions()]
+    _print_table(("stage", "takes", "makes", "what it does"), rows)
+
+
+def recipes() -> None:
+    """List the shipped recipes."""
+    from palmtop.recipe import recipe
+
+    _print_table(("recipe", "what it does"), [(name, recipe.summary(path)) for name, path in recipe.shipped().items()])
+
+
+def _global(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_version)] = False,
+) -> None:
+    pass
+
+
+def _add_stages(app: typer.Typer, words: Sequence[str]) -> None:
+    from palmtop.cli import stage_command
+    from palmtop.stage_files import descriptions
+
+    named = next((word for word in words if not word.startswith("-")), None)
+    for known in descriptions():
+        action = stage_command.command(known.name) if known.name == named else stage_command.placeholder(known)
+        app.command(known.name, help=None if known.name == named else known.summary, rich_help_panel="Stages")(telling()(action))
+
+
+def _measure_into(folder: Path, bundles: "dict[str, Bundle]", options: "MeasureText") -> None:
+    """Measure, print the table, and leave it in the run's folder."""
+    from palmtop.bundle import write_durably
+    from palmtop.eval.compare import compare as table_of
+    from palmtop.eval.measure import measure as measure_bundles
+    from palmtop.eval.reports.draw_table import render
+    from palmtop.eval.reports.seed_means import FILE, seed_tables
+
+    measure_bundles(bundles, options, folder, _say)
+    table = table_of([folder])
+    for form, ending in ENDINGS.items():
+        write_durably(folder / f"table.{ending}", render(table, form))
+    print(render(table, "markdown"))
+    print(f"this table: {folder / 'table.md'}, .csv and .json; of several runs: palmtop compare RUN RUN")
+    if means := seed_tables(bundles, options, folder):
+        write_durably(folder / FILE, means)
+        print(f"{means}\nthese means: {folder / FILE}")
+    if options.chart is not None:
+        from palmtop.eval.reports import chart
+
+        drawn = next(iter(chart.charts(table, bundles, options.chart)), None)  # a recipe has one task
+        if drawn is None:
+            print(f"no chart: no bundle on its lines has a valid metric and the fact '{options.chart.x}'")
+        else:
+            chart.write(drawn, folder)
+            print(f"{chart.markdown(drawn)}\nthis chart: {folder / 'chart.png'}, .svg and .md")
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*head, box=box.SIMPLE)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _say_nothing(_: str) -> None:
+    """What the other processes of a distributed run say."""
+
+
+def _fail(error: UserError) -> NoReturn:
+    for fault in error.faults:
+        print(f"error: {fault}", file=sys.stderr)
+    raise SystemExit(USER_FAULT) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""A command for each stage: options come from its settings, and its bundle is made as a recipe would make it."""
+
+import inspect
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+
+from palmtop.errors import UserError
+from palmtop.stage_files import Description
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from palmtop.bundle import Bundle
+    from palmtop.stage import Stage
+
+LIMITS = {"ge": "at least", "gt": "over", "le": "at most", "lt": "under"}
+"""How a range that pydantic checks is told in the help."""
+
+
+def placeholder(known: Description) -> Callable[[], None]:
+    """A command that only lists: its stage isn't imported, so its options aren't known."""
+
+    def listed() -> None:
+        raise UserError(f"the options of '{known.name}' were not read: run 'palmtop {known.name} --help'")
+
+    listed.__doc__ = known.summary
+    return listed
+
+
+def command(name: str) -> Callable[..., None]:
+    """The command of the stage `name`, with an option for each of its settings."""
+    from palmtop.stage import find
+
+    kind = find(name)
+
+    def make_one(out: Path, source: Path | None = None, **given: str | bool | None) -> None:
+        _make(name, kind, source, out, {key: value for key, value in given.items() if value is not None})
+
+    parameters = [*_places(kind), *(_option(key, field) for key, field in kind.model_fields.items())]
+    make_one.__doc__ = inspect.getdoc(kind)
+    make_one.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads a command's options from
+    make_one.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return make_one
+
+
+def value_of(text: str, annotation: Any) -> Any:
+    """What is meant by an option's text, as far as pydantic needs help: lists with commas, mappings and [lists] as YAML, 'none'."""
+    choices = _choices(annotation)
+    if text == "none" and type(None) in choices:
+        return None
+    if (dict in choices and text.lstrip().startswith("{")) or (tuple in choices and text.lstrip().startswith("[")):
+        from palmtop.yaml_file import parse
+
+        return parse(f"given: {text}", "the option")["given"]
+    named = [value for part in _parts(annotation) if get_origin(part) is Literal for value in get_args(part)]
+    if tuple in choices and text not in named and ("," in text or not choices & {str, int, float}):
+        return [part.strip() for part in text.split(",")]
+    return text
+
+
+def _make(name: str, kind: "type[Stage]", source: Path | None, out: Path, given: dict[str, Any]) -> None:
+    from palmtop.make import make
+    from palmtop.processes import rank
+    from palmtop.settings import build
+
+    values = {key: value_of(text, kind.model_fields[key].annotation) if isinstance(text, str) else text for key, text in given.items()}
+    stage = build(kind, values, name)
+    bundle = _open(source) if source else None
+    _check(name, stage, bundle)
+    made = make(name, stage, bundle, out, print if rank() == 0 else _say_nothing)
+    if rank() == 0:
+        _report(made)
+
+
+def _open(source: Path) -> "Bundle":
+    from palmtop.bundle import Bundle, is_sealed
+
+    if (source / "config.json").is_file() and not is_sealed(source):
+        raise UserError(f"{source} is a model folder, but no bundle yet: take it in first with "
+                        f"'palmtop adopt --model {source} --out NEW', and start from NEW")
+    return Bundle.open(source)
+
+
+def _check(name: str, stage: "Stage", bundle: "Bundle | None") -> None:
+    """The checks that a recipe makes of a whole: the format, the layers, and the outline."""
+    from palmtop.stage import check_fit, outline_of, versions
+
+    if bundle is not None and bundle.format not in stage.accepts:
+        raise UserError(f"{name} needs a {' or '.join(sorted(stage.accepts))} bundle, but {bundle.path} is {bundle.format}")
+    versions(type(stage), bundle.format if bundle else None)
+    source = outline_of(bundle) if bundle else None
+    check_fit(name, stage, source)
+    stage.outline(source)
+
+
+def _report(made: "Bundle") -> None:
+    size = sum(entry.size_bytes for entry in made.card.files.values())
+    facts = ", ".join(f"{key} {value}" for key, value in made.card.facts.items() if isinstance(value, int | float | str))
+    print(f"{made.path}: {made.format}, {size / 1e6:.2f} MB" + (f"; {facts}" if facts else ""))
+
+
+def _say_nothing(_: str) -> None:
+    """What the other processes of a distributed run say."""
+
+
+def _places(kind: "type[Stage]") -> list[inspect.Parameter]:
+    source = Annotated[Path, typer.Argument(help=f"Bundle folder ({' or '.join(sorted(kind.accepts))}) to start from.")]
+    out = Annotated[Path, typer.Option(help="Folder of the new bundle.")]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return [*([inspect.Parameter("source", keyword, annotation=source)] if kind.accepts else []),
+            inspect.Parameter("out", keyword, annotation=out)]
+
+
+def _option(name: str, field: "FieldInfo") -> inspect.Parameter:
+    """An option that is not given stays None, so that the default remains the setting's own."""
+    flag = "--" + name.replace("_", "-")
+    text = " ".join((field.description or "").split()) + _limits(field)
+    if bool in _choices(field.annotation):
+        option = typer.Option(f"{flag}/--no-{flag[2:]}", help=text, show_default=str(field.default).lower())
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[bool | None, option], default=None)
+    option = typer.Option(flag, help=text, metavar=_metavar(field.annotation), show_default=_default(field))
+    if field.is_required():
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, option])
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str | None, option], default=None)
+
+
+def _default(field: "FieldInfo") -> str | bool:
+    value = field.get_default(call_default_factory=True, validated_data={}) if not field.is_required() else None
+    if value is None:
+        return False
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _limits(field: "FieldInfo") -> str:
+    told = [f"{word} {getattr(limit, key)}" for limit in field.metadata for key, word in LIMITS.items() if key in _slots(limit)]
+    return f" ({', '.join(told)})" if told else ""
+
+
+def _slots(limit: Any) -> tuple[str, ...]:
+    return tuple(limit.__dataclass_fields__) if type(limit).__module__ == "annotated_types" else ()
+
+
+def _metavar(annotation: Any) -> str:
+    if literal := next((part for part in _parts(annotation) if get_origin(part) is Literal), None):
+        return "|".join(map(str, get_args(literal)))
+    words = {int: "INTEGER", float: "NUMBER", tuple: "A,B,...", dict: "{...}", str: "TEXT"}
+    return "|".join(word for kind, word in words.items() if kind in _choices(annotation)) or "TEXT"
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    """The alternatives of a union; a plain annotation is its own only one."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return tuple(part for alternative in get_args(annotation) for part in _parts(alternative))
+    return _parts(get_args(annotation)[0]) if get_origin(annotation) is Annotated else (annotation,)
+
+
+def _choices(annotation: Any) -> set[Any]:
+    """The bare types of the alternatives: tuple for tuple[int, ...]."""
+    return {get_origin(part) or part for part in _parts(annotation)}

@@ -1,0 +1,202 @@
+"""Rows of a data set from CSV, TSV or JSONL (plain or .gz), or from a Hugging Face data set, local or on the hub."""
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
+
+from palmtop.errors import UserError, did_you_mean
+from palmtop.settings import Settings
+
+SHIPPED = "palmtop:"
+"""A file name that starts so lies in the folder of shipped tasks, wherever palmtop is installed."""
+
+SHOWN = 5
+"""How many rows a message names."""
+
+_KINDS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl"}
+
+
+class Source(Settings):
+    """Where the rows of a split come from: `file`, or `dataset` with its `config` and `split`."""
+
+    file: str | None = None
+    """A .csv, .tsv or .jsonl file (or .gz of one). A TSV has no quoting, a CSV the usual one."""
+    dataset: str | None = None
+    """A Hugging Face data set: a local folder (as save_to_disk writes it, or of data files) or a hub id."""
+    config: str | None = None
+    split: str | None = None
+    quoting: Literal["standard", "none"] | None = None
+    """How a CSV or TSV quotes fields, where its kind's habit is not right."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.file is None) == (self.dataset is None):
+            raise ValueError("name either a 'file' or a 'dataset'")
+        if self.dataset and not self.split:
+            raise ValueError(f"the data set '{self.dataset}' needs a 'split' (train, validation, test, ...)")
+        if self.file and _kind(self.file) not in _KINDS.values():
+            raise ValueError(f"'{self.file}' is none of .csv, .tsv, .jsonl (or .gz of one)")
+        return self
+
+    @property
+    def shown(self) -> str:
+        """The name that messages use."""
+        return self.file or f"{self.dataset} ({self.split})"
+
+    def rooted(self, folder: Path) -> Self:
+        """The same source with a file name that holds from any folder."""
+        if self.file and not self.file.startswith(SHIPPED):
+            return self.model_copy(update={"file": str((folder / self.file).resolve())})
+        if self.dataset and (folder / self.dataset).is_dir():
+            return self.model_copy(update={"dataset": str((folder / self.dataset).resolve())})
+        return self
+
+
+@dataclass(frozen=True)
+class Table:
+    """The columns of a split, as they stand in the file."""
+
+    where: str
+    columns: dict[str, Sequence[Any]]
+    classes: dict[str, tuple[str, ...]]
+    """For a Hugging Face column of class numbers: their names."""
+
+    def column(self, name: str) -> Sequence[Any]:
+        """A column by name.
+
+        Raises:
+            UserError: there is none, with the nearest name.
+        """
+        if name not in self.columns:
+            raise UserError(f"{self.where} has no column '{name}'; {did_you_mean(name, self.columns)}")
+        return self.columns[name]
+
+    def class_names(self, column: str) -> tuple[str, ...] | None:
+        """The names behind a column of class numbers, where the data set has them."""
+        return self.classes.get(column)
+
+
+def read(source: Source) -> Table:
+    """All rows of a source.
+
+    Raises:
+        UserError: the file is missing, or a line of it can't be read, by number.
+    """
+    if source.dataset is not None:
+        return _from_datasets(source.dataset, source.config, source.split or "train")
+    path = path_of(source)
+    try:
+        stamp = path.stat().st_mtime_ns
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name the file in it, or write 'dataset' instead of 'file'")
+    return _from_file(path, stamp, source.quoting)
+
+
+def have(numbers: Sequence[int]) -> str:
+    """How a message begins that is about some rows: '2 rows (3, 7) have'."""
+    shown = ", ".join(map(str, numbers[:SHOWN])) + (", ..." if len(numbers) > SHOWN else "")
+    return f"{len(numbers)} row{'s' if len(numbers) > 1 else ''} ({shown}) {'have' if len(numbers) > 1 else 'has'}"
+
+
+def path_of(source: Source) -> Path:
+    """The file of a source on this machine."""
+    name = source.file or ""
+    return Path(__file__).parents[1] / "tasks" / name.removeprefix(SHIPPED) if name.startswith(SHIPPED) else Path(name)
+
+
+def decoded(path: Path) -> str:
+    """The text of a UTF-8 file, plain or .gz.
+
+    Raises:
+        UserError: it isn't UTF-8, or no whole gzip file.
+    """
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{path} isn't a whole gzip file ({error}): fetch it again") from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}, line {line} isn't UTF-8 (byte {raw[error.start]:#04x}): convert the file to UTF-8") from None
+
+
+@lru_cache(maxsize=8)
+def _from_file(path: Path, _stamp: int, quoting: str | None) -> Table:
+    kind = _kind(path.name)
+    text = decoded(path)
+    rows = _json_rows(text, path) if kind == "jsonl" else _separated_rows(text, path, "\t" if kind == "tsv" else ",",
+                                                                         (quoting or ("none" if kind == "tsv" else "standard")) == "none")
+    return Table(str(path), rows, {})
+
+
+def _kind(name: str) -> str:
+    return _KINDS.get(Path(name.removesuffix(".gz")).suffix.lower(), "")
+
+
+def _separated_rows(text: str, path: Path, separator: str, unquoted: bool) -> dict[str, Sequence[Any]]:
+    csv.field_size_limit(2**31 - 1)
+    quoting: Any = csv.QUOTE_NONE if unquoted else csv.QUOTE_MINIMAL
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=not unquoted)
+    try:
+        header = next(reader, None)
+        if header is None:
+            raise UserError(f"{path} is empty: the first line of a .csv or .tsv names its columns")
+        if len(set(header)) != len(header):
+            raise UserError(f"{path}: a column name stands twice in the first line: {', '.join(header)}")
+        rows = []
+        for row in reader:
+            if row and len(row) != len(header):
+                raise UserError(f"{path}, line {reader.line_num} has {len(row)} fields, the first line {len(header)} "
+                                f"({', '.join(header)}): a stray separator or quote? (set 'quoting' if the file quotes otherwise)")
+            if row:
+                rows.append(row)
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: {error} (set 'quoting: none' if quotes are plain characters there)") from None
+    columns = list(zip(*rows, strict=True)) or [()] * len(header)
+    return dict(zip(header, columns, strict=True))
+
+
+def _json_rows(text: str, path: Path) -> dict[str, Sequence[Any]]:
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number} isn't JSON: {error.msg}") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, line {number} isn't an object ({{\"text\": ..., \"label\": ...}})")
+        rows.append(row)
+    if not rows:
+        raise UserError(f"{path} is empty: each line of a .jsonl is an object ({{\"text\": ..., \"label\": ...}})")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _from_datasets(name: str, config: str | None, split: str) -> Table:
+    import datasets
+
+    try:
+        if (Path(name) / "dataset_dict.json").is_file():
+            data = datasets.load_from_disk(name)[split]
+        elif (Path(name) / "state.json").is_file():
+            data = datasets.load_from_disk(name)
+        else:
+            data = datasets.load_dataset(name, config, split=split)
+    except (KeyError, ValueError, OSError, RuntimeError) as error:
+        raise UserError(f"the data set '{name}' (config {config}, split {split}) can't be loaded: {str(error).splitlines()[0]}") from None
+    classes = {column: tuple(feature.names) for column, feature in data.features.items() if isinstance(feature, datasets.ClassLabel)}
+    return Table(f"{name} ({split})", {column: data[column][:] for column in data.column_names}, classes)

@@ -1,0 +1,1 @@
+"""The formats of model files, and what each file says of itself."""

@@ -1,0 +1,173 @@
+"""Making one bundle: skip it if an equal one is there, continue one that was cut short, seal it, put it in place."""
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from palmtop import stage as stages
+from palmtop.bundle import Bundle, Origin, is_sealed, seal, write_durably
+from palmtop.errors import UserError, from_os, full_disk
+from palmtop.folders import cache
+from palmtop.processes import processes, rank
+from palmtop.stage import Stage
+
+Say = Callable[[str], None]
+
+ENDED = "ended"
+"""Where the other processes of a distributed run leave a file each when they are through with a stage."""
+
+
+def origin_of(name: str, stage: Stage, source: Bundle | None) -> Origin:
+    """The origin that a bundle made now would have."""
+    inputs = stage.inputs() | ({"source": source.digest} if source else {})
+    versions = stages.versions(type(stage), source.format if source else None)
+    return Origin(stage=name, settings=stage.model_dump(mode="json"), inputs=inputs, versions=versions)
+
+
+def make(name: str, stage: Stage, source: Bundle | None, out: Path, say: Say) -> Bundle:
+    """The bundle that `stage` makes of `source`, in the folder `out`.
+
+    An equal bundle that is already there is kept. Another bundle there is replaced once the new one is whole.
+    In a distributed run every process calls this; the first one seals, the others wait for it.
+
+    Raises:
+        UserError: `out` holds something that is no bundle, another process works on it, or the stage's own faults.
+    """
+    origin = origin_of(name, stage, source)
+    if _is_made(out, origin):
+        say(f"{out.name}: made before with the same settings and inputs, kept")
+        return _kept(out)
+    if out.exists() and not is_sealed(out) and (out.is_file() or any(out.iterdir())):
+        raise UserError(f"{out} exists and isn't a bundle: choose another folder with --out, or empty it")
+    if rank() > 0:
+        return _work_along(stage, source, out, origin)
+    with lock_on(out):
+        try:
+            return _make(name, stage, source, out, origin, say)
+        except UserError:
+            raise
+        except Exception as error:  # libraries tell a full disk in exceptions of their own
+            told = from_os(error) if isinstance(error, OSError) else full_disk(out.parent, str(error))
+            if told is None:
+                raise
+            raise told from error
+
+
+
+
+
+
+def _kept(out: Path) -> Bundle:
+    bundle = Bundle.open(out)
+    if rank() == 0:
+        bundle.verify()
+    return bundle
+
+
+def _make(name: str, stage: Stage, source: Bundle | None, out: Path, origin: Origin, say: Say) -> Bundle:
+    work = _workshop(out, origin)
+    if not is_sealed(work / "bundle"):
+        say(f"{out.name}: {name}" + ("" if _is_empty(work / "scratch") else ", continuing what was cut short"))
+        started = time.monotonic()
+        facts = _fill(stage, source, work)
+        _await_others(stage, work)
+        facts["seconds"] = round(time.monotonic() - started, 1)
+        seal(work / "bundle", stage.format_of(source.format if source else None), origin, source, facts)
+    _put_in_place(work / "bundle", out)
+    shutil.rmtree(work)
+    return Bundle.open(out)
+
+
+def _fill(stage: Stage, source: Bundle | None, work: Path) -> dict[str, Any]:
+    shutil.rmtree(work / "bundle", ignore_errors=True)
+    (work / "bundle").mkdir()
+    if source is not None:
+        source.verify()
+    return stage.run(source, work / "bundle", work / "scratch")
+
+
+def _await_others(stage: Stage, work: Path) -> None:
+    """The other processes may still use the workshop after the last thing they did together."""
+    others = processes() - 1 if stage.distributed else 0
+    while len(list((work / ENDED).iterdir())) < others:
+        time.sleep(0.05)
+
+
+def _workshop(out: Path, origin: Origin) -> Path:
+    """The hidden sibling where the bundle is made; emptied if it was left by something other than an equal run."""
+    work = _workshop_path(out)
+    wanted = origin.model_dump_json()
+    if work.exists() and _text(work / "origin.json") != wanted:
+        shutil.rmtree(work)
+    shutil.rmtree(work / ENDED, ignore_errors=True)
+    for folder in ("scratch", ENDED):
+        (work / folder).mkdir(parents=True, exist_ok=True)
+    write_durably(work / "origin.json", wanted)
+    return work
+
+
+def _put_in_place(made: Path, out: Path) -> None:
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    made.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _work_along(stage: Stage, source: Bundle | None, out: Path, origin: Origin) -> Bundle:
+    """What the other processes of a distributed run do: train along where the stage is distributed, then wait."""
+    work = _workshop_path(out)
+    if stage.distributed:
+        while _text(work / "origin.json") != origin.model_dump_json() and not _is_made(out, origin):
+            time.sleep(0.05)
+        if not is_sealed(work / "bundle") and not _is_made(out, origin):  # in this order: the first process moves it from here to there
+            stage.run(source, work / "bundle", work / "scratch")
+            (work / ENDED / str(rank())).touch()
+    while not _is_made(out, origin):
+        time.sleep(0.2)
+    return Bundle.open(out)
+
+
+def _is_made(out: Path, origin: Origin) -> bool:
+    return is_sealed(out) and Bundle.open(out).card.origin == origin
+
+
+def _workshop_path(out: Path) -> Path:
+    return out.with_name(f".{out.name}.partial")
+
+
+@contextmanager
+def lock_on(out: Path) -> Iterator[None]:
+    """Only one process works on `out` at a time. The lock goes with the process, however that ends.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    lock = FileLock(cache("locks") / hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:32], timeout=0)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"another palmtop is working on {out}: wait for it, or choose another folder with --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _is_empty(folder: Path) -> bool:
+    return not any(folder.iterdir())
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None

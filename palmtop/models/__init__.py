@@ -1,0 +1,1 @@
+"""How models are opened, cut and rebuilt, whatever their family."""

@@ -1,0 +1,69 @@
+"""The weights of a transformer layer under the same names for every family: its linears and norms, and the two halves they form."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from palmtop.models.linears import PARTS, Part, part_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+Half = Literal["attention", "feed_forward"]
+HALVES: tuple[Half, ...] = ("attention", "feed_forward")
+"""What can be shared between layers apart: the attention with its norm, the feed-forward part with its norm."""
+PARTS_OF: dict[Half, tuple[Part, ...]] = {"attention": PARTS[:4], "feed_forward": PARTS[4:]}
+
+LayerWeights = dict[str, "Tensor"]
+"""'query.weight' [heads * size, width], 'query.bias', ..., 'attention_norm.weight' [width], 'feed_forward_norm.bias', ..."""
+
+_NORMS: dict[str, dict[Half, str]] = {
+    "albert": {"attention": "attention.LayerNorm", "feed_forward": "full_layer_layer_norm"},
+    "distilbert": {"attention": "sa_layer_norm", "feed_forward": "output_layer_norm"},
+    "mpnet": {"attention": "attention.LayerNorm", "feed_forward": "output.LayerNorm"},
+}
+_BERT_NORMS: dict[Half, str] = {"attention": "attention.output.LayerNorm", "feed_forward": "output.LayerNorm"}
+_MODULES: dict[str, dict[Half, tuple[str, ...]]] = {
+    "albert": {"attention": ("attention",), "feed_forward": ("ffn", "ffn_output", "full_layer_layer_norm")},
+    "distilbert": {"attention": ("attention", "sa_layer_norm"), "feed_forward": ("ffn", "output_layer_norm")},
+}
+_BERT_MODULES: dict[Half, tuple[str, ...]] = {"attention": ("attention",), "feed_forward": ("intermediate", "output")}
+
+
+def modules_of(half: Half, model_type: str) -> tuple[str, ...]:
+    """The children of a layer that hold a half, whole and nothing else."""
+    return _MODULES.get(model_type, _BERT_MODULES)[half]
+
+
+def norm_of(layer: "Module", half: Half, model_type: str) -> "Module":
+    """The norm after a half."""
+    return layer.get_submodule(_NORMS.get(model_type, _BERT_NORMS)[half])
+
+
+def read_layer(layer: "Module", model_type: str) -> LayerWeights:
+    """Copies of a layer's weights, detached."""
+    modules: dict[str, Module] = {part: part_of(layer, part, model_type) for part in PARTS}
+    modules |= {f"{half}_norm": norm_of(layer, half, model_type) for half in HALVES}
+    return {f"{name}.{kind}": weight.detach().clone() for name, module in modules.items() for kind, weight in module.named_parameters()}
+
+
+def write_half(layer: "Module", half: Half, model_type: str, weights: Mapping[str, "Tensor"]) -> None:
+    """Copy the weights of one half into a layer, in place."""
+    for part in PARTS_OF[half]:
+        part_of(layer, part, model_type).load_state_dict(named(weights, part))
+    write_norm(layer, half, model_type, weights)
+
+
+def write_norm(layer: "Module", half: Half, model_type: str, weights: Mapping[str, "Tensor"]) -> None:
+    """Copy the weights of a half's norm into a layer, in place."""
+    norm_of(layer, half, model_type).load_state_dict(named(weights, f"{half}_norm"))
+
+
+def named(weights: Mapping[str, "Tensor"], module: str) -> dict[str, "Tensor"]:
+    """The weights of one module, under its own names: weight, bias."""
+    return {name.removeprefix(f"{module}."): value for name, value in weights.items() if name.rpartition(".")[0] == module}
+
+
+def names_of(half: Half) -> Sequence[str]:
+    """The names of a half's weights."""
+    return [f"{name}.{kind}" for name in (*PARTS_OF[half], f"{half}_norm") for kind in ("weight", "bias")]

@@ -1,0 +1,132 @@
+"""Opening the model in a torch bundle's folder, with the head its config names, and keeping some of its layers."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from palmtop.errors import UserError
+from palmtop.models.family import EVERY_FAMILY, SPAN_HEAD, STATIC, Family, group_of_layers
+from palmtop.models.reshaped import opener
+from palmtop.task import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers.utils import ModelOutput
+
+
+def open_classifier(folder: Path, attention: str = "eager") -> "PreTrainedModel":
+    """The sequence classifier in a Hugging Face folder, float32, in eval mode; only safetensors, nothing from the network.
+
+    Eager attention by default: it is the path that exports, and the only one that is right on padded inputs everywhere.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    return _opened(folder, AutoModelForSequenceClassification, attention)
+
+
+def answers_spans(config: "dict[str, Any]") -> bool:
+    """Whether a Hugging Face config is of a model whose head gives start and end logits."""
+    return any("ForQuestionAnswering" in name for name in config.get("architectures") or ())
+
+
+def open_with_head(folder: Path) -> "PreTrainedModel":
+    """As `open_classifier`, with the head that the folder's config names: a classifier's, or one of question answering."""
+    from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
+
+    spans = answers_spans(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    return _opened(folder, AutoModelForQuestionAnswering if spans else AutoModelForSequenceClassification, "eager")
+
+
+def outputs_of(answer: "ModelOutput") -> "Tensor":
+    """What a head answers: logits [batch, outputs], or start and end logits [batch, 2, tokens]."""
+    import torch
+
+    if "start_logits" in answer:
+        return torch.stack([answer.start_logits, answer.end_logits], dim=1)
+    logits: Tensor = answer.logits
+    return logits
+
+
+def keep_layers(model: "PreTrainedModel", layers: Sequence[int]) -> "PreTrainedModel":
+    """A new model of the same family with only these layers (0-based, ascending), every weight copied.
+
+    With all layers it computes the same function: logits are equal bit for bit.
+
+    Raises:
+        UserError: the model has no layers.
+    """
+    import copy
+
+    from palmtop.models.reshaped import keep_in_config, rebuilt
+
+    if model.config.model_type == STATIC.model_type:
+        raise UserError(f"a model of the family '{STATIC.model_type}' has no transformer layers to keep some of: name a transformer")
+    family = EVERY_FAMILY[model.config.model_type]
+    config = copy.deepcopy(model.config)
+    setattr(config, family.layer_count, len(layers))
+    keep_in_config(config, layers)
+    groups = group_of_layers(model.config) if family.layers is None else []
+    if groups:
+        config.num_hidden_groups = len({groups[layer] for layer in layers})
+        _check_kept_groups(config, [groups[layer] for layer in layers], layers)
+    smaller = rebuilt(model, config)
+    smaller.load_state_dict(_chosen(model.state_dict(), family, [groups[layer] for layer in layers] if groups else layers))
+    return smaller
+
+
+def _opened(folder: Path, auto: Any, attention: str) -> "PreTrainedModel":
+    from transformers import logging
+
+    from palmtop.models.reshaped import opener
+
+    logging.disable_progress_bar()  # of opening a file, a blink; training keeps its own
+    model: PreTrainedModel = opener(folder, auto).from_pretrained(
+        folder, attn_implementation=attention, dtype="float32", local_files_only=True, use_safetensors=True)
+    return model.eval()
+
+
+def _check_kept_groups(config: "PreTrainedConfig", groups: Sequence[int], layers: Sequence[int]) -> None:
+    """Raises: UserError: ALBERT's class, which shares out layers among groups evenly, can't have these layers' groups."""
+    known = sorted(set(groups))
+    if group_of_layers(config) != [known.index(group) for group in groups]:
+        raise UserError(f"layers {list(layers)} are of the groups {list(groups)} of shared weights, which an ALBERT of {len(groups)} "
+                        "layers can't have: choose as many layers of each group")
+
+
+def _chosen(state: dict[str, Any], family: Family, layers: Sequence[int]) -> dict[str, Any]:
+    """The weights of some layers (of some groups, where layers share them), under their new numbers, and all others."""
+    prefix = (family.layers or "albert.encoder.albert_layer_groups") + "."
+    place = {layer: position for position, layer in enumerate(dict.fromkeys(layers))}
+    chosen = {}
+    for name, weight in state.items():
+        if not name.startswith(prefix):
+            chosen[name] = weight
+            continue
+        layer, rest = name.removeprefix(prefix).split(".", 1)
+        if int(layer) in place:
+            chosen[f"{prefix}{place[int(layer)]}.{rest}"] = weight
+    return chosen
+
+
+def with_head(folder: Path, task: Task, seed: int) -> "tuple[PreTrainedModel, list[str]]":
+    """The model with the task's head, and the names of weights that the source had not (they start random)."""
+    import torch
+    from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, logging
+
+    logging.disable_progress_bar()  # of opening a file, a blink; training keeps its own
+    torch.manual_seed(seed)
+    names = list(task.label_names)
+    spans = task.kind == "question_answering"
+    problem = {"classification": "single_label_classification", "regression": "regression"}.get(task.kind)
+    model, report = opener(folder, AutoModelForQuestionAnswering if spans else AutoModelForSequenceClassification).from_pretrained(
+        folder, num_labels=len(names), id2label=dict(enumerate(names)), label2id={name: index for index, name in enumerate(names)},
+        problem_type=problem, ignore_mismatched_sizes=True,
+        attn_implementation="eager", dtype="float32", local_files_only=True, use_safetensors=True, output_loading_info=True)
+    new = sorted({*report["missing_keys"], *(fault[0] for fault in report["mismatched_keys"])})
+    body = [name for name in new if not any(part in name for part in ("classifier", "pooler", "head", *SPAN_HEAD))]
+    if body:
+        raise UserError(f"the weights in {folder} lack {len(body)} of the transformer's own ({body[0]}, ...): "
+                        "they don't belong to its config.json")
+    return model, new

@@ -1,0 +1,1 @@
+"""Recipes: read and checked as a whole, then run."""

