@@ -13,7 +13,8 @@ from pydantic import Field
 from palmtop.bundle import Bundle, Format, sha256_of
 from palmtop.errors import UserError
 from palmtop.models.family import family_of, inputs_of, kind_of, longest_input
-from palmtop.models.opening import answers_spans
+from palmtop.models.opening import answers_spans, open_as_named
+from palmtop.models.whole_weights import check_shards
 from palmtop.signature import Signature
 from palmtop.stage import EVERY_TASK, Outline, Stage, outline_of_config
 from palmtop.task import Task
@@ -33,7 +34,7 @@ class Adopt(Stage):
     accepts: ClassVar[frozenset[Format]] = frozenset()
     produces: ClassVar[Format] = "torch"
     tasks: ClassVar[frozenset[str]] = EVERY_TASK
-    packages: ClassVar[tuple[str, ...]] = ("transformers", "tokenizers", "safetensors")
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "safetensors")
 
     model: str = Field(min_length=1)
     """A folder, a hub id (owner/name), or package:NAME for the model folder inside an installed Python package."""
@@ -78,6 +79,7 @@ class Adopt(Stage):
         _copy_weights(folder, out, self.read_pickle)
         _copy_tokenizer(folder, out, self.trust_remote_code)
         pad_id = _pad_id(out, config, self.model)
+        open_as_named(out, self.model)
         output: Literal["logits", "spans"] = "spans" if outline.task == "question_answering" else "logits"
         Signature(inputs=inputs_of(config), output=output, max_length=longest_input(config), pad_id=pad_id).write(out)
         if outline.labels is not None and self.task is not None:
@@ -150,7 +152,9 @@ def _check_files(folder: Path, model: str, read_pickle: bool) -> None:
         if not read_pickle:
             raise UserError(f"{model} has pickled weights only ({pickles[0]}), which can run code when they are read: convert them to "
                             "safetensors, or set read_pickle: true if you trust their maker")
+        check_shards(folder, *PICKLES)
         return
+    check_shards(folder, *WEIGHTS)
     for path in folder.glob("*.safetensors"):
         _check_safetensors(path)
     if not any((folder / name).is_file() for name in TOKENIZER):
@@ -174,6 +178,9 @@ def _head_labels(config: dict[str, Any], task: str | dict[str, Any] | None) -> t
         return wanted.label_names if answers_spans(config) else None
     if wanted is None or not any("ForSequenceClassification" in name for name in config.get("architectures") or ()):
         return None
+    if wanted.kind == "classification" and config.get("problem_type") == "multi_label_classification":
+        raise UserError("the model's head answers each label by itself (problem_type: multi_label_classification), and a task's texts have "
+                        f"one label each: fine-tune it for '{wanted.name}' first, without 'task' in adopt")
     named = {int(index): str(label) for index, label in config.get("id2label", {}).items()}
     labels = tuple(named[index] for index in sorted(named))
     if set(labels) != set(wanted.label_names):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from palmtop.errors import UserError
 from palmtop.models.family import EVERY_FAMILY, SPAN_HEAD, STATIC, Family, group_of_layers
 from palmtop.models.reshaped import opener
+from palmtop.models.whole_weights import check_finite, check_whole, quiet
 from palmtop.task import Task
 
 if TYPE_CHECKING:
@@ -37,6 +38,22 @@ def open_with_head(folder: Path) -> "PreTrainedModel":
 
     spans = answers_spans(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     return _opened(folder, AutoModelForQuestionAnswering if spans else AutoModelForSequenceClassification, "eager")
+
+
+def open_as_named(folder: Path, where: str) -> "PreTrainedModel":
+    """As `open_with_head` where config.json names a class with such a head; else the body alone.
+
+    Raises:
+        UserError: the folder hasn't the weights that its config.json asks for, or they aren't finite; it is called `where`.
+    """
+    from transformers import AutoModel, AutoModelForQuestionAnswering, AutoModelForSequenceClassification
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    classifies = any("ForSequenceClassification" in name for name in config.get("architectures") or ())
+    auto = AutoModelForQuestionAnswering if answers_spans(config) else AutoModelForSequenceClassification if classifies else AutoModel
+    model = _opened(folder, auto, "eager", where)
+    check_finite(model, where)
+    return model
 
 
 def outputs_of(answer: "ModelOutput") -> "Tensor":
@@ -76,15 +93,14 @@ def keep_layers(model: "PreTrainedModel", layers: Sequence[int]) -> "PreTrainedM
     return smaller
 
 
-def _opened(folder: Path, auto: Any, attention: str) -> "PreTrainedModel":
-    from transformers import logging
-
-    from palmtop.models.reshaped import opener
-
-    logging.disable_progress_bar()  # of opening a file, a blink; training keeps its own
-    model: PreTrainedModel = opener(folder, auto).from_pretrained(
-        folder, attn_implementation=attention, dtype="float32", local_files_only=True, use_safetensors=True)
-    return model.eval()
+def _opened(folder: Path, auto: Any, attention: str, where: str | None = None) -> "PreTrainedModel":
+    with quiet():
+        model, report = opener(folder, auto).from_pretrained(
+            folder, attn_implementation=attention, dtype="float32", local_files_only=True, use_safetensors=True, output_loading_info=True,
+            ignore_mismatched_sizes=True)
+    check_whole(model, report, where or folder)
+    opened: PreTrainedModel = model.eval()
+    return opened
 
 
 def _check_kept_groups(config: "PreTrainedConfig", groups: Sequence[int], layers: Sequence[int]) -> None:

@@ -2,19 +2,26 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny import write_model, write_task
-from transformers import AutoModel
+import transformers
+from safetensors.torch import load_file, save_file
+from tiny import WORDS, write_model, write_task
+from transformers import AutoConfig, AutoModel, BertConfig, BertForSequenceClassification
 
 from palmtop import stage
+from palmtop.bundle import Bundle
 from palmtop.errors import UserError
 from palmtop.make import make
+from palmtop.models.family import FAMILIES
+from palmtop.models.opening import open_with_head
 from palmtop.stage import Outline
 
 
@@ -111,6 +118,118 @@ def test_a_head_goes_with_its_task_only_when_labels_and_order_are_equal(folder: 
         _outline(model=str(folder), task=task)
 
 
+QUERY = "bert.encoder.layer.0.attention.self.query.weight"
+
+
+@pytest.fixture
+def classifier(folder: Path) -> Path:
+    """A Hugging Face folder of a tiny BERT with a head for the tiny task."""
+    names = dict(enumerate(sorted(WORDS)))
+    config = BertConfig.from_pretrained(folder, id2label=names, label2id={name: index for index, name in names.items()})
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("lacking", "told"), [
+    ((QUERY,), f"lacks 1 of the weights that its config.json asks for ({QUERY}); random ones would stand in their place: fetch the model "
+               "again, or save it from the class that its config.json names"),
+    (("classifier.weight", "classifier.bias"),
+     "lacks 2 of the weights that its config.json asks for (classifier.bias, classifier.weight); random ones would stand in their place: "
+     'fetch the model with its head; to train a new one, write "architectures": ["BertModel"] into its config.json'),
+    (("bert.pooler.dense.weight",), "lacks 1 of the weights that its config.json asks for (bert.pooler.dense.weight); random ones")])
+@pytest.mark.parametrize("with_task", [True, False])
+def test_missing_weights_are_refused_by_name(lacking: tuple[str, ...], told: str, with_task: bool, classifier: Path,
+                                             tmp_path: Path) -> None:
+    _edit(classifier, lambda weights: {name: weight for name, weight in weights.items() if name not in lacking})
+    task = {"task": write_task(tmp_path / "data")} if with_task else {}
+    with pytest.raises(UserError, match=re.escape(told)):
+        _adopt(tmp_path, model=str(classifier), **task)
+    assert not (tmp_path / "base").exists()
+
+
+def test_weights_under_other_names_are_told(classifier: Path, tmp_path: Path) -> None:
+    """As torch's DataParallel saves them."""
+    _edit(classifier, lambda weights: {f"module.{name}": weight for name, weight in weights.items()})
+    told = (r"lacks 41 of .* \(bert\.embeddings\.LayerNorm\.bias, .*, \.\.\.\), and has 41 that it doesn't ask for "
+            r"\(module\.bert\.embeddings\.LayerNorm\.bias, ")
+    with pytest.raises(UserError, match=told):
+        _adopt(tmp_path, model=str(classifier))
+
+
+def test_weights_of_other_shapes_are_refused_by_name(classifier: Path, tmp_path: Path) -> None:
+    _edit(classifier, lambda weights: weights | {QUERY: weights[QUERY][:16]})
+    with pytest.raises(UserError, match=re.escape(f"has 1 weight of other shapes than its config.json asks for ({QUERY}: [16, 32], not "
+                                                  "[32, 32]): they don't belong together")):
+        _adopt(tmp_path, model=str(classifier))
+
+
+def test_weights_that_the_class_would_leave_out_are_refused(classifier: Path, tmp_path: Path) -> None:
+    """As relative_key's, which transformers 5 no longer reads; buffers that older versions saved are no weights."""
+    positions = {"bert.embeddings.position_ids": torch.arange(70)[None]}
+    _edit(classifier, lambda weights: weights | positions)
+    _adopt(tmp_path, model=str(classifier))
+    distance = "bert.encoder.layer.0.attention.self.distance_embedding.weight"
+    _edit(classifier, lambda weights: weights | {distance: torch.ones(139, 8)})
+    told = (f"has 1 weight in the transformer itself that BertForSequenceClassification has no place for ({distance}): without them its "
+            "answers would not be the model's own")
+    with pytest.raises(UserError, match=re.escape(told)):
+        _adopt(tmp_path / "again", model=str(classifier))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(value: float, classifier: Path, tmp_path: Path) -> None:
+    _edit(classifier, lambda weights: weights | {QUERY: weights[QUERY].index_fill(0, torch.tensor([3]), value)})
+    with pytest.raises(UserError, match=re.escape(f"has 1 weight with values that aren't finite numbers ({QUERY}): fetch it again")):
+        _adopt(tmp_path, model=str(classifier))
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("kind", ["Model", "ModelForMaskedLM"])
+def test_a_body_may_lack_pooler_and_head(family: str, kind: str, tmp_path: Path) -> None:
+    """They are new then, and are trained; a head over the vocabulary is no fault."""
+    folder = write_model(tmp_path / "model", family)
+    getattr(transformers, f"Auto{kind}").from_config(AutoConfig.from_pretrained(folder)).save_pretrained(folder)
+    _edit(folder, lambda weights: {name: weight for name, weight in weights.items() if "pooler" not in name})
+    assert _adopt(tmp_path, model=str(folder)).card.facts["head"] == "none"
+    layer = next(name for name in load_file(folder / "model.safetensors") if "attention" in name)
+    _edit(folder, lambda weights: {name: weight for name, weight in weights.items() if name != layer})
+    with pytest.raises(UserError, match=r"lacks 1 of the weights that its config.json asks for"):
+        _adopt(tmp_path / "again", model=str(folder))
+
+
+def test_a_model_in_parts_must_have_all_of_them(folder: Path, tmp_path: Path) -> None:
+    model = AutoModel.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="40KB")
+    parts = sorted(path.name for path in folder.glob("*.safetensors"))
+    assert len(parts) > 1
+    _adopt(tmp_path, model=str(folder))
+    (folder / parts[1]).unlink()
+    told = f"lacks 1 of the {len(parts)} files of weights that model.safetensors.index.json names ({parts[1]}): fetch the model again"
+    with pytest.raises(UserError, match=re.escape(told)):
+        _outline(model=str(folder))
+    (folder / "model.safetensors.index.json").write_text("[]")
+    with pytest.raises(UserError, match=r"index.json isn't an index of weights \(a JSON object with a weight_map\): fetch it again"):
+        _outline(model=str(folder))
+
+
+def test_a_head_of_several_labels_a_text_is_no_tasks_head(classifier: Path, tmp_path: Path) -> None:
+    _change(classifier, problem_type="multi_label_classification")
+    told = (r"answers each label by itself \(problem_type: multi_label_classification\), and a task's texts have one label each: "
+            r"fine-tune it for 'tiny' first, without 'task' in adopt")
+    with pytest.raises(UserError, match=told):
+        _outline(model=str(classifier), task=write_task(tmp_path / "data"))
+    assert _outline(model=str(classifier)).labels is None
+
+
+def test_a_bundle_that_lacks_a_weight_is_not_opened_either(classifier: Path, tmp_path: Path) -> None:
+    """Measuring, exporting and teaching open it: no two processes would agree on its answers."""
+    made = _adopt(tmp_path, model=str(classifier), task=write_task(tmp_path / "data"))
+    _edit(made.path, lambda weights: {name: weight for name, weight in weights.items() if name != QUERY})
+    with pytest.raises(UserError, match=rf"base lacks 1 of the weights that its config.json asks for \({re.escape(QUERY)}\)"):
+        open_with_head(made.path)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small disk can only be mounted by root")
 def test_a_disk_that_fills_up_in_training_is_told_and_the_training_goes_on_later(folder: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
@@ -129,6 +248,16 @@ def test_a_disk_that_fills_up_in_training_is_told_and_the_training_goes_on_later
     finally:
         subprocess.run(["umount", str(disk)], check=True)
         shutil.rmtree(disk)
+
+
+def _adopt(folder: Path, **settings: Any) -> Bundle:
+    return make("adopt", stage.find("adopt")(**settings), None, folder / "base", print)
+
+
+def _edit(folder: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
+    """Write other weights into a Hugging Face folder."""
+    changed = {name: weight.contiguous().clone() for name, weight in change(load_file(folder / "model.safetensors")).items()}
+    save_file(changed, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def _outline(**settings: Any) -> Outline:
