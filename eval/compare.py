@@ -47,33 +47,69 @@ class _View:
 
     def baseline_for(self, artefact: Artefact) -> Artefact | None:
         """The baseline on the artefact's own target, or on its first one."""
-        return next((known for known in self.baselines if known.target == artefact.target), next(iter(self.baselines), None))
+        return next(
+            (known for known in self.baselines if known.target == artefact.target), next(iter(self.baselines), None)
+        )
 
 
 def _section(view: _View) -> Section:
     rows = tuple(_row(view, artefact) for artefact in view.gathered.artefacts)
     baseline = view.baselines[0].name if view.baselines else None
-    return Section(view.gathered.task, view.metric, rows, tuple(view.gathered.machines),
-                   (*notes(rows, view.gathered.task, view.gathered.machines, baseline), *view.gathered.conflicts),
-                   verdicts(rows, view.gathered.task, view.metric))
+    return Section(
+        view.gathered.task,
+        view.metric,
+        rows,
+        tuple(view.gathered.machines),
+        (*notes(rows, view.gathered.task, view.gathered.machines, baseline), *view.gathered.conflicts),
+        verdicts(rows, view.gathered.task, view.metric),
+    )
 
 
 def _row(view: _View, artefact: Artefact) -> Row:
-    roles = {"baseline": artefact in view.baselines, "teacher": artefact in view.teachers, "floor": artefact.format == LINEAR}
+    roles = {
+        "baseline": artefact in view.baselines,
+        "teacher": artefact in view.teachers,
+        "floor": artefact.format == LINEAR,
+    }
     size = artefact.numbers.get("model_bytes")
     precision = str(size.conditions.get("precision", NOT_MEASURED)) if size else NOT_MEASURED
-    return Row(artefact.name, artefact.digest, artefact.format, precision, artefact.target, artefact.machine,
-               tuple(role for role, played in roles.items() if played), _cells(view, artefact), artefact.numbers)
+    return Row(
+        artefact.name,
+        artefact.digest,
+        artefact.format,
+        precision,
+        artefact.target,
+        artefact.machine,
+        tuple(role for role, played in roles.items() if played),
+        _cells(view, artefact),
+        artefact.numbers,
+    )
 
 
 def _cells(view: _View, artefact: Artefact) -> dict[str, Cell]:
-    times = {name: _cell(artefact, name) for name in ("latency_ms", "latency_p90_ms", "latency_p99_ms", "tokenize_ms", "text_latency_ms",
-                                                     "load_ms", "memory_mb")}
+    times = {
+        name: _cell(artefact, name)
+        for name in (
+            "latency_ms",
+            "latency_p90_ms",
+            "latency_p99_ms",
+            "tokenize_ms",
+            "text_latency_ms",
+            "load_ms",
+            "memory_mb",
+        )
+    }
     return times | {
-        "model_mb": _cell(artefact, "model_bytes", 1e-6), "download_mb": _cell(artefact, "download_bytes", 1e-6),
-        "gzip_mb": _cell(artefact, "gzip_bytes", 1e-6), "nonzero_percent": _nonzero(artefact),
-        "metric": _metric(view, artefact), "difference_points": _difference(view, artefact), "kept_percent": _kept(view, artefact),
-        "agreement_torch": _with_torch(artefact), "agreement_teacher": _with_teacher(view, artefact), "speedup": _speedup(view, artefact),
+        "model_mb": _cell(artefact, "model_bytes", 1e-6),
+        "download_mb": _cell(artefact, "download_bytes", 1e-6),
+        "gzip_mb": _cell(artefact, "gzip_bytes", 1e-6),
+        "nonzero_percent": _nonzero(artefact),
+        "metric": _metric(view, artefact),
+        "difference_points": _difference(view, artefact),
+        "kept_percent": _kept(view, artefact),
+        "agreement_torch": _with_torch(artefact),
+        "agreement_teacher": _with_teacher(view, artefact),
+        "speedup": _speedup(view, artefact),
         "timed_at": _timed_at(artefact),
     }
 
@@ -121,7 +157,11 @@ def _kept(view: _View, artefact: Artefact) -> Cell:
     ours, theirs = artefact.value(view.metric), next((known.value(view.metric) for known in view.teachers), None)
     if ours is None or theirs is None:
         return Cell(word=NOT_COMPARABLE, why="the metric of the one or the other isn't there")
-    return Cell(100 * ours / theirs) if theirs > 0 else Cell(word=NOT_COMPARABLE, why="the teacher's own metric isn't positive")
+    return (
+        Cell(100 * ours / theirs)
+        if theirs > 0
+        else Cell(word=NOT_COMPARABLE, why="the teacher's own metric isn't positive")
+    )
 
 
 def _with_torch(artefact: Artefact) -> Cell:
@@ -152,14 +192,17 @@ def _timed_at(artefact: Artefact) -> Cell:
 
 
 def _speedup(view: _View, artefact: Artefact) -> Cell:
-    """The baseline's median by the artefact's; only of one session, in which both took turns, and of equal lengths and threads."""
+    """The baseline's median by the artefact's; only of one session, in which both took turns, and of equal lengths and
+    threads."""
     if artefact in view.baselines:
         return Cell(word="baseline")
     ours = artefact.numbers.get("latency_ms")
     if ours is None or ours.value is None:
         return Cell(word=NOT_MEASURED)
     theirs = [baseline.numbers["latency_ms"] for baseline in view.baselines if "latency_ms" in baseline.numbers]
-    beside = next((latency for latency in theirs if latency.session == ours.session and latency.value is not None), None)
+    beside = next(
+        (latency for latency in theirs if latency.session == ours.session and latency.value is not None), None
+    )
     if beside is None or beside.value is None:
         return Cell(word=NOT_COMPARABLE, why=NOT_BESIDE)
     why = apart(ours, beside)

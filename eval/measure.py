@@ -1,4 +1,5 @@
-"""Measuring bundles on targets: answers, agreement, size, loading, and latencies side by side; whatever is known is kept."""
+"""Measuring bundles on targets: answers, agreement, size, loading, and latencies side by side; whatever is known is
+kept."""
 
 import uuid
 from collections.abc import Mapping
@@ -18,9 +19,9 @@ MeasureOptions = MeasureText
 def measure(bundles: Mapping[str, Bundle], options: MeasureOptions, out: Path, say: Say) -> None:
     """Measure each bundle on each target of `options.on` that runs its format; append to measurements.jsonl in `out`.
 
-    What was measured before under equal conditions (bundle, target, machine, versions, data, settings) is kept. Latencies are
-    kept only as a whole: if one of a group is missing, all of the group are taken again, in turns. Bundles of several tasks
-    are measured task by task.
+    What was measured before under equal conditions (bundle, target, machine, versions, data, settings) is kept.
+    Latencies are kept only as a whole: if one of a group is missing, all of the group are taken again, in turns.
+    Bundles of several tasks are measured task by task.
 
     Raises:
         UserError: wrong names, what targets lack, or faults in the data; before any work.
@@ -45,5 +46,8 @@ def _note(made: list[Plan], out: Path) -> None:
     for plan in made:
         bundles = {subject.name: subject.bundle.digest for subject in plan.subjects}
         baseline = plan.baseline.name if plan.baseline else None
-        run_file.note(plan.task_id, Standing(metric=plan.task.main_metric, bundles=bundles, baseline=baseline, teacher=plan.teacher))
+        run_file.note(
+            plan.task_id,
+            Standing(metric=plan.task.main_metric, bundles=bundles, baseline=baseline, teacher=plan.teacher),
+        )
     run_file.write(out)

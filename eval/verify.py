@@ -1,4 +1,5 @@
-"""Verifying a bundle on any machine: its seal, and of an app the manifest, the tokenizer, the labels and the golden answers."""
+"""Verifying a bundle on any machine: its seal, and of an app the manifest, the tokenizer, the labels and the golden
+answers."""
 
 import zipfile
 from collections.abc import Callable
@@ -46,13 +47,24 @@ def verify(folder: Path, say: Say) -> None:
 
 def _check_seal(bundle: Bundle) -> None:
     bundle.verify()
-    raise_all([f"{bundle.path / name} wasn't there when the bundle was sealed: remove it" for name in bundle.unsealed()])
+    raise_all(
+        [f"{bundle.path / name} wasn't there when the bundle was sealed: remove it" for name in bundle.unsealed()]
+    )
 
 
 def _verify_app(bundle: Bundle, say: Say) -> None:
     manifest, rows = Manifest.read(bundle.path), read_golden(bundle.path)
-    raise_all([*_manifest_faults(bundle, manifest), *_label_faults(bundle.path, manifest, rows), *_packed_faults(bundle.path, manifest)])
-    say(f"{MANIFEST}: {len(manifest.files)} files, {len(manifest.lineage)} steps from {manifest.lineage[0].stage} on: as stated")
+    raise_all(
+        [
+            *_manifest_faults(bundle, manifest),
+            *_label_faults(bundle.path, manifest, rows),
+            *_packed_faults(bundle.path, manifest),
+        ]
+    )
+    say(
+        f"{MANIFEST}: {len(manifest.files)} files, {len(manifest.lineage)} steps from {manifest.lineage[0].stage} on: "
+        "as stated"
+    )
     spans = manifest.kind == "question_answering"
     say(f"{GOLDEN}: start and end logits for each token" if spans else f"{LABELS}: as the golden answers have them")
     encodings = HostTokenizer.of(bundle.path, Signature.read(bundle.path)).encode([row.text for row in rows])
@@ -64,8 +76,11 @@ def _verify_app(bundle: Bundle, say: Say) -> None:
 def _manifest_faults(bundle: Bundle, manifest: Manifest) -> list[str]:
     """Where manifest and card differ: each was written from the files on its own."""
     sealed = {name: entry for name, entry in bundle.card.files.items() if name != MANIFEST}
-    faults = [f"{bundle.path / name} isn't the file that {MANIFEST} states: {AGAIN}"
-              for name in sorted(sealed.keys() | manifest.files.keys()) if sealed.get(name) != manifest.files.get(name)]
+    faults = [
+        f"{bundle.path / name} isn't the file that {MANIFEST} states: {AGAIN}"
+        for name in sorted(sealed.keys() | manifest.files.keys())
+        if sealed.get(name) != manifest.files.get(name)
+    ]
     way = [(step.stage, step.format, step.digest, without_paths(step.settings)) for step in bundle.card.lineage]
     if way != [(step.stage, step.format, step.digest, step.settings) for step in manifest.lineage]:
         faults.append(f"{bundle.path / MANIFEST} states another lineage than the card: {AGAIN}")
@@ -75,16 +90,25 @@ def _manifest_faults(bundle: Bundle, manifest: Manifest) -> list[str]:
 def _label_faults(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> list[str]:
     if manifest.kind == "question_answering":
         uneven = [row for row in rows if len(row.outputs) != len(SPAN) * len(row.input_ids)]
-        return [f"{folder / GOLDEN} hasn't a start and an end logit for each token of {uneven[0].text!r}: {AGAIN}"] if uneven else []
+        return (
+            [f"{folder / GOLDEN} hasn't a start and an end logit for each token of {uneven[0].text!r}: {AGAIN}"]
+            if uneven
+            else []
+        )
     labels, outputs = _lines(folder / LABELS), {len(row.outputs) for row in rows}
     if outputs != {len(labels)}:
-        return [f"{folder / LABELS} has {len(labels)} labels, the model gives {', '.join(map(str, sorted(outputs)))} outputs: {AGAIN}"]
+        return [
+            f"{folder / LABELS} has {len(labels)} labels, the model gives {', '.join(map(str, sorted(outputs)))} "
+            f"outputs: {AGAIN}"
+        ]
     wrong = [row for row in rows if row.answer is not None and row.answer != labels[int(np.argmax(row.outputs))]]
     if not wrong or manifest.kind == "regression":
         return []
     first = wrong[0]
-    return [f"{folder / LABELS} isn't the model's: {len(wrong)} of {len(rows)} golden answers have another label (the first: "
-            f"{first.answer!r} in {GOLDEN}, {labels[int(np.argmax(first.outputs))]!r} by {LABELS}): {AGAIN}"]
+    return [
+        f"{folder / LABELS} isn't the model's: {len(wrong)} of {len(rows)} golden answers have another label (the "
+        f"first: {first.answer!r} in {GOLDEN}, {labels[int(np.argmax(first.outputs))]!r} by {LABELS}): {AGAIN}"
+    ]
 
 
 def _packed_faults(folder: Path, manifest: Manifest) -> list[str]:
@@ -98,18 +122,30 @@ def _packed_faults(folder: Path, manifest: Manifest) -> list[str]:
     except zipfile.BadZipFile as error:
         return [f"{model} is damaged: what is packed behind the model can't be read ({error}): {AGAIN}"]
     wanted = PACKED[:1] if manifest.kind == "question_answering" else PACKED
-    faults = [f"{model} holds another {name} than the one beside it: {AGAIN}"
-              for name in wanted if packed.get(name) != (folder / name).read_bytes()]
+    faults = [
+        f"{model} holds another {name} than the one beside it: {AGAIN}"
+        for name in wanted
+        if packed.get(name) != (folder / name).read_bytes()
+    ]
     if _lines(folder / VOCABULARY) != list(vocabulary(folder)):
         faults.append(f"{folder / VOCABULARY} isn't the vocabulary of {TOKENIZER}: {AGAIN}")
     return faults
 
 
 def _token_faults(folder: Path, rows: list[GoldenRow], found: list[Encoding]) -> list[str]:
-    wrong = [row for row, made in zip(rows, found, strict=True)
-             if row.input_ids != tuple(made.input_ids.tolist()) or row.token_type_ids != tuple(made.token_type_ids.tolist())]
-    return [f"{folder / TOKENIZER} gives other token ids than {GOLDEN} for {len(wrong)} of {len(rows)} texts (the first: "
-            f"{wrong[0].text!r}): {AGAIN}, or install the version of tokenizers that the manifest states"] if wrong else []
+    wrong = [
+        row
+        for row, made in zip(rows, found, strict=True)
+        if row.input_ids != tuple(made.input_ids.tolist()) or row.token_type_ids != tuple(made.token_type_ids.tolist())
+    ]
+    return (
+        [
+            f"{folder / TOKENIZER} gives other token ids than {GOLDEN} for {len(wrong)} of {len(rows)} texts (the "
+            f"first: {wrong[0].text!r}): {AGAIN}, or install the version of tokenizers that the manifest states"
+        ]
+        if wrong
+        else []
+    )
 
 
 def _check_outputs(folder: Path, manifest: Manifest, rows: list[GoldenRow], encodings: list[Encoding]) -> str:
@@ -121,19 +157,30 @@ def _check_outputs(folder: Path, manifest: Manifest, rows: list[GoldenRow], enco
         raise UserError(f"{folder} answers with {outputs.shape[1]} outputs, {GOLDEN} has {expected.shape[1]}: {AGAIN}")
     found = parity.compare(expected, outputs, [row.text for row in rows], Signature.read(folder).output)
     allowed = manifest.tolerance
-    told = (f"they differ by {found.typical:.2g} of their spread, at most by {found.difference:.2g} (tolerance {allowed.typical:g} and "
-            f"{allowed.difference:g}), {found.agreement:.1%} agree (at least {allowed.agreement:.0%})")
-    if not (found.difference <= allowed.difference and found.typical <= allowed.typical and found.agreement >= allowed.agreement):
-        raise UserError(f"{folder} answers the golden texts otherwise than stated: {told}; worst text: {found.worst!r}. "
-                        f"{_differences(manifest)}")
+    told = (
+        f"they differ by {found.typical:.2g} of their spread, at most by {found.difference:.2g} (tolerance "
+        f"{allowed.typical:g} and {allowed.difference:g}), {found.agreement:.1%} agree (at least "
+        f"{allowed.agreement:.0%})"
+    )
+    if not (
+        found.difference <= allowed.difference
+        and found.typical <= allowed.typical
+        and found.agreement >= allowed.agreement
+    ):
+        raise UserError(
+            f"{folder} answers the golden texts otherwise than stated: {told}; worst text: {found.worst!r}. "
+            f"{_differences(manifest)}"
+        )
     return f"{GOLDEN}: {len(rows)} answers of {target.for_format(manifest.format).name}: {told}"
 
 
 def _check_answers(folder: Path, rows: list[GoldenRow], said: list[str]) -> None:
     wrong = [(row, answer) for row, answer in zip(rows, said, strict=True) if row.answer != answer]
     if wrong:
-        raise UserError(f"{folder / GOLDEN} has {len(wrong)} answers that aren't its own logits' (the first: {wrong[0][0].answer!r}, "
-                        f"by the logits {wrong[0][1]!r}): {AGAIN}")
+        raise UserError(
+            f"{folder / GOLDEN} has {len(wrong)} answers that aren't its own logits' (the first: "
+            f"{wrong[0][0].answer!r}, by the logits {wrong[0][1]!r}): {AGAIN}"
+        )
 
 
 def _differences(manifest: Manifest) -> str:
@@ -141,25 +188,36 @@ def _differences(manifest: Manifest) -> str:
     machine = target.for_format(manifest.format).machine()
     there = manifest.versions | {"processor": manifest.processor}
     here: dict[str, Any] = machine.versions | {"processor": machine.processor}
-    other = [f"{name} {here.get(name, 'none')}, there {value}" for name, value in there.items() if here.get(name) != value]
+    other = [
+        f"{name} {here.get(name, 'none')}, there {value}" for name, value in there.items() if here.get(name) != value
+    ]
     return f"Here is {'; '.join(other)}" if other else f"Machine and versions are the same: {AGAIN}"
 
 
 def _verify_model(bundle: Bundle, say: Say) -> None:
-    """A bundle that isn't an app has no golden answers: it is asked plain texts, and has to give a number for each label."""
+    """A bundle that isn't an app has no golden answers: it is asked plain texts, and has to give a number for each
+    label."""
     task = Task.of(bundle.path)
     if task is None:
         say("no task: there are no labels and no answers to check")
         return
     labels, form = _lines(bundle.path / LABELS), bundle.format
     if labels != list(task.label_names):
-        raise UserError(f"{bundle.path / LABELS} has other labels than task.json: remove the folder and make the bundle again")
+        raise UserError(
+            f"{bundle.path / LABELS} has other labels than task.json: remove the folder and make the bundle again"
+        )
     outputs = _plain_answers(bundle.path, form, len(task.columns))
     if outputs.shape[1] != len(labels):
-        raise UserError(f"{bundle.path / LABELS} has {len(labels)} labels, the model gives {outputs.shape[1]} outputs: make it again")
+        raise UserError(
+            f"{bundle.path / LABELS} has {len(labels)} labels, the model gives {outputs.shape[1]} outputs: make it "
+            "again"
+        )
     if not np.isfinite(outputs).all():
         raise UserError(f"{bundle.path} answers with numbers that aren't finite: make the bundle again")
-    say(f"{len(outputs)} plain texts in {target.for_format(form).name}: {outputs.shape[1]} finite outputs each, as many as labels")
+    say(
+        f"{len(outputs)} plain texts in {target.for_format(form).name}: {outputs.shape[1]} finite outputs each, as "
+        "many as labels"
+    )
     say("its answers are compared with nothing: 'palmtop to_app' adds golden ones")
 
 

@@ -1,4 +1,5 @@
-"""What every export and every quantization ends with: the file holds each weight once, and answers as what it was made of."""
+"""What every export and every quantization ends with: the file holds each weight once, and answers as what it was made
+of."""
 
 from pathlib import Path
 from typing import Any

@@ -18,10 +18,13 @@ TEXT: Text = ("what will the weather be like in lisbon tomorrow morning",)
 
 
 def medians_ms(artefacts: Sequence[tuple[Format, Path]]) -> list[float]:
-    """Median milliseconds of one answer of each, padded to 32 tokens or to what all of them accept; one thread, no tokenization."""
+    """Median milliseconds of one answer of each, padded to 32 tokens or to what all of them accept; one thread, no
+    tokenization."""
     tokens = min(LENGTH, *(Signature.read(folder).max_length for _, folder in artefacts))
     with ExitStack() as stack:
-        runtimes = {form: target.for_format(form) for form, _ in artefacts}  # files that are open in one share its browser
+        runtimes = {
+            form: target.for_format(form) for form, _ in artefacts
+        }  # files that are open in one share its browser
         runners = [stack.enter_context(runtimes[form].open(folder, 1)) for form, folder in artefacts]
         return _in_turns([(runner, tokens) for runner in runners], artefacts[0][1])
 
@@ -33,7 +36,8 @@ def medians_by_length_ms(form: Format, folder: Path, lengths: Sequence[int]) -> 
 
 
 def mean_ms(form: Format, folder: Path, texts: Sequence[Encoding], length: int) -> tuple[float, float]:
-    """Milliseconds of an answer, mean over texts one after another, each at its own length, and all padded to `length`; one thread."""
+    """Milliseconds of an answer, mean over texts one after another, each at its own length, and all padded to `length`;
+    one thread."""
     means: dict[int | None, list[float]] = {None: [], length: []}
     with target.for_format(form).open(folder, 1) as runner:
         for _ in range(TURNS):

@@ -13,7 +13,8 @@ STEPS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 GRAIN = 8
 """Shorter ones of several are multiples of this: products work on that many rows at once."""
 COVERED = 0.995
-"""Share of the texts that a single length takes whole. Of several, the longest takes all: nobody pays for it but the texts that need it."""
+"""Share of the texts that a single length takes whole. Of several, the longest takes all: nobody pays for it but the
+texts that need it."""
 PERCENTILES = (50, 90, 99)
 
 
@@ -42,7 +43,8 @@ class Histogram:
         return int(self.counts[: length + 1].sum())
 
     def shares(self, lengths: Sequence[int]) -> Float64[ndarray, " lengths"]:
-        """Share of the texts that run at each length, the shortest that takes them; what is too long is cut to the last."""
+        """Share of the texts that run at each length, the shortest that takes them; what is too long is cut to the
+        last."""
         within = [self.up_to(length) for length in lengths[:-1]] + [self.texts]
         return np.diff([0, *within]) / self.texts
 
@@ -66,18 +68,31 @@ def probes(longest: int) -> tuple[int, ...]:
 def cheapest(histogram: Histogram, longest: int, count: int, ms: Callable[[int], float]) -> tuple[int, ...]:
     """At most `count` lengths, ascending, `longest` the last, of the least expected milliseconds over the texts.
 
-    Dynamic programming over multiples of `GRAIN`: the best k lengths that end in one candidate are the best k - 1 that end in a
-    shorter one, and it.
+    Dynamic programming over multiples of `GRAIN`: the best k lengths that end in one candidate are the best k - 1 that
+    end in a shorter one, and it.
 
     Args:
         ms: milliseconds of an answer at a length.
     """
     candidates = [*range(GRAIN, longest, GRAIN), longest]
     within = [histogram.up_to(length) for length in candidates[:-1]] + [histogram.texts]
-    best: list[tuple[float, tuple[int, ...]]] = [(within[end] * ms(length), (length,)) for end, length in enumerate(candidates)]
+    best: list[tuple[float, tuple[int, ...]]] = [
+        (within[end] * ms(length), (length,)) for end, length in enumerate(candidates)
+    ]
     for _ in range(min(count, len(candidates)) - 1):
-        best = [min([best[end], *((best[start][0] + (within[end] - within[start]) * ms(length), (*best[start][1], length))
-                                  for start in range(end))], key=_cost_then_count) for end, length in enumerate(candidates)]
+        best = [
+            min(
+                [
+                    best[end],
+                    *(
+                        (best[start][0] + (within[end] - within[start]) * ms(length), (*best[start][1], length))
+                        for start in range(end)
+                    ),
+                ],
+                key=_cost_then_count,
+            )
+            for end, length in enumerate(candidates)
+        ]
     return best[-1][1]
 
 
@@ -90,22 +105,35 @@ def cost_facts(histogram: Histogram, lengths: Sequence[int], milliseconds: Seque
     """What the lengths cost on the texts, beside what the longest alone would cost; measured in the file."""
     expected, padded = expected_ms(histogram, lengths, milliseconds), milliseconds[-1]
     names = [str(length) for length in lengths]
-    return {"tokens": histogram.facts(), "ms_by_length": {name: round(ms, 3) for name, ms in zip(names, milliseconds, strict=True)},
-            "share_by_length": {name: round(float(share), 4) for name, share in zip(names, histogram.shares(lengths), strict=True)},
-            "expected_ms": round(expected, 3), "padded_ms": round(padded, 3),
-            "length_cost": f"{expected:.2f} ms expected over {histogram.texts} training texts at {', '.join(names)} tokens; "
-                           f"{padded:.2f} ms if all were padded to {lengths[-1]}"}
+    return {
+        "tokens": histogram.facts(),
+        "ms_by_length": {name: round(ms, 3) for name, ms in zip(names, milliseconds, strict=True)},
+        "share_by_length": {
+            name: round(float(share), 4) for name, share in zip(names, histogram.shares(lengths), strict=True)
+        },
+        "expected_ms": round(expected, 3),
+        "padded_ms": round(padded, 3),
+        "length_cost": f"{expected:.2f} ms expected over {histogram.texts} training texts at {', '.join(names)} "
+        f"tokens; {padded:.2f} ms if all were padded to {lengths[-1]}",
+    }
 
 
-def cost_facts_of_any(histogram: Histogram, padded_to: int, timed: int, own_ms: float, padded_ms: float) -> dict[str, Any]:
-    """What a file for any length costs on texts as they come, beside one length for all; measured in the file on some of them.
+def cost_facts_of_any(
+    histogram: Histogram, padded_to: int, timed: int, own_ms: float, padded_ms: float
+) -> dict[str, Any]:
+    """What a file for any length costs on texts as they come, beside one length for all; measured in the file on some
+    of them.
 
     Args:
         own_ms, padded_ms: means over the texts that were timed.
     """
-    return {"tokens": histogram.facts(), "expected_ms": round(own_ms, 3), "padded_ms": round(padded_ms, 3),
-            "length_cost": f"{own_ms:.2f} ms expected, over {timed} of {histogram.texts} training texts, each at its own length; "
-                           f"{padded_ms:.2f} ms if all were padded to {padded_to}"}
+    return {
+        "tokens": histogram.facts(),
+        "expected_ms": round(own_ms, 3),
+        "padded_ms": round(padded_ms, 3),
+        "length_cost": f"{own_ms:.2f} ms expected, over {timed} of {histogram.texts} training texts, each at its own "
+        f"length; {padded_ms:.2f} ms if all were padded to {padded_to}",
+    }
 
 
 def _cost_then_count(found: tuple[float, tuple[int, ...]]) -> tuple[float, int]:

@@ -15,13 +15,25 @@ from palmtop.stage import EVERY_TASK, Outline, Stage
 if TYPE_CHECKING:
     from palmtop.export.quantization.quantizable import Calibration, Quantizable
 
-Scheme = Literal["float16", "weight_only_int8", "dynamic_int8", "dynamic_int8_embedding_int4", "dynamic_int8_embedding_int4_block32",
-                 "dynamic_int4", "dynamic_int4_embedding_int4", "dynamic_int4_block32",
-                 "dynamic_int4_block64", "dynamic_int4_block128", "static_int8", "per_row_int8"]
+Scheme = Literal[
+    "float16",
+    "weight_only_int8",
+    "dynamic_int8",
+    "dynamic_int8_embedding_int4",
+    "dynamic_int8_embedding_int4_block32",
+    "dynamic_int4",
+    "dynamic_int4_embedding_int4",
+    "dynamic_int4_block32",
+    "dynamic_int4_block64",
+    "dynamic_int4_block128",
+    "static_int8",
+    "per_row_int8",
+]
 FOR_ONNX = ("dynamic_int8", "static_int8")
 FOR_TFJS = ("per_row_int8",)
 TOLERANCE: dict[str, float] = {"float16": 0.05, "weight_only_int8": 0.3, "per_row_int8": 0.3, "dynamic_int8": 0.6}
-"""Largest difference from the float file, as a share of the outputs' spread: a sound file is off by a tenth of these."""
+"""Largest difference from the float file, as a share of the outputs' spread: a sound file is off by a tenth of
+these."""
 COARSE = 2.0
 """The same for the other schemes. A broken file's answers are off by several spreads."""
 
@@ -36,34 +48,44 @@ class Quantize(Stage):
     produces: ClassVar[Format | Literal["same"]] = "same"
     tasks: ClassVar[frozenset[str]] = EVERY_TASK
     packages_for: ClassVar[Mapping[Format, tuple[str, ...]]] = {
-        "tflite": ("ai-edge-quantizer", "ai-edge-litert"), "onnx": ("onnx", "onnxruntime"), "tfjs": ("playwright",)}
+        "tflite": ("ai-edge-quantizer", "ai-edge-litert"),
+        "onnx": ("onnx", "onnxruntime"),
+        "tfjs": ("playwright",),
+    }
     extra: ClassVar[str] = "all"
 
     scheme: Scheme = "dynamic_int8"
-    """dynamic: int8 or int4 products, activations quantized as they come; static: with ranges from your own texts; weight_only and
-    float16: small weights, widened before use; embedding_int4: the embeddings coarser than the rest; block32: a scale for every 32
-    weights of a row, not one for the row; per_row_int8: for TensorFlow.js. ONNX takes dynamic_int8 and static_int8."""
+    """dynamic: int8 or int4 products, activations quantized as they come; static: with ranges from your own texts;
+    weight_only and float16: small weights, widened before use; embedding_int4: the embeddings coarser than the rest;
+    block32: a scale for every 32 weights of a row, not one for the row; per_row_int8: for TensorFlow.js. ONNX takes
+    dynamic_int8 and static_int8."""
     calibration_texts: int = Field(default=256, ge=8)
     """Of a static scheme: how many texts of the training split the ranges come from."""
     percentile: float | None = Field(default=None, gt=50, le=100)
-    """Of a static scheme: keep so many per cent of the values in the middle, such as 99.99; by default from the least to the greatest."""
+    """Of a static scheme: keep so many per cent of the values in the middle, such as 99.99; by default from the least
+    to the greatest."""
     static_operators: Literal["linear", "all"] = "linear"
     """Of a static scheme: linear layers only (as fast on a CPU), or every operator that can be (what an NPU wants)."""
     kept_modules: tuple[str, ...] = ()
-    """Modules kept in higher precision (int8 where the scheme has int4 or ranges, else float32), by name or dotted part of it, as in
-    quantize_aware's int8_modules: classifier, layer.0, query. Not for TensorFlow.js."""
+    """Modules kept in higher precision (int8 where the scheme has int4 or ranges, else float32), by name or dotted part
+    of it, as in quantize_aware's int8_modules: classifier, layer.0, query. Not for TensorFlow.js."""
     auto: bool = False
-    """Keep the layers that bear it worst in higher precision until the task's main metric drops by no more than max_drop."""
+    """Keep the layers that bear it worst in higher precision until the task's main metric drops by no more than
+    max_drop."""
     max_drop: float = Field(default=0.5, ge=0)
-    """Of auto: points (hundredths of the metric) that may be lost on the validation split, or the evaluation split where there is none."""
+    """Of auto: points (hundredths of the metric) that may be lost on the validation split, or the evaluation split
+    where there is none."""
     sample: int = Field(default=256, ge=16)
     """Of auto: how many texts rank the layers by harm; the whole split decides."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Largest difference from the float file that is let through, as a share of the outputs' spread; by default that of the scheme."""
+    """Largest difference from the float file that is let through, as a share of the outputs' spread; by default that of
+    the scheme."""
 
     @model_validator(mode="after")
     def _static_settings(self) -> Self:
-        given = [name for name in ("calibration_texts", "percentile", "static_operators") if name in self.model_fields_set]
+        given = [
+            name for name in ("calibration_texts", "percentile", "static_operators") if name in self.model_fields_set
+        ]
         if given and self.scheme != "static_int8":
             raise ValueError(f"{', '.join(given)}: only for scheme static_int8, and this is {self.scheme}")
         if self.auto and self.kept_modules:
@@ -77,9 +99,13 @@ class Quantize(Stage):
             UserError: the scheme isn't for that format.
         """
         if source is not None and self.scheme not in _schemes(source.format):
-            raise UserError(f"{self.scheme} isn't for {source.format}; for that there is {', '.join(_schemes(source.format))}")
+            raise UserError(
+                f"{self.scheme} isn't for {source.format}; for that there is {', '.join(_schemes(source.format))}"
+            )
         if source is not None and source.format == "tfjs" and self.kept_modules:
-            raise UserError("kept_modules: the layers of a TensorFlow.js model don't have their modules' names; quantize without")
+            raise UserError(
+                "kept_modules: the layers of a TensorFlow.js model don't have their modules' names; quantize without"
+            )
         return super().outline(source)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
@@ -94,7 +120,9 @@ class Quantize(Stage):
         kept = chosen.kept if chosen else layers_of(self.kept_modules, file.layers())
         copy_beside(source, file, out)
         write(file, out, kept)
-        found = check_export.check((source.format, source.path), (source.format, out), self.tolerance or TOLERANCE.get(self.scheme, COARSE))
+        found = check_export.check(
+            (source.format, source.path), (source.format, out), self.tolerance or TOLERANCE.get(self.scheme, COARSE)
+        )
         told = chosen.facts() if chosen else _facts(kept, file)
         return {"precision": self.scheme} | file.facts(out) | found | told | speed(source, out)
 

@@ -49,9 +49,13 @@ def check(form: Format, folder: Path) -> dict[str, Any]:
             found[_fingerprint(matrix)].setdefault(matrix.place, matrix)
     copies = [list(places.values()) for places in found.values() if len(places) > 1]
     if copies:
-        names = "; ".join(" = ".join(f"{one.name} {'x'.join(map(str, one.shape))}" for one in group[:3]) for group in copies[:3])
+        names = "; ".join(
+            " = ".join(f"{one.name} {'x'.join(map(str, one.shape))}" for one in group[:3]) for group in copies[:3]
+        )
         extra = sum(len(one.content) for group in copies for one in group[1:])
-        raise RuntimeError(f"the {form} file holds {len(copies)} matrices more than once ({extra} bytes too many): {names}")
+        raise RuntimeError(
+            f"the {form} file holds {len(copies)} matrices more than once ({extra} bytes too many): {names}"
+        )
     kept = [next(iter(places.values())) for places in found.values()]
     return {"stored_matrices": len(kept), "stored_matrix_bytes": sum(len(one.content) for one in kept)}
 
@@ -98,7 +102,9 @@ def _tensors(model: Any) -> Iterator[Any]:
     """Stored tensors, those inside constants among them."""
     yield from model.graph.initializer
     for node in model.graph.node:
-        yield from (attribute.t for attribute in node.attribute if attribute.name == "value" and attribute.HasField("t"))
+        yield from (
+            attribute.t for attribute in node.attribute if attribute.name == "value" and attribute.HasField("t")
+        )
 
 
 def _in_tfjs(folder: Path) -> Iterator[Stored]:
@@ -108,8 +114,11 @@ def _in_tfjs(folder: Path) -> Iterator[Stored]:
     for entry in (entry for group in manifest for entry in group["weights"]):
         kind, shape = entry.get("quantization", {}).get("dtype", entry["dtype"]), tuple(entry["shape"])
         size = {"float16": 2, "int8_rows": 1, "bool": 1}.get(kind, 4)
-        length, scales = size * int(np.prod(shape, dtype=np.int64)), 4 * shape[entry["quantization"]["axis"]] if kind == "int8_rows" else 0
-        content = stored[at:at + length]
+        length, scales = (
+            size * int(np.prod(shape, dtype=np.int64)),
+            4 * shape[entry["quantization"]["axis"]] if kind == "int8_rows" else 0,
+        )
+        content = stored[at : at + length]
         at += length + scales
         if len(shape) == MATRIX:
             values = np.frombuffer(content, {1: np.int8, 2: np.float16, 4: np.float32}[size]).reshape(shape)

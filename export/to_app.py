@@ -1,4 +1,5 @@
-"""Make the folder that goes into an app: the model, its tokenizer and labels, golden answers, a manifest, and code that runs it."""
+"""Make the folder that goes into an app: the model, its tokenizer and labels, golden answers, a manifest, and code that
+runs it."""
 
 import shutil
 from pathlib import Path
@@ -36,29 +37,43 @@ MODEL = {"tflite": ("model.tflite",), "tfjs": ("model.json", "*.bin"), "onnx": (
 TOKENIZER_CONFIG = "tokenizer_config.json"
 BESIDE = (TOKENIZER, TOKENIZER_CONFIG, LABELS, SIGNATURE)
 SAME = 1e-5
-"""Largest difference of the packed file's answers from those of the file it was made of, as a share of the spread: the weights are
-the same bytes and the runtime is the same one."""
+"""Largest difference of the packed file's answers from those of the file it was made of, as a share of the spread: the
+weights are the same bytes and the runtime is the same one."""
 BY_FLOAT = Tolerance(difference=1e-2, typical=1e-3, agreement=0.98)
 BY_INTEGER = Tolerance(difference=1.0, typical=0.1, agreement=0.9)
-"""What computes in float32 differs from machine to machine by rounding only; activations that are rounded to 8 bits fall to
-another side of a step when the float part before them was rounded otherwise."""
+"""What computes in float32 differs from machine to machine by rounding only; activations that are rounded to 8 bits
+fall to another side of a step when the float part before them was rounded otherwise."""
 
-HARD: tuple[Text, ...] = tuple((text,) for text in (
-    "WHY IS MY CARD NOT WORKING?!", "price: $3.50 #1 @home a/b_c", "  two   spaces ", "Ünïcödé Ångström",
-    "\u6771\u4eac and \u5317\u4eac", "thanks \U0001f44d\U0001f3fd!", "zero\u200bwidth and no-break\u00a0space",
-    "supercalifragilisticexpialidocious " * 3, "word " * 600))
+HARD: tuple[Text, ...] = tuple(
+    (text,)
+    for text in (
+        "WHY IS MY CARD NOT WORKING?!",
+        "price: $3.50 #1 @home a/b_c",
+        "  two   spaces ",
+        "Ünïcödé Ångström",
+        "\u6771\u4eac and \u5317\u4eac",
+        "thanks \U0001f44d\U0001f3fd!",
+        "zero\u200bwidth and no-break\u00a0space",
+        "supercalifragilisticexpialidocious " * 3,
+        "word " * 600,
+    )
+)
 """On which tokenizers differ: accents, CJK, emoji, odd spaces, long words, a text longer than any model takes."""
 
 
 class ToApp(Stage):
-    """Put a model into an app's folder; a .tflite of a WordPiece classifier or reader gets what Google's Task clients need."""
+    """Put a model into an app's folder; a .tflite of a WordPiece classifier or reader gets what Google's Task clients
+    need."""
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"tflite", "tfjs", "onnx"})
     produces: ClassVar[Format] = "app"
     tasks: ClassVar[frozenset[str]] = EVERY_TASK
     packages: ClassVar[tuple[str, ...]] = ("tokenizers",)
     packages_for: ClassVar[dict[Format, tuple[str, ...]]] = {
-        "tflite": ("ai-edge-litert", "flatbuffers"), "tfjs": ("playwright",), "onnx": ("onnxruntime",)}
+        "tflite": ("ai-edge-litert", "flatbuffers"),
+        "tfjs": ("playwright",),
+        "onnx": ("onnxruntime",),
+    }
     extra: ClassVar[str] = "all"
 
     title: str | None = None
@@ -72,12 +87,14 @@ class ToApp(Stage):
     licence: str = NOT_STATED
     """Of the model, such as Apache-2.0; the data's is the task's own."""
     golden: Literal["task", "plain"] = "task"
-    """Texts of golden.jsonl: task: 48 of the task's evaluation data and some hard ones; plain: no text of yours leaves this machine."""
+    """Texts of golden.jsonl: task: 48 of the task's evaluation data and some hard ones; plain: no text of yours leaves
+    this machine."""
     task_clients: Literal["if_possible", "required"] = "if_possible"
-    """required: refuse a model that MediaPipe's TextClassifier, or for questions BertQuestionAnswerer, can't answer with."""
+    """required: refuse a model that MediaPipe's TextClassifier, or for questions BertQuestionAnswerer, can't answer
+    with."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Largest difference that 'palmtop verify' lets through on another machine, as a share of the outputs' spread; by default that
-    of the precision: 0.01 for float and weight-only, 1 where activations are quantized."""
+    """Largest difference that 'palmtop verify' lets through on another machine, as a share of the outputs' spread; by
+    default that of the precision: 0.01 for float and weight-only, 1 where activations are quantized."""
 
     def outline(self, source: Outline | None) -> Outline:
         """A folder for the source's format; refused where its runtime isn't there to take the golden answers."""
@@ -98,12 +115,18 @@ class ToApp(Stage):
             for path in source.path.glob(pattern):
                 shutil.copyfile(path, out / path.name)
         if (out / TOKENIZER_CONFIG).is_file():
-            (out / TOKENIZER_CONFIG).write_text(without_places((out / TOKENIZER_CONFIG).read_text(encoding="utf-8")), encoding="utf-8")
+            (out / TOKENIZER_CONFIG).write_text(
+                without_places((out / TOKENIZER_CONFIG).read_text(encoding="utf-8")), encoding="utf-8"
+            )
         clients = self._fit(source, task, out)
         texts = self._write_golden(source, task, out)
         self._manifest(source, task, out, clients).write(out)
-        told = {"artefact": source.format, "precision": _precision(source), "golden_texts": texts,
-                "clients": "; ".join(client for client, found in clients.items() if found == ANSWERS)}
+        told = {
+            "artefact": source.format,
+            "precision": _precision(source),
+            "golden_texts": texts,
+            "clients": "; ".join(client for client, found in clients.items() if found == ANSWERS),
+        }
         judge = client_for(task)
         return told if clients.get(judge, ANSWERS) == ANSWERS else told | {"task_clients": clients[judge]}
 
@@ -123,7 +146,8 @@ class ToApp(Stage):
         return {"LiteRT": ANSWERS, **task_clients(task, reason, old)}
 
     def _pack(self, source: Bundle, task: Task, out: Path) -> str | None:
-        """Write the .tflite with metadata, and a signature with all three inputs; returns why old runtimes refuse it."""
+        """Write the .tflite with metadata, and a signature with all three inputs; returns why old runtimes refuse
+        it."""
         from palmtop.data.wordpiece import vocabulary
         from palmtop.export.tflite_file.task_file import write_task_file
         from palmtop.export.tflite_file.task_metadata import TENSORS, About, classifier, reader
@@ -132,9 +156,13 @@ class ToApp(Stage):
         about = About(self._title(task), self._description(source, task), self.version, self.author, self.licence)
         spans = task.kind == "question_answering"
         files = {name: (out / name).read_bytes() for name in ((VOCABULARY,) if spans else (VOCABULARY, LABELS))}
-        old = write_task_file(source.path / "model.tflite", out / "model.tflite", about, reader if spans else classifier, files)
+        old = write_task_file(
+            source.path / "model.tflite", out / "model.tflite", about, reader if spans else classifier, files
+        )
         known = Signature.read(source.path)
-        known.model_copy(update={"inputs": (*known.inputs, *(name for name in TENSORS if name not in known.inputs))}).write(out)
+        known.model_copy(
+            update={"inputs": (*known.inputs, *(name for name in TENSORS if name not in known.inputs))}
+        ).write(out)
         return old
 
     def _write_golden(self, source: Bundle, task: Task, out: Path) -> int:
@@ -146,7 +174,9 @@ class ToApp(Stage):
             expected, texts = parity.answers((source.format, source.path), encodings), [row.text for row in encodings]
             found = parity.compare(expected, outputs, texts, Signature.read(out).output)
             if not found.difference <= SAME:
-                raise RuntimeError(f"{source.path} answers otherwise since it was packed (by {found.difference:.3g} of the spread)")
+                raise RuntimeError(
+                    f"{source.path} answers otherwise since it was packed (by {found.difference:.3g} of the spread)"
+                )
         write_golden(out, golden_rows(encodings, outputs, task))
         return len(encodings)
 
@@ -161,15 +191,32 @@ class ToApp(Stage):
         tolerance = BY_FLOAT if _computes_in_float(source) else BY_INTEGER
         if self.tolerance is not None:
             tolerance = tolerance.model_copy(update={"difference": self.tolerance})
-        files = {path.relative_to(out).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=sha256_of(path))
-                 for path in sorted(out.rglob("*")) if path.is_file() and path.name != MANIFEST}
+        files = {
+            path.relative_to(out).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=sha256_of(path))
+            for path in sorted(out.rglob("*"))
+            if path.is_file() and path.name != MANIFEST
+        }
         return Manifest(
-            name=self._title(task), description=self._description(source, task), version=self.version, author=self.author,
-            format=source.format, precision=_precision(source), task=f"{task.name} v{task.version}", kind=task.kind,
-            texts=2 if len(task.columns) > 1 else 1, clients=clients, licences=self._licences(source, task), tolerance=tolerance,
-            versions=machine.versions, processor=machine.processor, files=files,
-            lineage=tuple(Step(stage=step.stage, format=step.format, digest=step.digest, settings=without_paths(step.settings))
-                          for step in source.lineage))
+            name=self._title(task),
+            description=self._description(source, task),
+            version=self.version,
+            author=self.author,
+            format=source.format,
+            precision=_precision(source),
+            task=f"{task.name} v{task.version}",
+            kind=task.kind,
+            texts=2 if len(task.columns) > 1 else 1,
+            clients=clients,
+            licences=self._licences(source, task),
+            tolerance=tolerance,
+            versions=machine.versions,
+            processor=machine.processor,
+            files=files,
+            lineage=tuple(
+                Step(stage=step.stage, format=step.format, digest=step.digest, settings=without_paths(step.settings))
+                for step in source.lineage
+            ),
+        )
 
     def _licences(self, source: Bundle, task: Task) -> dict[str, str]:
         data = ", ".join(filter(None, (task.licence, task.attribution))) or NOT_STATED
@@ -180,8 +227,11 @@ class ToApp(Stage):
         return self.title or task.name
 
     def _description(self, source: Bundle, task: Task) -> str:
-        what = {"classification": f"{len(task.label_names)} labels", "regression": f"a number: {task.label}",
-                "question_answering": "the answer to a question, in its context"}[task.kind]
+        what = {
+            "classification": f"{len(task.label_names)} labels",
+            "regression": f"a number: {task.label}",
+            "question_answering": "the answer to a question, in its context",
+        }[task.kind]
         made = ", ".join(step.stage for step in source.lineage)
         return self.description or f"{task.name}: {what}. Made by palmtop: {made}."
 
@@ -191,8 +241,11 @@ def _precision(source: Bundle) -> str:
 
 
 def _repacked(source: Bundle, out: Path) -> bool:
-    return any(sha256_of(out / path.name) != source.card.files[path.name].sha256
-               for pattern in MODEL[source.format] for path in source.path.glob(pattern))
+    return any(
+        sha256_of(out / path.name) != source.card.files[path.name].sha256
+        for pattern in MODEL[source.format]
+        for path in source.path.glob(pattern)
+    )
 
 
 def _computes_in_float(source: Bundle) -> bool:

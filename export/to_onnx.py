@@ -43,11 +43,22 @@ class ToOnnx(Stage):
         from palmtop.export.graph.passes import clean_any_size
 
         assert source is not None  # the driver checked `accepts`
-        signature = Signature.read(source.path).model_copy(update={"output": "probabilities" if self.probabilities else "logits"})
+        signature = Signature.read(source.path).model_copy(
+            update={"output": "probabilities" if self.probabilities else "logits"}
+        )
         with captured(out / CONVERSION):
-            program, passes = clean_any_size(edge_classifier(source, self.probabilities), signature.inputs, signature.max_length)
-            torch.onnx.export(program, (), str(out / FILE), input_names=list(signature.inputs), output_names=[signature.output],
-                              external_data=False, verbose=False)
+            program, passes = clean_any_size(
+                edge_classifier(source, self.probabilities), signature.inputs, signature.max_length
+            )
+            torch.onnx.export(
+                program,
+                (),
+                str(out / FILE),
+                input_names=list(signature.inputs),
+                output_names=[signature.output],
+                external_data=False,
+                verbose=False,
+            )
         signature.write(out)
         copy_app_files(source, out)
         joined = _tidied(out / FILE)

@@ -25,11 +25,13 @@ class ToTfjs(Stage):
     extra: ClassVar[str] = "web"
 
     precision: Literal["float32", "float16"] = "float32"
-    """Of the weights as downloaded; the page widens float16 when it loads them, so that is a smaller file, not a faster model."""
+    """Of the weights as downloaded; the page widens float16 when it loads them, so that is a smaller file, not a faster
+    model."""
     probabilities: bool = False
     """Put the softmax into the graph; without it the graph answers logits."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Largest difference from torch that is let through, as a share of the outputs' spread; by default 0.001, or 0.05 in float16."""
+    """Largest difference from torch that is let through, as a share of the outputs' spread; by default 0.001, or 0.05
+    in float16."""
 
     def outline(self, source: Outline | None) -> Outline:
         """A graph with the source's labels; refused where no browser could check it."""
@@ -47,9 +49,13 @@ class ToTfjs(Stage):
         from palmtop.export.tfjs_model.graph_model import write_graph_model
 
         assert source is not None  # the driver checked `accepts`
-        signature = Signature.read(source.path).model_copy(update={"output": "probabilities" if self.probabilities else "logits"})
+        signature = Signature.read(source.path).model_copy(
+            update={"output": "probabilities" if self.probabilities else "logits"}
+        )
         with captured(out / CONVERSION):
-            program, passes = clean_any_size(edge_classifier(source, self.probabilities), signature.inputs, signature.max_length)
+            program, passes = clean_any_size(
+                edge_classifier(source, self.probabilities), signature.inputs, signature.max_length
+            )
             facts = write_graph_model(program, signature.inputs, signature.output, out, self.precision)
         signature.write(out)
         copy_app_files(source, out)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from palmtop.export.graph.edge import EdgeClassifier
 
 FILE = "model.tflite"
+SHORTEST = 4
+"""Tokens: [CLS], [SEP] and some text."""
 TIMED_TEXTS = 100
 """Of the training texts, by which the cost of a file for any length is told."""
 
@@ -36,12 +38,13 @@ class ToTflite(Stage):
     extra: ClassVar[str] = "tflite"
 
     lengths: Literal["auto", "any"] | tuple[int, ...] = "auto"
-    """Token counts the file accepts, each a signature of its own over the same weights; auto: chosen from the training texts; any: one
-    signature for every count up to the model's longest, which LiteRT, MediaPipe and tflite-support size anew for each text. For
-    processors: GPU and NPU delegates take fixed counts only."""
+    """Token counts the file accepts, each a signature of its own over the same weights; auto: chosen from the training
+    texts; any: one signature for every count up to the model's longest, which LiteRT, MediaPipe and tflite-support size
+    anew for each text. For processors: GPU and NPU delegates take fixed counts only."""
     length_count: int = Field(default=1, ge=1, le=8)
-    """Of auto: how many at most. One takes 99.5 % of the texts whole; several are those of the fewest expected milliseconds, measured
-    here, and the longest takes all texts. Google's Task clients open files of one length, or of any."""
+    """Of auto: how many at most. One takes 99.5 % of the texts whole; several are those of the fewest expected
+    milliseconds, measured here, and the longest takes all texts. Google's Task clients open files of one length, or of
+    any."""
     probabilities: bool = False
     """Put the softmax into the file; without it the file answers logits."""
     tolerance: float = Field(default=1e-3, gt=0)
@@ -54,8 +57,12 @@ class ToTflite(Stage):
 
     @model_validator(mode="after")
     def _usable_lengths(self) -> Self:
-        if isinstance(self.lengths, tuple) and (not self.lengths or min(self.lengths) < 4 or len(set(self.lengths)) < len(self.lengths)):  # noqa: PLR2004  # [CLS], [SEP] and some text
-            raise ValueError(f"{list(self.lengths)}: give different token counts of at least 4, such as [32, 128]")
+        if isinstance(self.lengths, tuple) and (
+            not self.lengths or min(self.lengths) < SHORTEST or len(set(self.lengths)) < len(self.lengths)
+        ):
+            raise ValueError(
+                f"{list(self.lengths)}: give different token counts of at least {SHORTEST}, such as [32, 128]"
+            )
         if self.lengths != "auto" and "length_count" in self.model_fields_set:
             raise ValueError("length_count is for lengths: auto; leave one of the two out")
         return self
@@ -90,14 +97,20 @@ class ToTflite(Stage):
         open_length(out / FILE, *(name_of(pair, length) for length in pair))
         Signature.read(out).model_copy(update={"lengths": None}).write(out)
         found = check_export.check(("torch", source.path), ("tflite", out), self.tolerance)
-        return {"precision": "float32", "lengths": f"any up to {longest}", "passes": passes} | found | _cost_as_they_come(source, out)
+        return (
+            {"precision": "float32", "lengths": f"any up to {longest}", "passes": passes}
+            | found
+            | _cost_as_they_come(source, out)
+        )
 
     def _given(self, source: Bundle) -> tuple[int, ...]:
         assert isinstance(self.lengths, tuple)
         longest = Signature.read(source.path).max_length
         if max(self.lengths) > longest:
-            raise UserError(f"length {max(self.lengths)} is more than the model takes ({longest} tokens): "
-                            "it was trained, or made, for no more")
+            raise UserError(
+                f"length {max(self.lengths)} is more than the model takes ({longest} tokens): it was trained, or "
+                "made, for no more"
+            )
         return tuple(sorted(self.lengths))
 
     def _cheapest(self, source: Bundle, histogram: Histogram, scratch: Path) -> tuple[int, ...]:
@@ -111,7 +124,9 @@ class ToTflite(Stage):
         self._write(source, tried, probe)
         milliseconds = medians_by_length_ms("tflite", probe, tried)
         shutil.rmtree(probe)
-        return cheapest(histogram, longest, self.length_count, lambda length: float(np.interp(length, tried, milliseconds)))
+        return cheapest(
+            histogram, longest, self.length_count, lambda length: float(np.interp(length, tried, milliseconds))
+        )
 
     def _write(self, source: Bundle, lengths: tuple[int, ...], out: Path) -> dict[str, int]:
         """The file and what belongs beside it; returns what the passes over the graph did."""
@@ -119,8 +134,13 @@ class ToTflite(Stage):
         from palmtop.export.graph.edge import copy_app_files, edge_classifier
 
         known = Signature.read(source.path)
-        signature = known.model_copy(update={"lengths": lengths, "max_length": lengths[-1],
-                                             "output": "probabilities" if self.probabilities else known.output})
+        signature = known.model_copy(
+            update={
+                "lengths": lengths,
+                "max_length": lengths[-1],
+                "output": "probabilities" if self.probabilities else known.output,
+            }
+        )
         with captured(out / CONVERSION):
             passes = _convert(edge_classifier(source, self.probabilities), signature, out / FILE)
         signature.write(out)
@@ -135,7 +155,8 @@ def _histogram(source: Bundle) -> Histogram:
 
 
 def _cost_as_they_come(source: Bundle, out: Path) -> dict[str, Any]:
-    """Of a file for any length: milliseconds of some training texts, and what they would be padded; nothing where there is no task."""
+    """Of a file for any length: milliseconds of some training texts, and what they would be padded; nothing where there
+    is no task."""
     from palmtop.export.quantization.trials import encoded
 
     if Task.of(source.path) is None:
@@ -162,6 +183,8 @@ def _convert(edge: "EdgeClassifier", signature: Signature, file: Path) -> dict[s
     converter: Any = litert_torch
     for length in lengths:
         module, facts = clean_at(edge, signature.inputs, length)
-        converter = converter.signature(name_of(lengths, length), module, sample_kwargs=example(signature.inputs, 1, length))
+        converter = converter.signature(
+            name_of(lengths, length), module, sample_kwargs=example(signature.inputs, 1, length)
+        )
     converter.convert().export(str(file))
     return facts

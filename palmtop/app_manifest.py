@@ -94,7 +94,9 @@ class Manifest(_Frozen):
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(f"{folder} has no {MANIFEST}: it isn't an app; make it again with 'palmtop to_app'") from None
+            raise UserError(
+                f"{folder} has no {MANIFEST}: it isn't an app; make it again with 'palmtop to_app'"
+            ) from None
         except (ValidationError, UnicodeDecodeError):
             raise UserError(f"{path} is damaged: make the app again") from None
 
@@ -107,18 +109,28 @@ class GoldenRow(_Frozen):
     """Special tokens in, cut to the model's length, unpadded."""
     token_type_ids: tuple[int, ...]
     outputs: tuple[float, ...]
-    """Of a question and its context: the start logit of every token, then the end logits, -10000 where a token isn't the context's."""
+    """Of a question and its context: the start logit of every token, then the end logits, -10000 where a token isn't
+    the context's."""
     answer: str | None
     """The label of the largest output; None for a regression; the words of the context where a question was asked."""
 
 
 def golden_rows(encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts ..."], task: Task) -> list[GoldenRow]:
     """The rows of golden.jsonl."""
-    cut = [answer[..., :len(row)].reshape(-1) if task.kind == "question_answering" else answer
-           for row, answer in zip(encodings, outputs, strict=True)]
-    return [GoldenRow(text=row.text, input_ids=tuple(row.input_ids.tolist()), token_type_ids=tuple(row.token_type_ids.tolist()),
-                      outputs=tuple(float(f"{value:.{DIGITS}g}") for value in answer), answer=said)
-            for row, answer, said in zip(encodings, cut, _said(encodings, outputs, task), strict=True)]
+    cut = [
+        answer[..., : len(row)].reshape(-1) if task.kind == "question_answering" else answer
+        for row, answer in zip(encodings, outputs, strict=True)
+    ]
+    return [
+        GoldenRow(
+            text=row.text,
+            input_ids=tuple(row.input_ids.tolist()),
+            token_type_ids=tuple(row.token_type_ids.tolist()),
+            outputs=tuple(float(f"{value:.{DIGITS}g}") for value in answer),
+            answer=said,
+        )
+        for row, answer, said in zip(encodings, cut, _said(encodings, outputs, task), strict=True)
+    ]
 
 
 def golden_outputs(rows: Sequence[GoldenRow], kind: Kind) -> Float32[ndarray, "texts ..."]:
@@ -127,7 +139,7 @@ def golden_outputs(rows: Sequence[GoldenRow], kind: Kind) -> Float32[ndarray, "t
         return np.asarray([row.outputs for row in rows], np.float32)
     made = np.full((len(rows), len(SPAN), max(len(row.input_ids) for row in rows)), spans.OUTSIDE, np.float32)
     for answer, row in zip(made, rows, strict=True):
-        answer[:, :len(row.input_ids)] = np.asarray(row.outputs, np.float32).reshape(len(SPAN), -1)
+        answer[:, : len(row.input_ids)] = np.asarray(row.outputs, np.float32).reshape(len(SPAN), -1)
     return made
 
 
@@ -141,7 +153,9 @@ def _said(encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts ..."],
 
 def write_golden(folder: Path, rows: Sequence[GoldenRow]) -> None:
     """Write golden.jsonl."""
-    (folder / GOLDEN).write_text("".join(json.dumps(row.model_dump(), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    (folder / GOLDEN).write_text(
+        "".join(json.dumps(row.model_dump(), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+    )
 
 
 def read_golden(folder: Path) -> list[GoldenRow]:

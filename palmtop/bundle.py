@@ -61,8 +61,8 @@ class Card(_Frozen):
     digest: str
     origin: Origin
     lineage: tuple[Ancestor, ...]
-    """From the first ancestor to this bundle's source; the bundle itself is not in it. An app's names no folder of the machine that it
-    was made on."""
+    """From the first ancestor to this bundle's source; the bundle itself is not in it. An app's names no folder of the
+    machine that it was made on."""
     facts: dict[str, Any]
     """What happened, as the stage measured it; not what was asked for."""
     files: dict[str, FileEntry]
@@ -92,11 +92,15 @@ class Bundle:
     def lineage(self) -> tuple[Ancestor, ...]:
         """The way to this bundle, itself included."""
         made = self.card.origin
-        return (*self.card.lineage, Ancestor(digest=self.digest, stage=made.stage, format=self.format, settings=made.settings))
+        return (
+            *self.card.lineage,
+            Ancestor(digest=self.digest, stage=made.stage, format=self.format, settings=made.settings),
+        )
 
     @property
     def in_torch(self) -> str | None:
-        """Digest of the torch bundle whose answers it should give: the nearest on its way, or itself; None where there is none."""
+        """Digest of the torch bundle whose answers it should give: the nearest on its way, or itself; None where there
+        is none."""
         return next((step.digest for step in reversed(self.lineage) if step.format == "torch"), None)
 
     @classmethod
@@ -111,8 +115,10 @@ class Bundle:
         try:
             card = Card.model_validate_json((path / CARD).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(f"{path} isn't a bundle (it has no {CARD}): finish it by running its recipe again, "
-                            "or make one of a Hugging Face folder with 'palmtop adopt'") from None
+            raise UserError(
+                f"{path} isn't a bundle (it has no {CARD}): finish it by running its recipe again, or make one of a "
+                "Hugging Face folder with 'palmtop adopt'"
+            ) from None
         except (ValidationError, UnicodeDecodeError):
             raise UserError(f"{path / CARD} is damaged: remove the folder and make the bundle again") from None
         faults = [fault for name, entry in card.files.items() if (fault := _size_fault(path, name, entry))]
@@ -130,10 +136,17 @@ class Bundle:
         Raises:
             UserError: the files that were changed since sealing, by name; or a card that isn't of these files.
         """
-        faults = [f"{self.path / name} was changed after it was sealed (sha256 differs): remove the folder and make the bundle again"
-                  for name, entry in self.card.files.items() if sha256_of(self.path / name) != entry.sha256]
+        faults = [
+            f"{self.path / name} was changed after it was sealed (sha256 differs): remove the folder and make the "
+            "bundle again"
+            for name, entry in self.card.files.items()
+            if sha256_of(self.path / name) != entry.sha256
+        ]
         if self.digest != _digest(self.format, self.card.files):
-            faults.append(f"{self.path / CARD} is damaged (its digest isn't its files'): remove the folder and make the bundle again")
+            faults.append(
+                f"{self.path / CARD} is damaged (its digest isn't its files'): remove the folder and make the bundle "
+                "again"
+            )
         if faults:
             raise UserError(faults)
 
@@ -146,15 +159,23 @@ def is_sealed(path: Path) -> bool:
 def seal(folder: Path, bundle_format: Format, origin: Origin, source: Bundle | None, facts: dict[str, Any]) -> None:
     """Hash what a stage left in `folder` and write the card, durably, as the last thing.
 
-    An app is handed to others: of the paths in its ancestors' settings only the last parts are kept. Its origin is kept whole: it is
-    compared with that of the next run.
+    An app is handed to others: of the paths in its ancestors' settings only the last parts are kept. Its origin is kept
+    whole: it is compared with that of the next run.
     """
-    files = {path.relative_to(folder).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=sha256_of(path))
-             for path in sorted(_content(folder))}
+    files = {
+        path.relative_to(folder).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=sha256_of(path))
+        for path in sorted(_content(folder))
+    }
     lineage = source.lineage if source else ()
-    card = Card(format=bundle_format, digest=_digest(bundle_format, files), origin=origin,
-                lineage=_handed_out(lineage) if bundle_format == "app" else lineage, facts=facts, files=files,
-                created=datetime.now(UTC).isoformat(timespec="seconds"))
+    card = Card(
+        format=bundle_format,
+        digest=_digest(bundle_format, files),
+        origin=origin,
+        lineage=_handed_out(lineage) if bundle_format == "app" else lineage,
+        facts=facts,
+        files=files,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
     write_durably(folder / CARD, card.model_dump_json(indent=1) + "\n")
 
 
@@ -194,5 +215,11 @@ def _size_fault(folder: Path, name: str, entry: FileEntry) -> str | None:
         size = (folder / name).stat().st_size
     except FileNotFoundError:
         return f"{folder / name} is missing: remove the folder and make the bundle again"
-    return None if size == entry.size_bytes else (
-        f"{folder / name} has {size} bytes, sealed with {entry.size_bytes}: remove the folder and make the bundle again")
+    return (
+        None
+        if size == entry.size_bytes
+        else (
+            f"{folder / name} has {size} bytes, sealed with {entry.size_bytes}: remove the folder and make the bundle "
+            "again"
+        )
+    )

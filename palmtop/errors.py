@@ -41,20 +41,28 @@ def from_os(error: OSError) -> UserError | None:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return _no_space(str(where))
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return UserError(f"{where} is a file, or lies below one, where a folder is wanted: choose another folder with --out")
+        return UserError(
+            f"{where} is a file, or lies below one, where a folder is wanted: choose another folder with --out"
+        )
     if error.errno == errno.EISDIR:
         return UserError(f"{where} is a folder where a file is wanted: name the file in it")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return UserError(f"{where} can't be written or read ({error.strerror}): change its permissions or choose another folder with --out")
+        return UserError(
+            f"{where} can't be written or read ({error.strerror}): change its permissions or choose another folder "
+            "with --out"
+        )
     return None
 
 
 def full_disk(folder: Path, said: str) -> UserError | None:
-    """The error to tell when the disk under `folder` is full, or when a library `said` so and has cleaned up since; else None."""
+    """The error to tell when the disk under `folder` is full, or when a library `said` so and has cleaned up since;
+    else None."""
     full = os.strerror(errno.ENOSPC) in said or shutil.disk_usage(folder).free < ALMOST_FULL_BYTES
     return _no_space(str(folder)) if full else None
 
 
 def _no_space(where: str) -> UserError:
-    return UserError(f"no space left on the disk while writing {where}: free some space and run the same command again; "
-                     "finished steps are kept and the unfinished one continues")
+    return UserError(
+        f"no space left on the disk while writing {where}: free some space and run the same command again; finished "
+        "steps are kept and the unfinished one continues"
+    )

@@ -11,14 +11,17 @@ from filelock import FileLock, Timeout
 
 def cache(*parts: str) -> Path:
     """A folder of the user's cache, made if it isn't there."""
-    base = os.environ.get("PALMTOP_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "palmtop"
+    base = (
+        os.environ.get("PALMTOP_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "palmtop"
+    )
     folder = Path(base, *parts)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def fill_once(folder: Path, card: str, fill: Callable[[Path], None], say: Callable[[str], None]) -> bool:
-    """Let `fill` write a folder of the cache, beside its place, and move it there: whole or not at all. Returns whether it was there.
+    """Let `fill` write a folder of the cache, beside its place, and move it there: whole or not at all. Returns whether
+    it was there.
 
     A process that finds another at it waits, and takes what that one has made. What a killed one left is done again.
 

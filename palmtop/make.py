@@ -59,10 +59,6 @@ def make(name: str, stage: Stage, source: Bundle | None, out: Path, say: Say) ->
             raise told from error
 
 
-
-
-
-
 def _kept(out: Path) -> Bundle:
     bundle = Bundle.open(out)
     if rank() == 0:
@@ -127,7 +123,9 @@ def _work_along(stage: Stage, source: Bundle | None, out: Path, origin: Origin) 
     if stage.distributed:
         while _text(work / "origin.json") != origin.model_dump_json() and not _is_made(out, origin):
             time.sleep(0.05)
-        if not is_sealed(work / "bundle") and not _is_made(out, origin):  # in this order: the first process moves it from here to there
+        if not is_sealed(work / "bundle") and not _is_made(
+            out, origin
+        ):  # in this order: the first process moves it from here to there
             stage.run(source, work / "bundle", work / "scratch")
             (work / ENDED / str(rank())).touch()
     while not _is_made(out, origin):
@@ -155,7 +153,9 @@ def lock_on(out: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise UserError(f"another palmtop is working on {out}: wait for it, or choose another folder with --out") from None
+        raise UserError(
+            f"another palmtop is working on {out}: wait for it, or choose another folder with --out"
+        ) from None
     try:
         yield
     finally:

@@ -6,7 +6,8 @@ from palmtop.settings import Settings
 
 
 class ChartText(Settings):
-    """A chart of what was measured: the deciding metric against the share that the bundles keep, a line for each method."""
+    """A chart of what was measured: the deciding metric against the share that the bundles keep, a line for each
+    method."""
 
     lines: dict[str, str] = Field(min_length=1)
     """The steps on each line, as a pattern: {magnitude: "magnitude-*"}."""
@@ -28,8 +29,9 @@ class MeasureText(Settings):
     teacher: str | None = None
     """The step whose answers the others are compared with; by default the first finetune."""
     control: str | None = None
-    """The step with several seeds (each: {seed: [...]}) whose mean the means of the others with several seeds are compared with; where
-    it has other values besides (each: {keep: [...], seed: [...]}), those of the same values are compared."""
+    """The step with several seeds (each: {seed: [...]}) whose mean the means of the others with several seeds are
+    compared with; where it has other values besides (each: {keep: [...], seed: [...]}), those of the same values are
+    compared."""
     bundles: tuple[str, ...] | None = None
     """The steps that are measured; by default every one whose bundle can answer the task."""
     length: int = Field(default=32, ge=2, le=4096)

@@ -64,7 +64,9 @@ def read(path: Path) -> list[Measurement]:
         UserError: a line that is no measurement, by number.
     """
     try:
-        lines = path.read_bytes().decode("utf-8", errors="replace").split("\n")  # a killed process can cut a character in two
+        lines = (
+            path.read_bytes().decode("utf-8", errors="replace").split("\n")
+        )  # a killed process can cut a character in two
     except FileNotFoundError:
         return []
     found = []
@@ -76,8 +78,10 @@ def read(path: Path) -> list[Measurement]:
         except ValidationError as error:
             if _cut_short(error):
                 continue
-            raise UserError(f"{path}, line {number} isn't a measurement ({error.errors()[0]['msg']}): "
-                            "remove the line and measure again") from None
+            raise UserError(
+                f"{path}, line {number} isn't a measurement ({error.errors()[0]['msg']}): remove the line and measure "
+                "again"
+            ) from None
     return found
 
 

@@ -11,7 +11,8 @@ from palmtop.task_kinds.squad import marks
 
 
 def graded(kind: Kind, outputs: Float[ndarray, "texts outputs"], split: Split) -> Float[ndarray, "texts outputs"]:
-    """What is scored of a model's outputs: themselves, or of spans [texts, 2] (`spans.characters`) each text's F1 and exact match."""
+    """What is scored of a model's outputs: themselves, or of spans [texts, 2] (`spans.characters`) each text's F1 and
+    exact match."""
     return marks(outputs, split.labels, [text[1] for text in split.texts]) if kind == "question_answering" else outputs
 
 
@@ -42,7 +43,9 @@ def value(metric: Metric, answers: Num[ndarray, " texts"], labels: Num[ndarray, 
     return _pearson(*(_ranks(side) if metric == "spearman" else side.astype(np.float64) for side in (answers, labels)))
 
 
-def confusion(answers: Int[ndarray, " texts"], labels: Int[ndarray, " texts"], classes: int) -> Int[ndarray, "labels answers"]:
+def confusion(
+    answers: Int[ndarray, " texts"], labels: Int[ndarray, " texts"], classes: int
+) -> Int[ndarray, "labels answers"]:
     """How often each label got each answer."""
     return np.bincount(labels * classes + answers, minlength=classes * classes).reshape(classes, classes)
 
@@ -54,7 +57,8 @@ def macro_f1(counts: Int[ndarray, "labels answers"]) -> float:
 
 
 def matthews(counts: Int[ndarray, "labels answers"]) -> float:
-    """Matthews' correlation for several classes (Gorodkin 2004, eq. 8); NaN when all answers or all labels are the same."""
+    """Matthews' correlation for several classes (Gorodkin 2004, eq. 8); NaN when all answers or all labels are the
+    same."""
     labels, answers, n = counts.sum(axis=1).astype(float), counts.sum(axis=0).astype(float), float(counts.sum())
     below = (n * n - labels @ labels) * (n * n - answers @ answers)
     return float((n * counts.trace() - labels @ answers) / math.sqrt(below)) if below > 0 else math.nan

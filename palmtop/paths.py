@@ -1,4 +1,5 @@
-"""What may leave this machine: of a path in settings its last part, and a tokenizer without the folder that it was read from."""
+"""What may leave this machine: of a path in settings its last part, and a tokenizer without the folder that it was read
+from."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +9,8 @@ from typing import Any
 from palmtop.errors import UserError
 
 READ_FROM = ("name_or_path", "special_tokens_map_file", "tokenizer_file")
-"""Where transformers notes in tokenizer_config.json which files it read; nothing that opens the tokenizer needs them."""
+"""Where transformers notes in tokenizer_config.json which files it read; nothing that opens the tokenizer needs
+them."""
 
 
 def without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,11 +29,18 @@ def without_places(tokenizer_config: str) -> str:
     except ValueError:
         known = None
     if not isinstance(known, dict):
-        raise UserError("the model's tokenizer_config.json is no JSON object: take its tokenizer from where the model is from, and adopt "
-                        "it anew")
+        raise UserError(
+            "the model's tokenizer_config.json is no JSON object: take its tokenizer from where the model is from, "
+            "and adopt it anew"
+        )
     if known.keys().isdisjoint(READ_FROM):
         return tokenizer_config
-    return json.dumps({name: value for name, value in known.items() if name not in READ_FROM}, ensure_ascii=False, indent=2) + "\n"
+    return (
+        json.dumps(
+            {name: value for name, value in known.items() if name not in READ_FROM}, ensure_ascii=False, indent=2
+        )
+        + "\n"
+    )
 
 
 def _without_path(value: Any) -> Any:

@@ -45,16 +45,21 @@ def _tell(fault: Any, kind: type[BaseModel], where: str) -> str:
 
 
 def _only_follows(fault: Any, faults: Sequence[Any]) -> bool:
-    """Whether a list was found too short for no other reason than faults in its items, which pydantic leaves out of the count."""
+    """Whether a list was found too short for no other reason than faults in its items, which pydantic leaves out of the
+    count."""
     place = fault["loc"]
-    return fault["type"] == "too_short" and any(other["loc"][:len(place)] == place for other in faults if other is not fault)
+    return fault["type"] == "too_short" and any(
+        other["loc"][: len(place)] == place for other in faults if other is not fault
+    )
 
 
 def _known(kind: type[BaseModel], path: Sequence[str | int]) -> set[str]:
     """The settings that the model at `path` below `kind` has."""
     for part in path:
         field = next((field for name, field in kind.model_fields.items() if part in (name, field.alias)), None)
-        kind = _model_in(field.annotation) or kind if field else kind  # list numbers and names of alternatives lead nowhere new
+        kind = (
+            _model_in(field.annotation) or kind if field else kind
+        )  # list numbers and names of alternatives lead nowhere new
     return {field.alias or name for name, field in kind.model_fields.items()}
 
 

@@ -18,8 +18,8 @@ class Signature(BaseModel):
     inputs: tuple[str, ...]
     """Names among input_ids, attention_mask, token_type_ids, in the artefact's order; all int32 [batch, tokens]."""
     output: Literal["logits", "probabilities", "spans"] = "logits"
-    """What the artefact answers with: float32 [batch, outputs]; spans: start and end logits, each [batch, tokens], of a question and its
-    context, of which only the context is truncated."""
+    """What the artefact answers with: float32 [batch, outputs]; spans: start and end logits, each [batch, tokens], of a
+    question and its context, of which only the context is truncated."""
     lengths: tuple[int, ...] | None = None
     """The fixed token counts the artefact accepts, ascending; None when any length up to `max_length` will do."""
     max_length: int
@@ -40,8 +40,10 @@ class Signature(BaseModel):
         """
         longest = self.lengths[-1] if self.lengths else self.max_length
         if length > longest:
-            raise UserError(f"{length} tokens are more than the artefact accepts ({longest}): choose a smaller length, or export it "
-                            "with one more")
+            raise UserError(
+                f"{length} tokens are more than the artefact accepts ({longest}): choose a smaller length, or export "
+                "it with one more"
+            )
         return self.length_for(length)
 
     def write(self, folder: Path) -> None:
@@ -59,7 +61,8 @@ class Signature(BaseModel):
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(f"{folder} has no {FILE}, so it isn't a bundle that can be run; adopt or export it with palmtop "
-                            "first") from None
+            raise UserError(
+                f"{folder} has no {FILE}, so it isn't a bundle that can be run; adopt or export it with palmtop first"
+            ) from None
         except ValidationError as error:
             raise UserError(f"{path} isn't a signature: {error.errors()[0]['msg']}; export the bundle again") from None

@@ -138,8 +138,10 @@ def check_layers(name: str, stage: Stage, source: Outline | None) -> None:
         UserError: the source has none.
     """
     if source is not None and source.format == "torch" and source.layers == 0 and not stage.without_layers:
-        raise UserError(f"{name} works on transformer layers, and a model of the family '{source.family}' has none: start from a "
-                        "transformer, such as the model it was made of")
+        raise UserError(
+            f"{name} works on transformer layers, and a model of the family '{source.family}' has none: start from a "
+            "transformer, such as the model it was made of"
+        )
 
 
 def check_kind(name: str, stage: Stage, source: Outline | None) -> None:
@@ -151,9 +153,14 @@ def check_kind(name: str, stage: Stage, source: Outline | None) -> None:
     if source is None or (kind := kind_of(source.family)) in stage.takes:
         return
     taken = " and ".join(f"{taken}s" for taken in sorted(stage.takes))
-    raise UserError(f"{name} works on {taken}, but a model of the family '{source.family}' is "
-                    + ("a decoder: what there is for decoders is 'distill_causal'" if kind == "decoder" else
-                       "an encoder: distil it with 'distill_masked_lm' or 'distill'"))
+    raise UserError(
+        f"{name} works on {taken}, but a model of the family '{source.family}' is "
+        + (
+            "a decoder: what there is for decoders is 'distill_causal'"
+            if kind == "decoder"
+            else "an encoder: distil it with 'distill_masked_lm' or 'distill'"
+        )
+    )
 
 
 def _task_kind(stage: Stage) -> str | None:
@@ -172,7 +179,9 @@ def outline_of(bundle: Bundle) -> Outline:
     path = bundle.path / "config.json"
     config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     task = Task.of(bundle.path)
-    return replace(outline_of_config(bundle.format, config, task.label_names if task else None), task=task.kind if task else None)
+    return replace(
+        outline_of_config(bundle.format, config, task.label_names if task else None), task=task.kind if task else None
+    )
 
 
 def outline_of_config(form: Format, config: Mapping[str, Any], labels: tuple[str, ...] | None) -> Outline:
@@ -180,8 +189,16 @@ def outline_of_config(form: Format, config: Mapping[str, Any], labels: tuple[str
     layers = config.get("num_hidden_layers", config.get("n_layers", config.get("n_layer")))
     width = config.get("hidden_size", config.get("dim", config.get("n_embd")))
     table = config.get("palmtop_embedding_size", config.get("embedding_size", width))
-    return Outline(form, config.get("model_type"), layers, labels, width, table, config.get("num_hidden_groups", layers),
-                   tuple(changed(dict(config))))
+    return Outline(
+        form,
+        config.get("model_type"),
+        layers,
+        labels,
+        width,
+        table,
+        config.get("num_hidden_groups", layers),
+        tuple(changed(dict(config))),
+    )
 
 
 def versions(stage: type[Stage], source: Format | None = None) -> dict[str, str]:

@@ -24,14 +24,21 @@ class Description:
 def names() -> dict[str, str]:
     """Every stage by name, with its module.
 
-    A stage `some_name` is the class `SomeName` in some_name.py, anywhere in a room; one that says what it produces and isn't abstract.
+    A stage `some_name` is the class `SomeName` in some_name.py, anywhere in a room; one that says what it produces and
+    isn't abstract.
     """
     found = {}
     for room in ROOMS:
         for path in _folder(room).rglob("*.py"):
-            head = re.search(rf"^class {class_name(path.stem)}\((.*)\):", path.read_text(encoding="utf-8"), re.MULTILINE)
+            head = re.search(
+                rf"^class {class_name(path.stem)}\((.*)\):", path.read_text(encoding="utf-8"), re.MULTILINE
+            )
             module = ".".join(("palmtop", room, *path.relative_to(_folder(room)).with_suffix("").parts))
-            if head and "ABC" not in head[1].split(", ") and _declared(module, class_name(path.stem), "produces") is not None:
+            if (
+                head
+                and "ABC" not in head[1].split(", ")
+                and _declared(module, class_name(path.stem), "produces") is not None
+            ):
                 found[path.stem] = module
     return dict(sorted(found.items(), key=lambda item: (item[1].split(".")[1], item[0])))
 
@@ -49,20 +56,28 @@ def descriptions() -> list[Description]:
 def _describe(name: str, module: str) -> Description:
     accepts, produces = (_declared(module, class_name(name), wanted) for wanted in ("accepts", "produces"))
     formats = ast.literal_eval(accepts.args[0]) if isinstance(accepts, ast.Call) and accepts.args else ()
-    return Description(name, (ast.get_docstring(_tree(module)) or "").split("\n")[0], frozenset(formats),
-                       ast.literal_eval(produces) if produces else "?")
+    return Description(
+        name,
+        " ".join((ast.get_docstring(_tree(module)) or "").split("\n\n")[0].split()),
+        frozenset(formats),
+        ast.literal_eval(produces) if produces else "?",
+    )
 
 
 def _declared(module: str, kind: str, wanted: str) -> ast.expr | None:
     """The value that a class, or the nearest of its bases within palmtop, gives to a class variable."""
     body = _tree(module).body
     where = {node.name: module for node in body if isinstance(node, ast.ClassDef)}
-    where |= {alias.name: node.module or "" for node in body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    where |= {
+        alias.name: node.module or "" for node in body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
     found = next(node for node in body if isinstance(node, ast.ClassDef) and node.name == kind)
     for node in found.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == wanted:
             return node.value
-    bases = [base.id for base in found.bases if isinstance(base, ast.Name) and where.get(base.id, "").startswith("palmtop.")]
+    bases = [
+        base.id for base in found.bases if isinstance(base, ast.Name) and where.get(base.id, "").startswith("palmtop.")
+    ]
     return next((value for base in bases if (value := _declared(where[base], base, wanted))), None)
 
 

@@ -47,7 +47,8 @@ class Runner(ABC):
         """Answer each text, [texts, outputs]; the runner pads and batches as its runtime likes.
 
         Of questions and contexts (a signature of spans): start and end logits, [texts, 2, tokens of the longest], with
-        `spans.OUTSIDE` where there is no token of the text's context; `spans.characters` finds the answers (palmtop.task_kinds).
+        `spans.OUTSIDE` where there is no token of the text's context; `spans.characters` finds the answers
+        (palmtop.task_kinds).
         """
 
     @abstractmethod
@@ -60,7 +61,8 @@ class Runner(ABC):
 
     @abstractmethod
     def tokenize_latencies_ms(self, texts: Sequence[Text], runs: int) -> list[float]:
-        """Time the tokenization of `runs` single texts, cycling through `texts`; nothing where it is a part of the answer."""
+        """Time the tokenization of `runs` single texts, cycling through `texts`; nothing where it is a part of the
+        answer."""
 
     @abstractmethod
     def close(self) -> None:
@@ -99,14 +101,16 @@ class Target(ABC):
         return None
 
     def padded_to(self, folder: Path, length: int) -> int | Literal["own"] | None:
-        """Tokens that a timed answer really has when `length` is asked for; None where nothing is padded, or the file can't hold it."""
+        """Tokens that a timed answer really has when `length` is asked for; None where nothing is padded, or the file
+        can't hold it."""
         try:
             return Signature.read(folder).accepted(length)
         except UserError:
             return None
 
     def threads_used(self, asked: int) -> int:
-        """Threads that answers really get when so many are asked for; where another number makes no difference, those asked for."""
+        """Threads that answers really get when so many are asked for; where another number makes no difference, those
+        asked for."""
         return asked
 
     @abstractmethod
@@ -115,7 +119,8 @@ class Target(ABC):
 
     @abstractmethod
     def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
-        """Milliseconds from file to first answer, and MB of peak memory that loading and answering added, in a fresh process."""
+        """Milliseconds from file to first answer, and MB of peak memory that loading and answering added, in a fresh
+        process."""
 
 
 def names() -> list[str]:
@@ -140,7 +145,13 @@ def find(name: str) -> Target:
 
 def for_format(bundle_format: str) -> Target:
     """The target that judges a format by default: the artefact's own runtime on this machine."""
-    own = {"torch": "host_torch", "tflite": "host_litert", "onnx": "host_onnx", "tfjs": "browser", "linear": "host_linear"}
+    own = {
+        "torch": "host_torch",
+        "tflite": "host_litert",
+        "onnx": "host_onnx",
+        "tfjs": "browser",
+        "linear": "host_linear",
+    }
     return find(own[bundle_format])
 
 
@@ -149,10 +160,19 @@ def host_machine(packages: Sequence[str]) -> Machine:
     from importlib.metadata import version
 
     info = dict(line.split(":", 1) for line in _read("/proc/cpuinfo").split("\n\n")[0].splitlines() if ":" in line)
-    processor = {key.strip(): value.strip() for key, value in info.items()}.get("model name", platform.processor() or platform.machine())
-    kilobytes = next((int(line.split()[1]) for line in _read("/proc/meminfo").splitlines() if line.startswith("MemTotal")), 0)
-    return Machine(processor, _cores(), round(kilobytes / 2**20, 1), f"{platform.system()} {platform.release().split('-')[0]}",
-                   {"python": platform.python_version(), **{name: version(name) for name in packages}})
+    processor = {key.strip(): value.strip() for key, value in info.items()}.get(
+        "model name", platform.processor() or platform.machine()
+    )
+    kilobytes = next(
+        (int(line.split()[1]) for line in _read("/proc/meminfo").splitlines() if line.startswith("MemTotal")), 0
+    )
+    return Machine(
+        processor,
+        _cores(),
+        round(kilobytes / 2**20, 1),
+        f"{platform.system()} {platform.release().split('-')[0]}",
+        {"python": platform.python_version(), **{name: version(name) for name in packages}},
+    )
 
 
 def _cores() -> int:

@@ -41,8 +41,8 @@ PAIR = 2
 class Split:
     """The rows of one split, clean: `texts` and their labels.
 
-    Labels are class indices (int64) [rows], values (float32) [rows], or the answers to questions as `gold_spans` reads them
-    (int64) [rows, answers, 2].
+    Labels are class indices (int64) [rows], values (float32) [rows], or the answers to questions as `gold_spans` reads
+    them (int64) [rows, answers, 2].
     """
 
     texts: list[Text]
@@ -68,11 +68,14 @@ class Task(Settings):
     kind: Kind = "classification"
     """What is predicted: one of the labels, a number, or where in a context the answer to a question stands."""
     text: str | tuple[str, str]
-    """The column with the text, or the two columns of a pair; of question_answering those of the question and its context."""
+    """The column with the text, or the two columns of a pair; of question_answering those of the question and its
+    context."""
     label: str
-    """The column with the label, the number, or the answers: a text, or {text: [...], answer_start: [...]} as in SQuAD."""
+    """The column with the label, the number, or the answers: a text, or {text: [...], answer_start: [...]} as in
+    SQuAD."""
     labels: tuple[str, ...] | dict[str, str] | None = None
-    """The labels in the model's order; or {value in the column: label}; or nothing: those of the training data, sorted."""
+    """The labels in the model's order; or {value in the column: label}; or nothing: those of the training data,
+    sorted."""
     metric: Metric | None = None
     """The number that decides; by default accuracy, pearson or f1."""
     train: Source
@@ -103,11 +106,17 @@ class Task(Settings):
     @model_validator(mode="after")
     def _metric_fits(self) -> Self:
         if self.metric and self.metric not in METRICS[self.kind]:
-            raise ValueError(f"metric '{self.metric}' isn't for {self.kind}; choose one of {', '.join(METRICS[self.kind])}")
+            raise ValueError(
+                f"metric '{self.metric}' isn't for {self.kind}; choose one of {', '.join(METRICS[self.kind])}"
+            )
         if self.labels is not None and self.kind != "classification":
-            raise ValueError(f"{'a regression' if self.kind == 'regression' else self.kind} has no labels; remove 'labels'")
+            raise ValueError(
+                f"{'a regression' if self.kind == 'regression' else self.kind} has no labels; remove 'labels'"
+            )
         if self.kind == "question_answering" and len(self.columns) != PAIR:
-            raise ValueError("question_answering needs the question's column and the context's, as in text: [question, context]")
+            raise ValueError(
+                "question_answering needs the question's column and the context's, as in text: [question, context]"
+            )
         if self.labels is not None and len(set(self._given_labels())) != len(self._given_labels()):
             raise ValueError("a label stands twice in 'labels'")
         return self
@@ -124,13 +133,16 @@ class Task(Settings):
 
     @cached_property
     def label_names(self) -> tuple[str, ...]:
-        """The model's outputs in their order: the labels; of a regression its column; of question answering start and end."""
+        """The model's outputs in their order: the labels; of a regression its column; of question answering start and
+        end."""
         if self.kind != "classification":
             return (self.label,) if self.kind == "regression" else SPAN
         if self.labels is not None:
             return self._given_labels()
         table = rows.read(self.train)
-        return table.class_names(self.label) or tuple(sorted({str(value) for value in table.column(self.label) if not _is_blank(value)}))
+        return table.class_names(self.label) or tuple(
+            sorted({str(value) for value in table.column(self.label) if not _is_blank(value)})
+        )
 
     def load(self, split: SplitName) -> Split:
         """Read and check a split.
@@ -191,7 +203,9 @@ class Task(Settings):
             return build(cls, read_mapping(path), str(path))._rooted(path.parent.resolve())
         shipped = {path.stem: path for path in SHIPPED.glob("*.yaml")}
         if reference not in shipped:
-            raise UserError(f"no task '{reference}'; {did_you_mean(reference, shipped)} (your own: the name of its .yaml file)")
+            raise UserError(
+                f"no task '{reference}'; {did_you_mean(reference, shipped)} (your own: the name of its .yaml file)"
+            )
         return build(cls, read_mapping(shipped[reference]), str(shipped[reference]))
 
     def write(self, folder: Path) -> None:
@@ -215,7 +229,11 @@ class Task(Settings):
         return tuple(self.labels.values()) if isinstance(self.labels, dict) else tuple(self.labels or ())
 
     def _rooted(self, folder: Path) -> Self:
-        sources = {name: source.rooted(folder) for name in ("train", "validation", "evaluation") if (source := getattr(self, name))}
+        sources = {
+            name: source.rooted(folder)
+            for name in ("train", "validation", "evaluation")
+            if (source := getattr(self, name))
+        }
         return self.model_copy(update=sources)
 
     def _clean(self, table: rows.Table) -> tuple[list[Text], list[Any]]:
@@ -226,10 +244,14 @@ class Task(Settings):
         empty = [number for number, text in enumerate(texts, 1) if not all(part.strip() for part in text)]
         faults = []
         if long:
-            faults.append(f"{table.where}: {have(long)} over {self.max_characters:,} characters (the longest: "
-                          f"{max(len(part) for text in texts for part in text):,}): cut them, or raise max_characters in the task")
+            faults.append(
+                f"{table.where}: {have(long)} over {self.max_characters:,} characters (the longest: "
+                f"{max(len(part) for text in texts for part in text):,}): cut them, or raise max_characters in the task"
+            )
         if empty and self.empty_text == "refuse":
-            faults.append(f"{table.where}: {have(empty)} an empty text: mend them, or set empty_text: drop (or keep) in the task")
+            faults.append(
+                f"{table.where}: {have(empty)} an empty text: mend them, or set empty_text: drop (or keep) in the task"
+            )
         if faults:
             raise UserError(faults)
         if self.empty_text == "drop" and empty:
@@ -239,32 +261,50 @@ class Task(Settings):
             raise UserError(f"{table.where} has no rows: give a file with at least some texts and labels")
         return texts, values
 
-    def _encode(self, texts: list[Text], values: list[Any], table: rows.Table) -> "np.ndarray[Any, np.dtype[np.generic]]":
+    def _encode(
+        self, texts: list[Text], values: list[Any], table: rows.Table
+    ) -> "np.ndarray[Any, np.dtype[np.generic]]":
         if self.kind == "question_answering":
             return gold_spans.read_spans(values, [context for _, context in texts], table.where, self.label)
         if self.kind == "regression":
             return _numbers(values, table.where, self.label)
         column = self.labels if isinstance(self.labels, dict) else None
         classes = table.class_names(self.label)
-        without = [number for number, value in enumerate(values, 1) if _is_blank(value) or (classes and value == UNLABELLED)]
+        without = [
+            number for number, value in enumerate(values, 1) if _is_blank(value) or (classes and value == UNLABELLED)
+        ]
         if without:
-            raise UserError(f"{table.where}: {have(without)} no label in column '{self.label}': remove them, or use a labelled split")
+            raise UserError(
+                f"{table.where}: {have(without)} no label in column '{self.label}': remove them, or use a labelled "
+                "split"
+            )
         index = {name: position for position, name in enumerate(self.label_names)}
-        words = [classes[value] if classes and isinstance(value, int) and 0 <= value < len(classes) else str(value) for value in values]
+        words = [
+            classes[value] if classes and isinstance(value, int) and 0 <= value < len(classes) else str(value)
+            for value in values
+        ]
         named = [column.get(word, word) for word in words] if column else words
         unknown = [number for number, word in enumerate(named, 1) if word not in index]
         if unknown:
             odd = sorted({named[number - 1] for number in unknown})[:5]
-            raise UserError(f"{table.where}: {have(unknown)} a label unknown to the task: {', '.join(map(repr, odd))} in column "
-                            f"'{self.label}'; the task knows {len(index)}: {', '.join(list(index)[:SHOWN])}"
-                            f"{', ...' if len(index) > SHOWN else ''}")
+            raise UserError(
+                f"{table.where}: {have(unknown)} a label unknown to the task: {', '.join(map(repr, odd))} in column "
+                f"'{self.label}'; the task knows {len(index)}: "
+                f"{', '.join(list(index)[:SHOWN])}{', ...' if len(index) > SHOWN else ''}"
+            )
         return np.asarray([index[word] for word in named], np.int64)
 
     def _learnable(self, split: Split, source: Source) -> None:
         if self.kind != "question_answering" and len(np.unique(split.labels)) <= 1:
-            what = f"one label only ('{self.label_names[int(split.labels[0])]}')" if self.kind == "classification" else "one value only"
-            raise UserError(f"{source.shown}: all {len(split)} rows have {what}: there is nothing to learn; "
-                            f"check the column '{self.label}'")
+            what = (
+                f"one label only ('{self.label_names[int(split.labels[0])]}')"
+                if self.kind == "classification"
+                else "one value only"
+            )
+            raise UserError(
+                f"{source.shown}: all {len(split)} rows have {what}: there is nothing to learn; check the column "
+                f"'{self.label}'"
+            )
 
 
 def rename(task: Task, **changes: Any) -> Task:
@@ -273,7 +313,8 @@ def rename(task: Task, **changes: Any) -> Task:
 
 
 def task_input(task: str | dict[str, Any] | None) -> dict[str, str]:
-    """The data of a stage whose settings name a task, by their role among the stage's inputs; nothing where they name none."""
+    """The data of a stage whose settings name a task, by their role among the stage's inputs; nothing where they name
+    none."""
     return {"task": Task.find(task).digest} if task is not None else {}
 
 
@@ -292,12 +333,17 @@ def _numbers(values: list[Any], where: str, column: str) -> "np.ndarray[tuple[in
         if not np.isfinite(numbers[-1]):
             wrong.append(row)
     if wrong:
-        raise UserError(f"{where}: {have(wrong)} no finite number in column '{column}' (the first: {values[wrong[0] - 1]!r})")
+        raise UserError(
+            f"{where}: {have(wrong)} no finite number in column '{column}' (the first: {values[wrong[0] - 1]!r})"
+        )
     return np.asarray(numbers, np.float32)
 
 
-def _fixed_subset(labels: "np.ndarray[Any, np.dtype[np.generic]]", rows_wanted: int, by_label: bool,
-                  ) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+def _fixed_subset(
+    labels: "np.ndarray[Any, np.dtype[np.generic]]",
+    rows_wanted: int,
+    by_label: bool,
+) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
     """Row numbers of a subset that never changes; with `by_label`, each label keeps its share."""
     order = np.random.default_rng(0).permutation(len(labels))
     if by_label:  # round robin: a row's rank within its label decides, the shuffled order breaks ties

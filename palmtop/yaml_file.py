@@ -14,8 +14,8 @@ LIMIT_BYTES = 1_000_000
 class _PlainLoader(yaml.SafeLoader):
     """SafeLoader that also refuses aliases and repeated keys, which safe_load takes in silence.
 
-    Words as in YAML 1.2: only true and false are booleans. YAML 1.1 also takes 'on', 'off', 'yes' and 'no', which are a key
-    of a recipe and usual labels, for booleans.
+    Words as in YAML 1.2: only true and false are booleans. YAML 1.1 also takes 'on', 'off', 'yes' and 'no', which are a
+    key of a recipe and usual labels, for booleans.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -36,8 +36,11 @@ class _PlainLoader(yaml.SafeLoader):
 
 _PlainLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-_PlainLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 
 class _Refused(yaml.MarkedYAMLError):
@@ -49,13 +52,16 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        UserError: the file is missing, over 1 MB, not UTF-8, not YAML, has tags, aliases or repeated keys, or isn't a mapping.
+        UserError: the file is missing, over 1 MB, not UTF-8, not YAML, has tags, aliases or repeated keys, or isn't a
+        mapping.
     """
     try:
         size = path.stat().st_size
         if size > LIMIT_BYTES:
-            raise UserError(f"{path} is {size / 1e6:.1f} MB; a recipe or task is a page of YAML, under {LIMIT_BYTES / 1e6:.0f} MB: "
-                            "is this the right file?")
+            raise UserError(
+                f"{path} is {size / 1e6:.1f} MB; a recipe or task is a page of YAML, under {LIMIT_BYTES / 1e6:.0f} "
+                "MB: is this the right file?"
+            )
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None

@@ -27,7 +27,8 @@ def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache folder of this run, in which only what was downloaded is the user's own: what is asked of teachers is asked anew."""
+    """A cache folder of this run, in which only what was downloaded is the user's own: what is asked of teachers is
+    asked anew."""
     from palmtop.folders import cache
 
     downloads = [cache(name) for name in ("web", "judges")]
@@ -67,7 +68,9 @@ def reader_files(reader: "Taught", tmp_path_factory: pytest.TempPathFactory) -> 
     from tiny_bundles import _made
 
     folder = tmp_path_factory.mktemp("readers")
-    return {length: _made("to_tflite", {"lengths": length}, reader.teacher, folder / f"at-{length}") for length in (64, 384)}
+    return {
+        length: _made("to_tflite", {"lengths": length}, reader.teacher, folder / f"at-{length}") for length in (64, 384)
+    }
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
-"""A layer's heads and neurons put into the order of another layer's, its function unchanged, so that weights can be compared and averaged.
+"""A layer's heads and neurons put into the order of another layer's, its function unchanged, so that weights can be
+compared and averaged.
 
 Layers of one network have the residual stream in common, but number their heads and neurons as chance had it.
 """
@@ -11,20 +12,25 @@ from palmtop.models.layer_weights import LayerWeights
 
 
 def aligned(weights: LayerWeights, to: LayerWeights, heads: int, free_heads: bool = True) -> LayerWeights:
-    """The same layer with heads and neurons in the order, and each head's inner axes in the direction, that fit `to` best.
+    """The same layer with heads and neurons in the order, and each head's inner axes in the direction, that fit `to`
+    best.
 
-    Heads are matched one to one by what they compute, W_q^T W_k and W_o W_v, which no change of a head's inner axes touches; neurons by
-    the weights they read and write. Both matchings are the best of all (Hungarian method, Kuhn 1955). A head's axes are then turned by
-    the orthogonal matrix that brings its weights nearest (Schoenemann 1966).
+    Heads are matched one to one by what they compute, W_q^T W_k and W_o W_v, which no change of a head's inner axes
+    touches; neurons by the weights they read and write. Both matchings are the best of all (Hungarian method, Kuhn
+    1955). A head's axes are then turned by the orthogonal matrix that brings its weights nearest (Schoenemann 1966).
 
     Args:
-        free_heads: whether heads may change places; not where something outside the layer counts them (MPNet's position biases).
+        free_heads: whether heads may change places; not where something outside the layer counts them (MPNet's position
+        biases).
     """
     return weights | _aligned_attention(weights, to, heads, free_heads) | _aligned_neurons(weights, to)
 
 
 def _aligned_attention(weights: LayerWeights, to: LayerWeights, heads: int, free_heads: bool) -> LayerWeights:
-    own, wanted = ({name: _by_head(one, name, heads) for name in ("query", "key", "value", "attention_output")} for one in (weights, to))
+    own, wanted = (
+        {name: _by_head(one, name, heads) for name in ("query", "key", "value", "attention_output")}
+        for one in (weights, to)
+    )
     if free_heads:
         score = _cosines(own, wanted, "query", "key") + _cosines(own, wanted, "value", "attention_output")
         order = _matched(score)
@@ -38,14 +44,17 @@ def _aligned_attention(weights: LayerWeights, to: LayerWeights, heads: int, free
 
 
 def _by_head(weights: LayerWeights, name: str, heads: int) -> Tensor:
-    """[heads, size, width + 1] with the bias as the last column; of the output layer [heads, size, width], transposed."""
+    """[heads, size, width + 1] with the bias as the last column; of the output layer [heads, size, width],
+    transposed."""
     weight = weights[f"{name}.weight"]
     rows = weight.T if name == "attention_output" else torch.cat([weight, weights[f"{name}.bias"][:, None]], dim=1)
     return rows.double().reshape(heads, -1, rows.shape[1])
 
 
 def _cosines(own: dict[str, Tensor], wanted: dict[str, Tensor], left: str, right: str) -> Tensor:
-    """Cosines of the products left^T right of all pairs of heads, [wanted, own]: <A^T B, C^T D> = sum (A C^T) (B D^T)."""
+    """Cosines of the products left^T right of all pairs of heads, [wanted, own]: <A^T B, C^T D> = sum (A C^T) (B
+    D^T)."""
+
     def products(ones: dict[str, Tensor], others: dict[str, Tensor]) -> Tensor:
         grams = [torch.einsum("aiw,bjw->abij", ones[name], others[name]) for name in (left, right)]
         return (grams[0] * grams[1]).sum((-1, -2))
@@ -56,8 +65,13 @@ def _cosines(own: dict[str, Tensor], wanted: dict[str, Tensor], left: str, right
 
 def _aligned_neurons(weights: LayerWeights, to: LayerWeights) -> LayerWeights:
     """One neuron is a row of the first linear, with its bias, and a column of the second."""
-    own, wanted = (torch.cat([one["feed_forward_in.weight"], one["feed_forward_in.bias"][:, None], one["feed_forward_out.weight"].T], dim=1)
-                   for one in (weights, to))
+    own, wanted = (
+        torch.cat(
+            [one["feed_forward_in.weight"], one["feed_forward_in.bias"][:, None], one["feed_forward_out.weight"].T],
+            dim=1,
+        )
+        for one in (weights, to)
+    )
     score = torch.nn.functional.normalize(wanted.double(), dim=1) @ torch.nn.functional.normalize(own.double(), dim=1).T
     order = _matched(score)
     rows = {name: weights[name][order] for name in ("feed_forward_in.weight", "feed_forward_in.bias")}

@@ -27,15 +27,18 @@ REASONS = {
 def to_albert(model: "PreTrainedModel", embedding_size: int) -> "AlbertForSequenceClassification":
     """The same layers and head in ALBERT's class, with dropout 0, in eval mode.
 
-    Where `embedding_size` is the model's width, the embeddings are the model's too, the mapping behind them is the identity, and the
-    answers are equal. Otherwise the embeddings, their norm and the mapping are random: they are the caller's to fill.
+    Where `embedding_size` is the model's width, the embeddings are the model's too, the mapping behind them is the
+    identity, and the answers are equal. Otherwise the embeddings, their norm and the mapping are random: they are the
+    caller's to fill.
 
-    Dropout is 0 as in ALBERT's second version: a model that shares its weights has less to overfit with, and a teacher answers without.
+    Dropout is 0 as in ALBERT's second version: a model that shares its weights has less to overfit with, and a teacher
+    answers without.
     """
     from transformers import AlbertForSequenceClassification
 
-    made = AlbertForSequenceClassification._from_config(_config(model.config, embedding_size),
-                                                        attn_implementation=model.config._attn_implementation)
+    made = AlbertForSequenceClassification._from_config(
+        _config(model.config, embedding_size), attn_implementation=model.config._attn_implementation
+    )
     for old, new in zip(layers_of(model), layers_of(made), strict=True):
         weights = read_layer(old, model.config.model_type)
         for half in HALVES:
@@ -49,11 +52,12 @@ def to_albert(model: "PreTrainedModel", embedding_size: int) -> "AlbertForSequen
 
 
 def tables(model: "PreTrainedModel") -> dict[str, Tensor]:
-    """Positions and token types as ALBERT counts them, from 0 on, [rows, width]; one row of zeros where a model has no types."""
+    """Positions and token types as ALBERT counts them, from 0 on, [rows, width]; one row of zeros where a model has no
+    types."""
     embeddings: Any = model.base_model.embeddings
     positions = embeddings.position_embeddings.weight.detach()
     if model.config.model_type in ("roberta", "xlm-roberta"):
-        positions = positions[model.config.pad_token_id + 1:]  # counted from there on
+        positions = positions[model.config.pad_token_id + 1 :]  # counted from there on
     return {"position_embeddings": positions, "token_type_embeddings": embeddings.token_type_embeddings.weight.detach()}
 
 
@@ -62,14 +66,29 @@ def _config(config: Any, embedding_size: int) -> "AlbertConfig":
 
     unused = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
     return AlbertConfig(
-        vocab_size=config.vocab_size, embedding_size=embedding_size, hidden_size=config.hidden_size,
-        num_hidden_layers=config.num_hidden_layers, num_hidden_groups=config.num_hidden_layers,
-        num_attention_heads=config.num_attention_heads, intermediate_size=config.intermediate_size, inner_group_num=1,
-        hidden_act=config.hidden_act, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, classifier_dropout_prob=0.0,
-        max_position_embeddings=config.max_position_embeddings - unused, type_vocab_size=config.type_vocab_size,
-        layer_norm_eps=config.layer_norm_eps, initializer_range=config.initializer_range, pad_token_id=config.pad_token_id,
-        bos_token_id=config.bos_token_id, eos_token_id=config.eos_token_id, id2label=config.id2label, label2id=config.label2id,
-        problem_type=config.problem_type)
+        vocab_size=config.vocab_size,
+        embedding_size=embedding_size,
+        hidden_size=config.hidden_size,
+        num_hidden_layers=config.num_hidden_layers,
+        num_hidden_groups=config.num_hidden_layers,
+        num_attention_heads=config.num_attention_heads,
+        intermediate_size=config.intermediate_size,
+        inner_group_num=1,
+        hidden_act=config.hidden_act,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        classifier_dropout_prob=0.0,
+        max_position_embeddings=config.max_position_embeddings - unused,
+        type_vocab_size=config.type_vocab_size,
+        layer_norm_eps=config.layer_norm_eps,
+        initializer_range=config.initializer_range,
+        pad_token_id=config.pad_token_id,
+        bos_token_id=config.bos_token_id,
+        eos_token_id=config.eos_token_id,
+        id2label=config.id2label,
+        label2id=config.label2id,
+        problem_type=config.problem_type,
+    )
 
 
 def _head(model: Any) -> "tuple[Linear, Linear]":

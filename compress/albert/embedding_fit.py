@@ -58,8 +58,8 @@ def inputs_of(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 def solve_mapping(student: EmbeddingOutput, teacher: EmbeddingOutput, data: "Encoded") -> None:
     """Set the mapping to the one that brings the student's normed embeddings nearest to the teacher's output, in place.
 
-    Least squares over every token of `data`: M, b = argmin sum |M e + b - x|^2, in float64 with a ridge of 1e-6 of the mean square,
-    which keeps it solvable where a direction never occurs.
+    Least squares over every token of `data`: M, b = argmin sum |M e + b - x|^2, in float64 with a ridge of 1e-6 of the
+    mean square, which keeps it solvable where a direction never occurs.
     """
     squares: Any = 0.0
     products: Any = 0.0
@@ -75,18 +75,21 @@ def solve_mapping(student: EmbeddingOutput, teacher: EmbeddingOutput, data: "Enc
 
 def output_error(student: EmbeddingOutput, teacher: EmbeddingOutput, data: "Encoded") -> float:
     """sum |x' - x|^2 / sum |x - mean|^2 over every token of `data`: 0 is exact, 1 no better than the mean."""
-    error = [((found - wanted)**2).sum(-1) for found, wanted in _pairs(student, teacher, data)]
+    error = [((found - wanted) ** 2).sum(-1) for found, wanted in _pairs(student, teacher, data)]
     return float(torch.cat(error).double().mean()) / output_variance(teacher, data)
 
 
 def output_variance(teacher: EmbeddingOutput, data: "Encoded") -> float:
     """Mean of |x - mean|^2 over every token of `data`."""
     given = torch.cat([wanted for wanted, _ in _pairs(teacher, teacher, data)]).double()
-    return float(((given - given.mean(0))**2).sum(-1).mean())
+    return float(((given - given.mean(0)) ** 2).sum(-1).mean())
 
 
-def _pairs(student: Callable[..., Tensor], teacher: EmbeddingOutput, data: "Encoded") -> Iterator[tuple[Tensor, Tensor]]:
-    """(what the student gives, what the teacher gives) for the real tokens of some texts at a time, both [tokens, width]."""
+def _pairs(
+    student: Callable[..., Tensor], teacher: EmbeddingOutput, data: "Encoded"
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(what the student gives, what the teacher gives) for the real tokens of some texts at a time, both [tokens,
+    width]."""
     for start in range(0, len(data), TEXTS):
         batch = data.batch(range(start, min(start + TEXTS, len(data))))
         real = batch["attention_mask"].bool()

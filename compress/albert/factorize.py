@@ -1,4 +1,5 @@
-"""Factorize the word embedding of a trained model: V x H becomes V x E and E x H, as ALBERT has it (Lan et al. 2019)."""
+"""Factorize the word embedding of a trained model: V x H becomes V x E and E x H, as ALBERT has it (Lan et al.
+2019)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,7 +39,8 @@ Form = Literal["albert", "keep_norm"]
 
 
 class Factorize(TrainingStage):
-    """Truncated SVD of the table, weighed by how frequent tokens are; then the embeddings alone are fitted to the source's own.
+    """Truncated SVD of the table, weighed by how frequent tokens are; then the embeddings alone are fitted to the
+    source's own.
 
     No encoder runs. What is lost is won back by a distillation from the source after it.
     """
@@ -46,12 +48,14 @@ class Factorize(TrainingStage):
     produces: ClassVar[Format] = "torch"
 
     form: Form = "albert"
-    """albert: the norm on the narrow side, x = M LN(W'[t] + P'[i] + S'[k]) + b, never exact, opens with AutoModel everywhere; keep_norm:
-    the source's norm stays behind, x = LN(M W'[t] + m + P[i] + S[k]), exact but for the table, opens with palmtop only."""
+    """albert: the norm on the narrow side, x = M LN(W'[t] + P'[i] + S'[k]) + b, never exact, opens with AutoModel
+    everywhere; keep_norm: the source's norm stays behind, x = LN(M W'[t] + m + P[i] + S[k]), exact but for the table,
+    opens with palmtop only."""
     embedding_size: int | None = Field(default=None, ge=1)
     """E, the table's new width; by default the paper's 128, unless kept_energy chooses."""
     kept_energy: float | None = Field(default=None, gt=0, le=1)
-    """Choose the least E, a multiple of 8, that keeps so large a share of the table's (weighted) squared distances from its mean."""
+    """Choose the least E, a multiple of 8, that keeps so large a share of the table's (weighted) squared distances from
+    its mean."""
     weighting: Literal["frequency", "none"] = "frequency"
     """How heavy a token's row is in the SVD: as often as the texts have it (at least 1), or all alike."""
     texts: str | None = None
@@ -93,7 +97,11 @@ class Factorize(TrainingStage):
         from palmtop.compress.learning.dropout import without_dropout
 
         assert source is not None  # the driver checked `accepts`
-        task, signature, model = task_of(source, self.task), shortened(source, self.max_length), open_classifier(source.path)
+        task, signature, model = (
+            task_of(source, self.task),
+            shortened(source, self.max_length),
+            open_classifier(source.path),
+        )
         table = self._table(model)
         data, held = self._texts(task, source, signature)
         counts = np.bincount(np.concatenate([data.ids, held.ids]), minlength=len(table)).astype(np.float64)
@@ -104,9 +112,17 @@ class Factorize(TrainingStage):
         if student.is_mapped:
             solve_mapping(student, teacher, data)
         before = output_error(student, teacher, held)
-        facts = {"form": self.form, "embedding_size": size, "kept_energy": round(factors.energy, 6), **_errors(table, factors, counts),
-                 "output_error_before_fit": before, "texts": len(data), "held_out_texts": len(held),
-                 "tokens_in_texts": int((counts > 0).sum()), **_sizes(model, made)}
+        facts = {
+            "form": self.form,
+            "embedding_size": size,
+            "kept_energy": round(factors.energy, 6),
+            **_errors(table, factors, counts),
+            "output_error_before_fit": before,
+            "texts": len(data),
+            "held_out_texts": len(held),
+            "tokens_in_texts": int((counts > 0).sum()),
+            **_sizes(model, made),
+        }
         if self.fit_output:
             without_dropout(student)
             fitted = fit(student, data, _fit_loss(teacher, data), self, scratch, special=Special(whole_table=True))
@@ -124,7 +140,9 @@ class Factorize(TrainingStage):
         from palmtop.models.reshaped import changed
 
         config, table = model.config.to_dict(), model.get_input_embeddings().weight.detach().numpy()
-        self._check_width(config["model_type"], model.config.hidden_size, config.get("palmtop_embedding_size") or table.shape[1])
+        self._check_width(
+            config["model_type"], model.config.hidden_size, config.get("palmtop_embedding_size") or table.shape[1]
+        )
         self._check_changes(changed(config))
         return table
 
@@ -134,12 +152,16 @@ class Factorize(TrainingStage):
         rows = np.arange(len(split))
         held = rows[::HELD_OUT][:MOST_HELD_OUT]
         kept = np.setdiff1d(rows, held) if len(rows) > len(held) else rows
-        return Encoded.of(split.take(kept), source.path, signature), Encoded.of(split.take(held), source.path, signature)
+        return Encoded.of(split.take(kept), source.path, signature), Encoded.of(
+            split.take(held), source.path, signature
+        )
 
     def _text_file(self) -> Path:
         path = Path(self.texts or "").expanduser()
         if not path.is_file():
-            raise UserError(f"texts: there is no file {path}: give a text file with a text in each line, or leave it out")
+            raise UserError(
+                f"texts: there is no file {path}: give a text file with a text in each line, or leave it out"
+            )
         return path
 
     def _decomposed(self, table: Any, counts: Any) -> "tuple[Decomposition, int]":
@@ -151,8 +173,10 @@ class Factorize(TrainingStage):
             return found, self.embedding_size or PAPERS_SIZE
         size, width = found.size_for(self.kept_energy), table.shape[1]
         if size >= width:
-            raise UserError(f"kept_energy {self.kept_energy} needs all {width} columns of the table: there is nothing to factorize; "
-                            "choose less")
+            raise UserError(
+                f"kept_energy {self.kept_energy} needs all {width} columns of the table: there is nothing to "
+                "factorize; choose less"
+            )
         return found, size
 
     def _check_family(self, family: str) -> None:
@@ -160,23 +184,34 @@ class Factorize(TrainingStage):
         from palmtop.compress.albert.factorized_model import NARROW_NORM
 
         if family in FACTORIZED:
-            raise UserError(f"the embeddings of the family '{family}' are factorized already: factorize is for those as wide as the model")
+            raise UserError(
+                f"the embeddings of the family '{family}' are factorized already: factorize is for those as wide as "
+                "the model"
+            )
         if self.form == "albert" and family not in NARROW_NORM:
-            raise UserError(f"form albert isn't for the family '{family}' ({REASONS[family]}); it is for {', '.join(NARROW_NORM)}: take "
-                            "form: keep_norm")
+            raise UserError(
+                f"form albert isn't for the family '{family}' ({REASONS[family]}); it is for "
+                f"{', '.join(NARROW_NORM)}: take form: keep_norm"
+            )
 
     def _check_changes(self, changes: Sequence[str]) -> None:
         if changes and self.form == "albert":
-            raise UserError(f"form albert: the source has {', '.join(changes)} in its config.json, which ALBERT's class can't express: "
-                            "factorize before you prune or share, or take form: keep_norm")
+            raise UserError(
+                f"form albert: the source has {', '.join(changes)} in its config.json, which ALBERT's class can't "
+                "express: factorize before you prune or share, or take form: keep_norm"
+            )
 
     def _check_width(self, family: str, width: int, table: int) -> None:
         if table != width:
-            raise UserError(f"this {family} model's embeddings are factorized already: its table is {table} wide, the model {width}")
+            raise UserError(
+                f"this {family} model's embeddings are factorized already: its table is {table} wide, the model {width}"
+            )
         size = PAPERS_SIZE if self.kept_energy is None and self.embedding_size is None else self.embedding_size
         if size is not None and size >= width:
-            raise UserError(f"embedding_size is {size}, but the model is {width} wide: V x E and E x H are smaller than V x H for E below "
-                            f"{width} only; choose less, such as {max(1, width // 3)}")
+            raise UserError(
+                f"embedding_size is {size}, but the model is {width} wide: V x E and E x H are smaller than V x H for "
+                f"E below {width} only; choose less, such as {max(1, width // 3)}"
+            )
 
     def _family(self, family: str) -> str:
         from palmtop.compress.albert.as_albert import SOURCES
@@ -204,7 +239,7 @@ def _fit_loss(teacher: "EmbeddingOutput", data: Encoded) -> "Loss":
         given, mask = inputs_of(batch), batch["attention_mask"]
         with torch.no_grad():
             wanted = teacher.eval().to(mask.device)(**given)
-        error = ((student(**given).float() - wanted)**2).sum(-1) / variance
+        error = ((student(**given).float() - wanted) ** 2).sum(-1) / variance
         return {"embedding": (error * mask).sum(-1) / mask.sum(-1)}
 
     return loss
@@ -215,8 +250,10 @@ def _errors(table: Any, factors: Any, counts: Any) -> dict[str, float]:
     from palmtop.compress.albert.table_factors import relative_error
 
     found = factors.table()
-    return {"table_error_weighted": relative_error(table, found, np.maximum(counts, 1)),
-            "table_error": relative_error(table, found, np.ones_like(counts))}
+    return {
+        "table_error_weighted": relative_error(table, found, np.maximum(counts, 1)),
+        "table_error": relative_error(table, found, np.ones_like(counts)),
+    }
 
 
 def _sizes(model: "PreTrainedModel", made: "PreTrainedModel") -> dict[str, int]:

@@ -1,4 +1,5 @@
-"""A trained model with its word embedding in two factors: in ALBERT's class or ELECTRA's, or in its own with its norm kept."""
+"""A trained model with its word embedding in two factors: in ALBERT's class or ELECTRA's, or in its own with its norm
+kept."""
 
 import copy
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,14 +17,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 NARROW_NORM = (*SOURCES, "electra")
-"""Families of which a class with the norm on the narrow side computes everything else: ALBERT's, and for ELECTRA its own."""
+"""Families of which a class with the norm on the narrow side computes everything else: ALBERT's, and for ELECTRA its
+own."""
 
 
 def build(model: "PreTrainedModel", factors: Factors, form: Literal["albert", "keep_norm"]) -> "PreTrainedModel":
-    """The model with the factors in, all else as it was; in the form albert the mapping behind the norm is still random."""
+    """The model with the factors in, all else as it was; in the form albert the mapping behind the norm is still
+    random."""
     if form == "keep_norm":
         return _kept_norm(model, factors)
-    made = to_albert(model, factors.narrow.shape[1]) if model.config.model_type in SOURCES else _narrow_electra(model, factors)
+    made = (
+        to_albert(model, factors.narrow.shape[1])
+        if model.config.model_type in SOURCES
+        else _narrow_electra(model, factors)
+    )
     embeddings: Module = made.base_model.embeddings
     narrow = {name: table @ torch.from_numpy(factors.wide).T for name, table in tables(model).items()}
     for name, table in ({"word_embeddings": torch.from_numpy(factors.narrow)} | narrow).items():
@@ -54,7 +61,9 @@ def _narrow_electra(model: "PreTrainedModel", factors: Factors) -> "PreTrainedMo
 def _copy_what_fits(model: "PreTrainedModel", made: "PreTrainedModel") -> None:
     """Copy every weight that both have in the same size."""
     sizes = {name: weight.shape for name, weight in made.state_dict().items()}
-    made.load_state_dict({name: weight for name, weight in model.state_dict().items() if sizes.get(name) == weight.shape}, strict=False)
+    made.load_state_dict(
+        {name: weight for name, weight in model.state_dict().items() if sizes.get(name) == weight.shape}, strict=False
+    )
 
 
 def _fill(module: "Module", name: str, value: Tensor) -> None:

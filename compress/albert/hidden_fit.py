@@ -1,4 +1,5 @@
-"""How near a model's hidden states are to another's, layer by layer, on texts; and the layers that serve best in the place of others."""
+"""How near a model's hidden states are to another's, layer by layer, on texts; and the layers that serve best in the
+place of others."""
 
 import copy
 from collections.abc import Sequence
@@ -29,27 +30,36 @@ class HiddenStates:
     def __init__(self, teacher: "PreTrainedModel", data: "Encoded") -> None:
         self._data = data
         self._wanted, self.answers = _states(teacher, data)
-        self._spread = [float(((states - states.mean(0))**2).sum()) for states in self._wanted]
+        self._spread = [float(((states - states.mean(0)) ** 2).sum()) for states in self._wanted]
 
     def errors(self, model: "PreTrainedModel") -> list[float]:
-        """For each layer, sum |h' - h|^2 / sum |h - mean|^2 over the texts' tokens: 0 is equal, 1 no better than the mean."""
+        """For each layer, sum |h' - h|^2 / sum |h - mean|^2 over the texts' tokens: 0 is equal, 1 no better than the
+        mean."""
         found, _ = _states(model, self._data)
-        return [float(((one - other)**2).sum()) / spread for one, other, spread in zip(found, self._wanted, self._spread, strict=True)]
+        return [
+            float(((one - other) ** 2).sum()) / spread
+            for one, other, spread in zip(found, self._wanted, self._spread, strict=True)
+        ]
 
     def agreement(self, model: "PreTrainedModel") -> float:
         """Share of the texts to which a model answers as the teacher does."""
         return float((_states(model, self._data)[1].argmax(-1) == self.answers.argmax(-1)).float().mean())
 
 
-def best_layers(model: "PreTrainedModel", sets: Sequence[int], halves: Sequence[Half], wanted: HiddenStates) -> list[int]:
-    """For each set, the one of its layers that all of them can use with the least error, mean over all layers' hidden states.
+def best_layers(
+    model: "PreTrainedModel", sets: Sequence[int], halves: Sequence[Half], wanted: HiddenStates
+) -> list[int]:
+    """For each set, the one of its layers that all of them can use with the least error, mean over all layers' hidden
+    states.
 
-    One set at a time, from the first to the last, and over again until nothing changes: the best for every set given the others.
-    `model` has weights of its own in each layer.
+    One set at a time, from the first to the last, and over again until nothing changes: the best for every set given
+    the others. `model` has weights of its own in each layer.
     """
     trial = copy.deepcopy(model)
-    originals = [[layer.get_submodule(path) for half in halves for path in modules_of(half, model.config.model_type)]
-                 for layer in layers_of(trial)]
+    originals = [
+        [layer.get_submodule(path) for half in halves for path in modules_of(half, model.config.model_type)]
+        for layer in layers_of(trial)
+    ]
     paths = [path for half in halves for path in modules_of(half, model.config.model_type)]
 
     def error(chosen: Sequence[int]) -> float:
@@ -62,7 +72,7 @@ def best_layers(model: "PreTrainedModel", sets: Sequence[int], halves: Sequence[
     for _ in range(ROUNDS):
         before = list(chosen)
         for number in range(len(chosen)):
-            tried = {layer: error([*chosen[:number], layer, *chosen[number + 1:]]) for layer in members(sets, number)}
+            tried = {layer: error([*chosen[:number], layer, *chosen[number + 1 :]]) for layer in members(sets, number)}
             chosen[number] = min(tried, key=lambda layer: tried[layer])
         if chosen == before:
             break

@@ -1,4 +1,5 @@
-"""Let layers of a trained model share their weights, as ALBERT's do (Lan et al. 2019), with corrections of low rank on request."""
+"""Let layers of a trained model share their weights, as ALBERT's do (Lan et al. 2019), with corrections of low rank on
+request."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,28 +30,32 @@ KEY = "palmtop_sharing"
 
 
 class Share(Stage):
-    """Fewer sets of weights than layers: a file as many times smaller, not a faster model. It needs a distillation after it."""
+    """Fewer sets of weights than layers: a file as many times smaller, not a faster model. It needs a distillation
+    after it."""
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
     produces: ClassVar[Format] = "torch"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "scipy")
 
     what: Literal["all", "attention", "feed_forward"] = "all"
-    """What layers share: all their weights, or one half of them with its norm. Sharing the feed-forward half is what costs accuracy."""
+    """What layers share: all their weights, or one half of them with its norm. Sharing the feed-forward half is what
+    costs accuracy."""
     groups: int = Field(default=1, ge=1)
     """Sets of weights, the layers shared out among them evenly; the paper's 1: all layers are one."""
     order: Literal["sequence", "cycle"] = "sequence"
-    """Which layers share a set: neighbours (0 0 1 1), as in ALBERT's groups, or every so manieth (0 1 0 1; Takase and Kiyono 2021)."""
+    """Which layers share a set: neighbours (0 0 1 1), as in ALBERT's groups, or every so manieth (0 1 0 1; Takase and
+    Kiyono 2021)."""
     start: Literal["middle", "first", "stepwise", "average", "best"] = "middle"
-    """What a set starts from: the middle or first of its layers; layers spread from the first to the last; the mean of its layers,
-    heads and neurons matched first; or the one of its layers that reproduces hidden states best on texts of the task."""
+    """What a set starts from: the middle or first of its layers; layers spread from the first to the last; the mean of
+    its layers, heads and neurons matched first; or the one of its layers that reproduces hidden states best on texts of
+    the task."""
     rank: int = Field(default=0, ge=0)
-    """Rank of each layer's own corrections to the shared matrices, from the SVD of what they lack; biases and norms stay each layer's
-    own then. 0: none, sharing is strict."""
+    """Rank of each layer's own corrections to the shared matrices, from the SVD of what they lack; biases and norms
+    stay each layer's own then. 0: none, sharing is strict."""
     form: Literal["auto", "albert", "own"] = "auto"
-    """The class of the result. albert: transformers' own, for all weights in sequence and no corrections; its mapping behind the
-    embeddings, of width x width, is the identity where they were not factorized. own: the source's, opens with palmtop only. auto:
-    albert where it can be."""
+    """The class of the result. albert: transformers' own, for all weights in sequence and no corrections; its mapping
+    behind the embeddings, of width x width, is the identity where they were not factorized. own: the source's, opens
+    with palmtop only. auto: albert where it can be."""
     calibration_texts: int = Field(default=64, ge=1)
     """Texts of the training split on which hidden states are compared, for start: best and for the facts."""
     task: str | dict[str, Any] | None = None
@@ -59,7 +64,9 @@ class Share(Stage):
     @model_validator(mode="after")
     def _expressible(self) -> Self:
         if self.form == "albert" and (odd := self._against_albert()):
-            raise ValueError(f"form albert can't have {odd}: ALBERT's class has groups of whole layers in sequence; leave form out")
+            raise ValueError(
+                f"form albert can't have {odd}: ALBERT's class has groups of whole layers in sequence; leave form out"
+            )
         return self
 
     def inputs(self) -> dict[str, str]:
@@ -105,13 +112,24 @@ class Share(Stage):
         else:
             made = in_own_class(model, used, shared, self.rank)
         write_classifier(made, source, task, signature, out)
-        return {"class": type(made).__name__, "sets": sets, "shared": self.what, "started_from": started,
-                "weights_error": distance(layers, used, shared), "hidden_errors": [round(error, 6) for error in teacher.errors(made)],
-                "agreement_with_source": teacher.agreement(made), "calibration_texts": len(teacher.answers),
-                "parameters_before": before, "parameters": _parameters(made), "bytes_before": 4 * before, "bytes": 4 * _parameters(made)}
+        return {
+            "class": type(made).__name__,
+            "sets": sets,
+            "shared": self.what,
+            "started_from": started,
+            "weights_error": distance(layers, used, shared),
+            "hidden_errors": [round(error, 6) for error in teacher.errors(made)],
+            "agreement_with_source": teacher.agreement(made),
+            "calibration_texts": len(teacher.answers),
+            "parameters_before": before,
+            "parameters": _parameters(made),
+            "bytes_before": 4 * before,
+            "bytes": 4 * _parameters(made),
+        }
 
-    def _started(self, model: "PreTrainedModel", layers: "Layers", sets: list[int],
-                 teacher: "HiddenStates") -> "tuple[list[LayerWeights], list[Any]]":
+    def _started(
+        self, model: "PreTrainedModel", layers: "Layers", sets: list[int], teacher: "HiddenStates"
+    ) -> "tuple[list[LayerWeights], list[Any]]":
         """The weights of each set, and the layers they come from."""
         from palmtop.compress.albert.hidden_fit import best_layers
         from palmtop.compress.albert.shared_weights import members, picked
@@ -127,7 +145,9 @@ class Share(Stage):
 
     def _calibration(self, task: Task, source: Bundle, signature: Signature) -> Encoded:
         split = task.load("train")
-        rows = np.unique(np.linspace(0, len(split) - 1, min(self.calibration_texts, len(split))).round().astype(np.int64))
+        rows = np.unique(
+            np.linspace(0, len(split) - 1, min(self.calibration_texts, len(split))).round().astype(np.int64)
+        )
         return Encoded.of(split.take(rows), source.path, signature)
 
     def _against_albert(self) -> str | None:
@@ -145,25 +165,42 @@ class Share(Stage):
         from palmtop.compress.albert.as_albert import REASONS
 
         if source.family in REFUSED:
-            raise UserError(f"share isn't for the family '{source.family}': {REASONS[source.family]}, and it has further feed-forward "
-                            "blocks, which are of neither half")
-        for key, reason in (("palmtop_shape", "its layers have different heads and neurons: share before you prune"),
-                            (KEY, "its layers share weights already: start from the source that it was made of")):
+            raise UserError(
+                f"share isn't for the family '{source.family}': {REASONS[source.family]}, and it has further "
+                "feed-forward blocks, which are of neither half"
+            )
+        for key, reason in (
+            ("palmtop_shape", "its layers have different heads and neurons: share before you prune"),
+            (KEY, "its layers share weights already: start from the source that it was made of"),
+        ):
             if key in source.changes:
                 raise UserError(f"the source can't share ({key} in its config.json): {reason}")
         if self.form == "albert" and not self._becomes_albert(source):
-            reason = f"{', '.join(source.changes)} in its config.json" if source.changes else REASONS.get(str(source.family), "its class")
-            raise UserError(f"form albert isn't for this {source.family} model ({reason}): leave form out, and it keeps its own class")
+            reason = (
+                f"{', '.join(source.changes)} in its config.json"
+                if source.changes
+                else REASONS.get(str(source.family), "its class")
+            )
+            raise UserError(
+                f"form albert isn't for this {source.family} model ({reason}): leave form out, and it keeps its own "
+                "class"
+            )
         if source.layers is not None and source.layers % self.groups:
             fitting = [str(groups) for groups in range(1, source.layers) if source.layers % groups == 0]
-            raise UserError(f"groups is {self.groups}, which doesn't divide the {source.layers} layers: choose {', '.join(fitting)}")
+            raise UserError(
+                f"groups is {self.groups}, which doesn't divide the {source.layers} layers: choose {', '.join(fitting)}"
+            )
         if source.width is not None and self.rank > source.width:
-            raise UserError(f"rank is {self.rank}, but the model is {source.width} wide, and no matrix of it has a higher rank: choose "
-                            "less, such as 8")
+            raise UserError(
+                f"rank is {self.rank}, but the model is {source.width} wide, and no matrix of it has a higher rank: "
+                "choose less, such as 8"
+            )
         sets = source.layer_sets or source.layers
         if sets is not None and self.groups >= sets:
-            raise UserError(f"groups is {self.groups}, but the source has {sets} sets of layer weights: nothing would be shared; choose "
-                            "fewer")
+            raise UserError(
+                f"groups is {self.groups}, but the source has {sets} sets of layer weights: nothing would be shared; "
+                "choose fewer"
+            )
 
 
 def _parameters(model: "PreTrainedModel") -> int:
@@ -173,5 +210,7 @@ def _parameters(model: "PreTrainedModel") -> int:
 def _check_positions(model: "PreTrainedModel") -> None:
     config = model.config.to_dict()
     if config["model_type"] == "deberta-v2" and config.get("relative_attention") and not config.get("share_att_key"):
-        raise UserError("share isn't for deberta-v2 with share_att_key: false: its layers have projections of relative positions besides, "
-                        "which are of neither half")
+        raise UserError(
+            "share isn't for deberta-v2 with share_att_key: false: its layers have projections of relative positions "
+            "besides, which are of neither half"
+        )

@@ -1,4 +1,5 @@
-"""The weights that several layers are to share: a layer's own, or the average of layers brought into one order; and corrections to them."""
+"""The weights that several layers are to share: a layer's own, or the average of layers brought into one order; and
+corrections to them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ Pick = Literal["middle", "first", "stepwise"]
 
 
 def sets_of(layers: int, groups: int, order: Order) -> list[int]:
-    """The set of weights that each layer uses: 0 0 0 1 1 1 in sequence, as ALBERT's groups are, 0 1 0 1 0 1 in a cycle."""
+    """The set of weights that each layer uses: 0 0 0 1 1 1 in sequence, as ALBERT's groups are, 0 1 0 1 0 1 in a
+    cycle."""
     return [layer * groups // layers if order == "sequence" else layer % groups for layer in range(layers)]
 
 
@@ -32,8 +34,8 @@ def members(sets: Sequence[int], number: int) -> list[int]:
 def picked(sets: Sequence[int], how: Pick) -> list[int]:
     """For each set, the layer whose weights it starts from.
 
-    middle: of the set's layers, the lower one of two; stepwise: spread over all layers, the first and the last among them
-    (Bae et al. 2024, 2410.20672, 2.2), which may be of another set where there are few.
+    middle: of the set's layers, the lower one of two; stepwise: spread over all layers, the first and the last among
+    them (Bae et al. 2024, 2410.20672, 2.2), which may be of another set where there are few.
     """
     count = max(sets) + 1
     if how == "stepwise":
@@ -54,7 +56,9 @@ class Layers:
     def of(cls, model: "PreTrainedModel") -> "Layers":
         """Those of a model that is open."""
         kind = model.config.model_type
-        return cls([read_layer(layer, kind) for layer in layers_of(model)], model.config.num_attention_heads, kind != "mpnet")
+        return cls(
+            [read_layer(layer, kind) for layer in layers_of(model)], model.config.num_attention_heads, kind != "mpnet"
+        )
 
     def aligned(self, layer: int, to: LayerWeights) -> LayerWeights:
         """A layer that computes the same, in the order of another."""
@@ -68,13 +72,15 @@ class Layers:
 
 
 def corrections(own: LayerWeights, shared: LayerWeights, part: str, rank: int) -> dict[str, Tensor]:
-    """What takes the shared linear to a layer's own: the best of the rank for the weight, and the whole difference of the biases."""
+    """What takes the shared linear to a layer's own: the best of the rank for the weight, and the whole difference of
+    the biases."""
     up, down = low_rank(own[f"{part}.weight"] - shared[f"{part}.weight"], rank)
     return {"up.weight": up, "up.bias": own[f"{part}.bias"] - shared[f"{part}.bias"], "down.weight": down}
 
 
 def low_rank(residual: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The B [out, rank], A [rank, in] of the least |B A - residual|, residual [out, in]: B = U S, A = V^T of its SVD, cut off."""
+    """The B [out, rank], A [rank, in] of the least |B A - residual|, residual [out, in]: B = U S, A = V^T of its SVD,
+    cut off."""
     left, values, right = torch.linalg.svd(residual.double(), full_matrices=False)
     return (left[:, :rank] * values[:rank]).float().contiguous(), right[:rank].float().contiguous()
 
@@ -85,6 +91,6 @@ def distance(layers: Layers, sets: Mapping[Half, Sequence[int]], shared: Sequenc
     for half, used in sets.items():
         for layer, number in enumerate(used):
             own = layers.aligned(layer, shared[number])
-            error += sum(float(((own[name] - shared[number][name])**2).sum()) for name in names_of(half))
-            total += sum(float((own[name]**2).sum()) for name in names_of(half))
+            error += sum(float(((own[name] - shared[number][name]) ** 2).sum()) for name in names_of(half))
+            total += sum(float((own[name] ** 2).sum()) for name in names_of(half))
     return error / total

@@ -1,4 +1,5 @@
-"""A model whose layers share weights, built from one whose layers have their own: in ALBERT's class, or in its own with palmtop's key."""
+"""A model whose layers share weights, built from one whose layers have their own: in ALBERT's class, or in its own with
+palmtop's key."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -31,18 +32,28 @@ def in_groups(model: "PreTrainedModel", shared: Sequence[LayerWeights]) -> "PreT
     return _filled(rebuilt(model, config), model, HALVES, [shared[group] for group in group_of_layers(config)])
 
 
-def in_own_class(model: "PreTrainedModel", sets: Mapping[Half, Sequence[int]], shared: Sequence[LayerWeights],
-                 rank: int) -> "PreTrainedModel":
-    """A model of the same family that shares the halves named in `sets`, with corrections of a rank; all else as in `model`.
+def in_own_class(
+    model: "PreTrainedModel", sets: Mapping[Half, Sequence[int]], shared: Sequence[LayerWeights], rank: int
+) -> "PreTrainedModel":
+    """A model of the same family that shares the halves named in `sets`, with corrections of a rank; all else as in
+    `model`.
 
-    With corrections each layer keeps its norms: they are some hundred numbers. So with the full rank it computes what `model` does.
+    With corrections each layer keeps its norms: they are some hundred numbers. So with the full rank it computes what
+    `model` does.
     """
     config = copy.deepcopy(model.config)
-    setattr(config, shared_layers.KEY, {"rank": rank} | {half: list(sets[half]) if half in sets else None for half in HALVES})
+    setattr(
+        config,
+        shared_layers.KEY,
+        {"rank": rank} | {half: list(sets[half]) if half in sets else None for half in HALVES},
+    )
     made, layers = rebuilt(model, config), Layers.of(model)
     if not rank:
-        weights = [own | {name: value for half in sets for name, value in shared[sets[half][layer]].items() if _is_of(name, half)}
-                   for layer, own in enumerate(layers.weights)]
+        weights = [
+            own
+            | {name: value for half in sets for name, value in shared[sets[half][layer]].items() if _is_of(name, half)}
+            for layer, own in enumerate(layers.weights)
+        ]
         return _filled(made, model, HALVES, weights)
     _filled(made, model, [half for half in HALVES if half not in sets], layers.weights)
     for half, used in sets.items():
@@ -51,11 +62,15 @@ def in_own_class(model: "PreTrainedModel", sets: Mapping[Half, Sequence[int]], s
     return made
 
 
-def _fill_corrected(made: "PreTrainedModel", layer: int, half: Half, own: LayerWeights, shared: LayerWeights, rank: int) -> None:
+def _fill_corrected(
+    made: "PreTrainedModel", layer: int, half: Half, own: LayerWeights, shared: LayerWeights, rank: int
+) -> None:
     kind, module = made.config.model_type, layers_of(made)[layer]
     for part, linear in shared_layers.corrected(module, half, kind).items():
-        linear.load_state_dict({f"shared.0.{name}": shared[f"{part}.{name}"] for name in ("weight", "bias")}
-                               | corrections(own, shared, part, rank))
+        linear.load_state_dict(
+            {f"shared.0.{name}": shared[f"{part}.{name}"] for name in ("weight", "bias")}
+            | corrections(own, shared, part, rank)
+        )
     write_norm(module, half, kind, own)
 
 
@@ -63,8 +78,9 @@ def _is_of(name: str, half: Half) -> bool:
     return name.rpartition(".")[0] in (*PARTS_OF[half], f"{half}_norm")
 
 
-def _filled(made: "PreTrainedModel", model: "PreTrainedModel", halves: Sequence[Half],
-            weights: Sequence[LayerWeights]) -> "PreTrainedModel":
+def _filled(
+    made: "PreTrainedModel", model: "PreTrainedModel", halves: Sequence[Half], weights: Sequence[LayerWeights]
+) -> "PreTrainedModel":
     """Copy the halves' weights, layer by layer, and from `model` what is outside the layers; in eval mode."""
     _copy_outside_layers(model, made)
     for layer, own in zip(layers_of(made), weights, strict=True):
@@ -79,4 +95,4 @@ def _copy_outside_layers(model: "PreTrainedModel", made: "PreTrainedModel") -> N
     with torch.no_grad():
         for name, weight in made.state_dict().items():
             if name in old and old[name].shape[1:] == weight.shape[1:]:
-                weight.zero_()[:len(old[name])].copy_(old[name])
+                weight.zero_()[: len(old[name])].copy_(old[name])

@@ -1,4 +1,5 @@
-"""Two factors of a word embedding: truncated SVD of its rows about their mean, each row as heavy as its token is frequent."""
+"""Two factors of a word embedding: truncated SVD of its rows about their mean, each row as heavy as its token is
+frequent."""
 
 from dataclasses import dataclass
 
@@ -27,10 +28,11 @@ class Factors:
 
 
 class Decomposition:
-    """The SVD of X = diag(sqrt(f)) (W - mean), f the tokens' weights: no other factors of the same size are nearer in the norm that
-    weighs rows with f (Eckart, Young 1936).
+    """The SVD of X = diag(sqrt(f)) (W - mean), f the tokens' weights: no other factors of the same size are nearer in
+    the norm that weighs rows with f (Eckart, Young 1936).
 
-    Taken from the eigenvectors V of X^T X, which are X's right singular vectors: the table may have a quarter of a million rows.
+    Taken from the eigenvectors V of X^T X, which are X's right singular vectors: the table may have a quarter of a
+    million rows.
     """
 
     def __init__(self, table: Float[ndarray, "tokens width"], weights: Float[ndarray, " tokens"]) -> None:
@@ -51,12 +53,17 @@ class Decomposition:
         """The best factors of one size. In C order: safetensors would write another order scrambled."""
         wide = self._right[:size]
         energy = float(np.sum(self._squares[:size]) / np.sum(self._squares))
-        return Factors(np.ascontiguousarray((self._table - self._mean) @ wide.T, np.float32), np.ascontiguousarray(wide, np.float32),
-                       np.ascontiguousarray(self._mean, np.float32), energy)
+        return Factors(
+            np.ascontiguousarray((self._table - self._mean) @ wide.T, np.float32),
+            np.ascontiguousarray(wide, np.float32),
+            np.ascontiguousarray(self._mean, np.float32),
+            energy,
+        )
 
 
-def relative_error(table: Float[ndarray, "tokens width"], found: Float[ndarray, "tokens width"],
-                   weights: Float[ndarray, " tokens"]) -> float:
+def relative_error(
+    table: Float[ndarray, "tokens width"], found: Float[ndarray, "tokens width"], weights: Float[ndarray, " tokens"]
+) -> float:
     """sum_t f_t |w_t - w'_t|^2 / sum_t f_t |w_t - mean|^2: 0 is exact, 1 no better than the mean row."""
     mean = np.average(table, axis=0, weights=weights)
-    return float((weights @ ((table - found)**2).sum(axis=1)) / (weights @ ((table - mean)**2).sum(axis=1)))
+    return float((weights @ ((table - found) ** 2).sum(axis=1)) / (weights @ ((table - mean) ** 2).sum(axis=1)))

@@ -1,4 +1,5 @@
-"""What a student learns from its teacher's answers and last hidden states, and from the labels: weights, losses, their weighted terms."""
+"""What a student learns from its teacher's answers and last hidden states, and from the labels: weights, losses, their
+weighted terms."""
 
 from abc import ABC
 from collections.abc import Callable
@@ -37,12 +38,14 @@ class DistillationWeights(AnswerWeights, ABC):
     """Weight of the cosine distance between last hidden states."""
 
     def last(self, layers: int) -> tuple[int, ...]:
-        """The hidden states that a teacher of so many layers is asked for beside its answers: the last, where their cosine counts."""
+        """The hidden states that a teacher of so many layers is asked for beside its answers: the last, where their
+        cosine counts."""
         return (layers,) if self.cosine_weight else ()
 
 
 def soft_loss(student: "Tensor", teacher: "Tensor", temperature: float) -> "Tensor":
-    """T^2 KL(softmax(z_t / T) || softmax(z_s / T)), [batch, ..., labels] x 2 -> [batch, ...] (Hinton et al. 2015; 1910.01108, 3).
+    """T^2 KL(softmax(z_t / T) || softmax(z_s / T)), [batch, ..., labels] x 2 -> [batch, ...] (Hinton et al. 2015;
+    1910.01108, 3).
 
     Computed in float32. Zero when the logits are equal. T^2 keeps the gradient's size as T changes.
     """
@@ -53,10 +56,11 @@ def soft_loss(student: "Tensor", teacher: "Tensor", temperature: float) -> "Tens
 
 
 def cosine_loss(student: "Tensor", teacher: "Tensor", mask: "Tensor") -> "Tensor":
-    """1 - cos of the hidden states, mean over a text's real tokens, [batch, tokens, width] x 2 -> [batch] (1910.01108, 3).
+    """1 - cos of the hidden states, mean over a text's real tokens, [batch, tokens, width] x 2 -> [batch] (1910.01108,
+    3).
 
-    The reference code takes the mean over all tokens of a batch; here each text counts the same, so that a step does not
-    depend on how the batch is shared out among processes.
+    The reference code takes the mean over all tokens of a batch; here each text counts the same, so that a step does
+    not depend on how the batch is shared out among processes.
     """
     from torch.nn.functional import cosine_similarity
 
@@ -75,8 +79,9 @@ def distillation_loss(weights: AnswerWeights, task: Task, cosine_weight: float =
     return loss
 
 
-def distillation_terms(weights: AnswerWeights, task: Task, cosine_weight: float) \
-        -> "Callable[[Tensor, Tensor | None, Batch], dict[str, Tensor]]":
+def distillation_terms(
+    weights: AnswerWeights, task: Task, cosine_weight: float
+) -> "Callable[[Tensor, Tensor | None, Batch], dict[str, Tensor]]":
     """(logits, last hidden states, batch) of a student -> the weighted terms, [batch] each."""
     by_answers = answer_terms(weights, task)
 
@@ -91,7 +96,8 @@ def distillation_terms(weights: AnswerWeights, task: Task, cosine_weight: float)
 
 
 def answer_terms(weights: AnswerWeights, task: Task) -> "Callable[[Tensor, Batch], dict[str, Tensor]]":
-    """(logits, batch) of a student -> the weighted terms of soft targets and labels, [batch] each, without those of weight 0."""
+    """(logits, batch) of a student -> the weighted terms of soft targets and labels, [batch] each, without those of
+    weight 0."""
     from torch.nn.functional import mse_loss
 
     by_labels = label_loss(task)
@@ -100,7 +106,9 @@ def answer_terms(weights: AnswerWeights, task: Task) -> "Callable[[Tensor, Batch
         if task.kind == "regression":
             return mse_loss(logits, taught, reduction="none").mean(-1)
         found = soft_loss(logits, taught, weights.temperature)
-        return found.mean(dim=1) if task.kind == "question_answering" else found  # over start and end, as the labels' loss is
+        return (
+            found.mean(dim=1) if task.kind == "question_answering" else found
+        )  # over start and end, as the labels' loss is
 
     def terms(logits: "Tensor", batch: "Batch") -> "dict[str, Tensor]":
         found, logits = {}, logits.float()
@@ -116,4 +124,6 @@ def answer_terms(weights: AnswerWeights, task: Task) -> "Callable[[Tensor, Batch
 def _last_hidden(batch: "Batch") -> "Tensor":
     """The teacher's states of the highest layer among those that it was asked for."""
     start = "teacher_hidden_"
-    return batch[max((name for name in batch if name.startswith(start)), key=lambda name: int(name.removeprefix(start)))]
+    return batch[
+        max((name for name in batch if name.startswith(start)), key=lambda name: int(name.removeprefix(start)))
+    ]

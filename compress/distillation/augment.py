@@ -1,6 +1,8 @@
-"""More training texts: words replaced by what a masked language model finds likely in their place (TinyBERT, 1909.10351, 4.2).
+"""More training texts: words replaced by what a masked language model finds likely in their place (TinyBERT,
+1909.10351, 4.2).
 
-Words of one piece only: for those of several the paper takes neighbours among GloVe vectors, which are not here, so they stay.
+Words of one piece only: for those of several the paper takes neighbours among GloVe vectors, which are not here, so
+they stay.
 """
 
 import hashlib
@@ -27,11 +29,14 @@ from palmtop.task import Split
 
 BATCH = 64
 KEPT = "augmented.json"
-STOP_WORDS = frozenset("""
-a about after all also am an and any are as at be because been before being but by can could did do does doing down during each few for
-from had has have having he her here hers him his how i if in into is it its itself just me more most my no nor not now of off on once
-only or other our out over own same she should so some such than that the their them then there these they this those through to too
-under until up very was we were what when where which while who whom why will with would you your""".split())
+STOP_WORDS = frozenset(
+    """
+a about after all also am an and any are as at be because been before being but by can could did do does doing down
+during each few for from had has have having he her here hers him his how i if in into is it its itself just me more
+most my no nor not now of off on once only or other our out over own same she should so some such than that the their
+them then there these they this those through to too under until up very was we were what when where which while who
+whom why will with would you your""".split()
+)
 """English function words; ours, as the paper's list isn't printed. In another language every word is eligible."""
 
 
@@ -57,10 +62,11 @@ class Place(NamedTuple):
 
 
 def augment(texts: Sequence[Text], model: "WordModel", how: Augmentation) -> tuple[list[Text], list[int]]:
-    """The texts, each followed by those made of it, and for each the number of the text it was made of (whose label it takes).
+    """The texts, each followed by those made of it, and for each the number of the text it was made of (whose label it
+    takes).
 
-    Of a pair both texts are changed, starting from the original each time; the reference code, which changes a row in place, leaves
-    the first at its last form while it changes the second.
+    Of a pair both texts are changed, starting from the original each time; the reference code, which changes a row in
+    place, leaves the first at its last form while it changes the second.
     """
     parts = [part for text in texts for part in text]
     places = iter(model.places(parts, how.candidates))
@@ -68,8 +74,10 @@ def augment(texts: Sequence[Text], model: "WordModel", how: Augmentation) -> tup
     origins: list[int] = []
     for row, text in enumerate(texts):
         random, own = np.random.default_rng((how.seed, row)), [next(places) for _ in text]
-        tries = [tuple(_replaced(part, where, how.probability, random) for part, where in zip(text, own, strict=True))
-                 for _ in range(how.copies)]
+        tries = [
+            tuple(_replaced(part, where, how.probability, random) for part, where in zip(text, own, strict=True))
+            for _ in range(how.copies)
+        ]
         different = list(dict.fromkeys([text, *tries]))
         made += different
         origins += [row] * len(different)
@@ -77,7 +85,8 @@ def augment(texts: Sequence[Text], model: "WordModel", how: Augmentation) -> tup
 
 
 def augmented_once(split: Split, folder: Path, how: Augmentation, scratch: Path, say: Callable[[str], None]) -> Split:
-    """A split with the texts made of its own, kept in scratch; the first process of a distributed run makes them, the others wait."""
+    """A split with the texts made of its own, kept in scratch; the first process of a distributed run makes them, the
+    others wait."""
     kept = scratch / KEPT
     if not kept.is_file() and rank() == 0:
         say(f"more texts: {how.copies} tries for each of {len(split):,}, words by {folder}")
@@ -96,7 +105,10 @@ def weights_in(folder: Path) -> str:
         return Bundle.open(folder).digest
     lacking = [name for name in ("config.json", "model.safetensors", FILE) if not (folder / name).is_file()]
     if lacking:
-        raise UserError(f"augment_with is {folder}, which has no {' and no '.join(lacking)}: give the folder of a masked language model")
+        raise UserError(
+            f"augment_with is {folder}, which has no {' and no '.join(lacking)}: give the folder of a masked language "
+            "model"
+        )
     return hashlib.sha256((sha256_of(folder / "model.safetensors") + sha256_of(folder / FILE)).encode()).hexdigest()
 
 
@@ -109,16 +121,23 @@ class WordModel:
 
         self._model = open_language_model(folder).model
         config = self._model.config.to_dict()
-        self._asked, self._inputs, self._pad = Asked(self._model), inputs_of(config), int(config.get("pad_token_id") or 0)
+        self._asked, self._inputs, self._pad = (
+            Asked(self._model),
+            inputs_of(config),
+            int(config.get("pad_token_id") or 0),
+        )
         self._vocabulary, self._written = Vocabulary.of(folder), json.loads((folder / FILE).read_text(encoding="utf-8"))
         if self._vocabulary.mask is None:
-            raise UserError(f"the tokenizer of {folder} has no mask token, so no word can be masked: give a masked language model")
+            raise UserError(
+                f"the tokenizer of {folder} has no mask token, so no word can be masked: give a masked language model"
+            )
         self._tokenizer = Tokenizer.from_file(str(folder / FILE))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length=longest_input(config))
 
     def places(self, texts: Sequence[str], candidates: int) -> list[list[Place]]:
-        """For each text its words of one piece, alphabetic and no stop words, with the most likely words in their places.
+        """For each text its words of one piece, alphabetic and no stop words, with the most likely words in their
+        places.
 
         The model reads the text with the word masked, and after it the text as it is.
         """
@@ -149,7 +168,12 @@ class WordModel:
         return jobs
 
     def _eligible(self, word: str, pieces: list[int]) -> bool:
-        return len(pieces) == 1 and pieces[0] not in self._vocabulary.special and word.isalpha() and word.lower() not in STOP_WORDS
+        return (
+            len(pieces) == 1
+            and pieces[0] not in self._vocabulary.special
+            and word.isalpha()
+            and word.lower() not in STOP_WORDS
+        )
 
     def _likely(self, jobs: list[tuple[list[int], list[int], int]], candidates: int) -> list[tuple[str, ...]]:
         import torch
@@ -161,7 +185,7 @@ class WordModel:
         order = np.argsort([len(ids) for ids, _, _ in jobs], kind="stable")
         said: list[tuple[str, ...]] = [()] * len(jobs)
         for start in tqdm(range(0, len(order), BATCH), desc="likely words", unit="batch", leave=False):
-            rows = order[start:start + BATCH].tolist()
+            rows = order[start : start + BATCH].tolist()
             batch, chosen = self._batch([jobs[row] for row in rows])
             self._asked.chosen = chosen.to(device)
             with torch.inference_mode():
@@ -180,13 +204,18 @@ class WordModel:
         ids, chosen = torch.full(shape, self._pad), torch.zeros(shape, dtype=torch.bool)
         mask, types = torch.zeros_like(ids), torch.zeros_like(ids)
         for row, (own, kinds, place) in enumerate(jobs):
-            ids[row, :len(own)], types[row, :len(own)], mask[row, :len(own)] = torch.tensor(own), torch.tensor(kinds), 1
+            ids[row, : len(own)], types[row, : len(own)], mask[row, : len(own)] = (
+                torch.tensor(own),
+                torch.tensor(kinds),
+                1,
+            )
             chosen[row, place] = True
         return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}, chosen
 
     @cached_property
     def _words(self) -> list[str]:
-        """The word that each id writes; empty where it writes no whole one: special tokens, pieces that go on a word, numbers."""
+        """The word that each id writes; empty where it writes no whole one: special tokens, pieces that go on a word,
+        numbers."""
         tokens = [self._tokenizer.id_to_token(index) or "" for index in range(self._vocabulary.size)]
         if self._written["model"]["type"] == "WordPiece":
             more = self._written["model"]["continuing_subword_prefix"]
@@ -194,7 +223,9 @@ class WordModel:
         else:
             begins = ("Ġ", "▁")
             words = [token[1:] if token.startswith(begins) else "" for token in tokens]
-        return ["" if index in self._vocabulary.special or not word.isalpha() else word for index, word in enumerate(words)]
+        return [
+            "" if index in self._vocabulary.special or not word.isalpha() else word for index, word in enumerate(words)
+        ]
 
     @cached_property
     def _whole_words(self) -> Bool[ndarray, " vocabulary"]:
@@ -203,7 +234,7 @@ class WordModel:
 
 def _replaced(text: str, places: Sequence[Place], probability: float, random: np.random.Generator) -> str:
     for place in reversed(places):
-        word = place.words[random.integers(len(place.words))] if place.words else text[place.start:place.end]
+        word = place.words[random.integers(len(place.words))] if place.words else text[place.start : place.end]
         if random.random() < probability:
-            text = text[:place.start] + word + text[place.end:]
+            text = text[: place.start] + word + text[place.end :]
     return text

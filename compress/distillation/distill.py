@@ -20,7 +20,8 @@ from palmtop.stage import EVERY_TASK, Outline
 
 
 class Distill(DistillationWeights, DistillingStage):
-    """Copy some of the teacher's layers; learn its soft targets, the labels, and the direction of its last hidden states."""
+    """Copy some of the teacher's layers; learn its soft targets, the labels, and the direction of its last hidden
+    states."""
 
     tasks: ClassVar[frozenset[str]] = EVERY_TASK
 
@@ -37,7 +38,10 @@ class Distill(DistillationWeights, DistillingStage):
         if teacher.task == "question_answering":
             check_spans(teacher, self.max_length)
             if self.augment_with is not None:
-                raise UserError("augment_with makes texts with other words, in which the answer to a question would be lost: leave it out")
+                raise UserError(
+                    "augment_with makes texts with other words, in which the answer to a question would be lost: "
+                    "leave it out"
+                )
         return replace(teacher, layers=len(self.chosen_layers(teacher.layers)), layer_sets=None)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""What every stage that distils a fine-tuned teacher into fewer of its layers has in common: which layers, and more texts."""
+"""What every stage that distils a fine-tuned teacher into fewer of its layers has in common: which layers, and more
+texts."""
 
 from abc import ABC
 from pathlib import Path
@@ -22,7 +23,8 @@ class DistillingStage(TaughtBySource, ABC):
     choose: Choice | None = "spread"
     """Which layers a number means: spread from first to last; the lowest; or those of Shleifer and Rush's table."""
     augment_with: str | None = None
-    """Folder of a masked language model with its trained head, in the task's language, that makes more texts of each; none by default."""
+    """Folder of a masked language model with its trained head, in the task's language, that makes more texts of each;
+    none by default."""
     augment_copies: int = Field(default=20, ge=1, le=100)
     """N: texts that are made of each (TinyBERT's paper: 20; its code: 10 to 30 by task)."""
     augment_candidates: int = Field(default=15, ge=1, le=1000)
@@ -32,13 +34,17 @@ class DistillingStage(TaughtBySource, ABC):
 
     def inputs(self) -> dict[str, str]:
         """The data, where the task is named here, and the model that makes more of them."""
-        return super().inputs() | ({"augment_with": weights_in(Path(self.augment_with))} if self.augment_with is not None else {})
+        return super().inputs() | (
+            {"augment_with": weights_in(Path(self.augment_with))} if self.augment_with is not None else {}
+        )
 
     def training_data(self, task: Task, source: Bundle, signature: Signature, scratch: Path) -> Encoded:
         """The task's training texts, tokenized, with those that were made of them."""
         split = task.load("train")
         if self.augment_with is not None:
-            augmentation = Augmentation(self.augment_copies, self.augment_candidates, self.augment_probability, self.seed)
+            augmentation = Augmentation(
+                self.augment_copies, self.augment_candidates, self.augment_probability, self.seed
+            )
             split = augmented_once(split, Path(self.augment_with), augmentation, scratch, print)
         return Encoded.of(split, source.path, signature)
 

@@ -1,4 +1,5 @@
-"""Guards against mistakes that no loss curve shows: other labels or token ids, inputs left out, a teacher that changes or drops out."""
+"""Guards against mistakes that no loss curve shows: other labels or token ids, inputs left out, a teacher that changes
+or drops out."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -30,10 +31,15 @@ def check_labels(id2label: dict[int, str], task: Task) -> None:
         return
     if set(outputs) == set(task.label_names):
         first = next(index for index, name in enumerate(outputs) if name != task.label_names[index])
-        raise UserError(f"the teacher's outputs are the labels of the task '{task.name}' in another order (output {first} is "
-                        f"'{outputs[first]}', the task has '{task.label_names[first]}'): give the task 'labels' in the teacher's order")
-    raise UserError(f"the teacher has {len(outputs)} labels ({', '.join(outputs[:3])}, ...), the task '{task.name}' "
-                    f"{len(task.label_names)} ({', '.join(task.label_names[:3])}, ...): fine-tune it on this task first")
+        raise UserError(
+            f"the teacher's outputs are the labels of the task '{task.name}' in another order (output {first} is "
+            f"'{outputs[first]}', the task has '{task.label_names[first]}'): give the task 'labels' in the teacher's "
+            "order"
+        )
+    raise UserError(
+        f"the teacher has {len(outputs)} labels ({', '.join(outputs[:3])}, ...), the task '{task.name}' "
+        f"{len(task.label_names)} ({', '.join(task.label_names[:3])}, ...): fine-tune it on this task first"
+    )
 
 
 def check_named_task(labels: Sequence[str], named: str | dict[str, Any] | None) -> None:
@@ -55,24 +61,35 @@ def check_same_tokens(teacher: Path, student: Path) -> None:
     theirs, ours = (json.loads((folder / FILE).read_text(encoding="utf-8")) for folder in (teacher, student))
     first = _first_difference(_vocabulary(theirs), _vocabulary(ours))
     if first is not None:
-        raise UserError(f"the token ids of {teacher.name} and {student.name} mean different words ({first}): take a student with its "
-                        "teacher's own tokenizer")
-    parts = [part for part in {*theirs, *ours} - {*_CLIENTS_OWN, "model", "added_tokens"} if theirs.get(part) != ours.get(part)]
+        raise UserError(
+            f"the token ids of {teacher.name} and {student.name} mean different words ({first}): take a student with "
+            "its teacher's own tokenizer"
+        )
+    parts = [
+        part
+        for part in {*theirs, *ours} - {*_CLIENTS_OWN, "model", "added_tokens"}
+        if theirs.get(part) != ours.get(part)
+    ]
     if parts or _rules(theirs) != _rules(ours):
-        raise UserError(f"{teacher.name} and {student.name} cut texts up differently ({', '.join(sorted(parts)) or 'model'} in {FILE}): "
-                        "take a student with its teacher's own tokenizer")
+        raise UserError(
+            f"{teacher.name} and {student.name} cut texts up differently ({', '.join(sorted(parts)) or 'model'} in "
+            f"{FILE}): take a student with its teacher's own tokenizer"
+        )
 
 
 def check_inputs(config: "PreTrainedConfig", inputs: Sequence[str], name: str) -> None:
     """Compare what a teacher takes with what it would be given.
 
     Raises:
-        UserError: an input is missing or one too many; without token types the second text of a pair looks like the first.
+        UserError: an input is missing or one too many; without token types the second text of a pair looks like the
+        first.
     """
     wanted = inputs_of(config.to_dict())
     if set(wanted) != set(inputs):
-        raise UserError(f"the teacher {name} takes {', '.join(wanted)}, but its signature.json says {', '.join(inputs)}: adopt the model "
-                        "again")
+        raise UserError(
+            f"the teacher {name} takes {', '.join(wanted)}, but its signature.json says {', '.join(inputs)}: adopt "
+            "the model again"
+        )
 
 
 @contextmanager
@@ -93,7 +110,11 @@ def unchanged(teacher: "PreTrainedModel") -> Iterator[None]:
 def _vocabulary(tokenizer: dict[str, Any]) -> dict[int, str]:
     """Token of each id."""
     listed = tokenizer["model"]["vocab"]
-    tokens = {index: token for token, index in listed.items()} if isinstance(listed, dict) else dict(enumerate(row[0] for row in listed))
+    tokens = (
+        {index: token for token, index in listed.items()}
+        if isinstance(listed, dict)
+        else dict(enumerate(row[0] for row in listed))
+    )
     return tokens | {added["id"]: added["content"] for added in tokenizer.get("added_tokens", [])}
 
 

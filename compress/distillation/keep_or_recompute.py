@@ -1,4 +1,5 @@
-"""Whether a teacher's signals are kept on disk or computed anew at each step: by what this disk and this processor take for it."""
+"""Whether a teacher's signals are kept on disk or computed anew at each step: by what this disk and this processor take
+for it."""
 
 import json
 import math
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 Way = Literal["auto", "cache", "recompute"]
 
 CHOICE = "signals-choice.json"
-"""In a stage's scratch: what was chosen, for the other processes of a distributed run and for a run that goes on after a kill."""
+"""In a stage's scratch: what was chosen, for the other processes of a distributed run and for a run that goes on after
+a kill."""
 WORTH = 1.1
 """What is kept serves later runs too, so it may cost so much more time than computing anew."""
 SMALL_BYTES = 100_000_000
@@ -97,7 +99,10 @@ class Recomputed:
         with torch.no_grad():
             output = self._model(**batch, output_hidden_states=bool(self._wanted.hidden))
         real = batch["attention_mask"][..., None]
-        hidden = {f"teacher_hidden_{layer}": (output.hidden_states[layer].float() * real).cpu() for layer in self._wanted.hidden}
+        hidden = {
+            f"teacher_hidden_{layer}": (output.hidden_states[layer].float() * real).cpu()
+            for layer in self._wanted.hidden
+        }
         logits = outputs_of(output).float()
         if self._data.spans:
             logits = logits.masked_fill(batch["attention_mask"][:, None] == 0, OUTSIDE)
@@ -115,24 +120,37 @@ class Asked:
 
     def only(self, hidden: Sequence[int]) -> "Callable[[Sequence[int]], dict[str, Tensor]]":
         """Signals without the hidden states of other layers, which then aren't read."""
-        return replace(self.kept, hidden={layer: self.kept.hidden[layer] for layer in hidden}).batch if self.kept else self.batch
+        return (
+            replace(self.kept, hidden={layer: self.kept.hidden[layer] for layer in hidden}).batch
+            if self.kept
+            else self.batch
+        )
 
     def facts(self) -> dict[str, Any]:
         """As a bundle's card holds it."""
-        measured = {name: value for name, value in asdict(self.choice).items() if name.endswith("_ms") and value is not None}
+        measured = {
+            name: value for name, value in asdict(self.choice).items() if name.endswith("_ms") and value is not None
+        }
         facts: dict[str, Any] = {"signals": self.choice.way, "signals_bytes": self.kept.size_bytes if self.kept else 0}
         if self.kept:
             facts |= {"signals_seconds": self.kept.seconds, "signals_reused": self.kept.reused}
-        return facts | {"signals_needed_bytes": self.choice.needed_bytes} | {f"signals_{name}": value for name, value in measured.items()}
+        return (
+            facts
+            | {"signals_needed_bytes": self.choice.needed_bytes}
+            | {f"signals_{name}": value for name, value in measured.items()}
+        )
 
 
-def ask(teacher: Bundle, data: Encoded, wanted: Wanted, budget: Budget, scratch: Path, say: Callable[[str], None]) -> Asked:
+def ask(
+    teacher: Bundle, data: Encoded, wanted: Wanted, budget: Budget, scratch: Path, say: Callable[[str], None]
+) -> Asked:
     """The teacher's signals for `data`, from disk or from the teacher at each step, and `say` which and why.
 
     In a distributed run the first process measures and chooses, the others follow.
 
     Raises:
-        UserError: they were ordered to disk, and the disk has no room for them; or the teacher's answers are not finite.
+        UserError: they were ordered to disk, and the disk has no room for them; or the teacher's answers are not
+        finite.
     """
     if rank() == 0 and not (scratch / CHOICE).is_file():
         write_durably(scratch / CHOICE, json.dumps(asdict(choose(teacher, data, wanted, budget))))
@@ -149,8 +167,9 @@ def ask(teacher: Bundle, data: Encoded, wanted: Wanted, budget: Budget, scratch:
 def choose(teacher: Bundle, data: Encoded, wanted: Wanted, budget: Budget) -> Choice:
     """Whether to keep signals or to compute them at each step.
 
-    Kept if they lie there already, or fit the limit and the disk and are small or cost, over all passes, no more than a tenth more time:
-    batches x (keeping + passes x reading) against batches x passes x computing, each measured on a batch of texts of middling length.
+    Kept if they lie there already, or fit the limit and the disk and are small or cost, over all passes, no more than a
+    tenth more time: batches x (keeping + passes x reading) against batches x passes x computing, each measured on a
+    batch of texts of middling length.
     """
     model = open_with_head(teacher.path)
     needed, free = bytes_needed(model.config, data, wanted), shutil.disk_usage(cache("teacher")).free
@@ -160,24 +179,32 @@ def choose(teacher: Bundle, data: Encoded, wanted: Wanted, budget: Budget) -> Ch
     if (folder_of(teacher, data, wanted) / CARD).is_file():
         return Choice("cache", f"where they lie since an earlier run ({_size(needed)})", needed, free)
     if needed > min(budget.limit_gb * 1e9, ROOM * free):
-        return Choice("recompute", f"for they would take {sizes}, and signals_limit_gb is {budget.limit_gb:g}", needed, free)
+        return Choice(
+            "recompute", f"for they would take {sizes}, and signals_limit_gb is {budget.limit_gb:g}", needed, free
+        )
     if needed <= SMALL_BYTES:
         return Choice("cache", f"for they are small ({sizes})", needed, free)
     return by_time(measured_ms(model, data, wanted, needed), len(data), budget.passes, needed, free)
 
 
-def by_time(measured: tuple[float, float, float], texts: int, passes: float, needed_bytes: int, free_bytes: int) -> Choice:
+def by_time(
+    measured: tuple[float, float, float], texts: int, passes: float, needed_bytes: int, free_bytes: int
+) -> Choice:
     """The choice by a batch's times, which are `measured_ms`'s, over so many passes over so many texts."""
     keeping, reading, computing = measured
     batches, sizes = math.ceil(texts / BATCH), f"{_size(needed_bytes)} of {_size(free_bytes)} free"
-    why = (f"{sizes}; a batch of {min(BATCH, texts)} texts: {keeping:.3g} ms to compute and keep, "
-           f"{reading:.3g} ms to read, {computing:.3g} ms to compute; {passes:g} passes: "
-           f"{batches * (keeping + passes * reading) / 1e3:.3g} s kept, {batches * passes * computing / 1e3:.3g} s computed anew")
+    why = (
+        f"{sizes}; a batch of {min(BATCH, texts)} texts: {keeping:.3g} ms to compute and keep, {reading:.3g} ms to "
+        f"read, {computing:.3g} ms to compute; {passes:g} passes: {batches * (keeping + passes * reading) / 1e3:.3g} "
+        f"s kept, {batches * passes * computing / 1e3:.3g} s computed anew"
+    )
     way = way_by_time(keeping, reading, computing, passes)
     return Choice(way, why, needed_bytes, free_bytes, *(round(value, 3) for value in measured))
 
 
-def way_by_time(keeping_ms: float, reading_ms: float, computing_ms: float, passes: float) -> Literal["cache", "recompute"]:
+def way_by_time(
+    keeping_ms: float, reading_ms: float, computing_ms: float, passes: float
+) -> Literal["cache", "recompute"]:
     """The cheaper way by a batch's times, over so many passes."""
     return "cache" if keeping_ms + passes * reading_ms <= WORTH * passes * computing_ms else "recompute"
 
@@ -185,12 +212,12 @@ def way_by_time(keeping_ms: float, reading_ms: float, computing_ms: float, passe
 def measured_ms(model: "PreTrainedModel", data: Encoded, wanted: Wanted, needed: int) -> tuple[float, float, float]:
     """Milliseconds that a batch of texts of middling length takes: to compute and keep, to read back, to compute.
 
-    Read from the disk itself where all signals together are more than half of the free memory (on Linux, which can be told to forget
-    a file), else from memory, where they will stay.
+    Read from the disk itself where all signals together are more than half of the free memory (on Linux, which can be
+    told to forget a file), else from memory, where they will stay.
     """
     order = np.argsort(data.lengths, kind="stable")
     start = max(0, (len(order) - BATCH) // 2)
-    sample = take(data, order[start:start + BATCH].tolist())
+    sample = take(data, order[start : start + BATCH].tolist())
     rows = range(len(sample))
     anew = Recomputed(model, sample, wanted)
     computing = _least_ms(lambda: anew.batch(rows))

@@ -15,16 +15,19 @@ class LayerTransferSettings(DistillationWeights, DistillingStage, ABC):
     """A student of its own widths or of copied layers, and when it imitates what."""
 
     choose: Choice | None = None
-    """Which layers a number of them means, as for distill; by default those that layer_map has the student's layers imitate, so that each
-    starts as what it is to become (13 points of accuracy better than spread on MRPC, BENCHMARKS.md); without a map, spread."""
+    """Which layers a number of them means, as for distill; by default those that layer_map has the student's layers
+    imitate, so that each starts as what it is to become (13 points of accuracy better than spread on MRPC,
+    BENCHMARKS.md); without a map, spread."""
     width: int | None = Field(default=None, ge=1)
-    """Of the student's hidden states; another one than the teacher's, like the next two, makes a student with random weights."""
+    """Of the student's hidden states; another one than the teacher's, like the next two, makes a student with random
+    weights."""
     heads: int | None = Field(default=None, ge=1)
     """Of the student's attention; the teacher's by default."""
     feed_forward: int | None = Field(default=None, ge=1)
     """Width inside the student's feed-forward parts; the teacher's by default."""
     layer_map: tuple[int, ...] | None = None
-    """For each of the student's layers the teacher's layer that it imitates, the first being 1; by default the ends of equal blocks."""
+    """For each of the student's layers the teacher's layer that it imitates, the first being 1; by default the ends of
+    equal blocks."""
     epochs: float = Field(default=5, gt=0, le=1000)
     """Passes over the training data while layers are imitated."""
     prediction: Literal["after", "together"] = "after"
@@ -34,17 +37,24 @@ class LayerTransferSettings(DistillationWeights, DistillingStage, ABC):
     prediction_rate: float | None = Field(default=None, gt=0)
     """Its learning_rate; the first one's by default."""
     cosine_weight: float = Field(default=0.0, ge=0)
-    """Weight, beside the answers, of the cosine distance between last hidden states; for students as wide as their teacher."""
+    """Weight, beside the answers, of the cosine distance between last hidden states; for students as wide as their
+    teacher."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.soft_weight == self.label_weight == self.cosine_weight == 0:
-            raise ValueError("soft_weight, label_weight and cosine_weight are all 0: the student would never learn to answer")
+            raise ValueError(
+                "soft_weight, label_weight and cosine_weight are all 0: the student would never learn to answer"
+            )
         if self.sizes.any and isinstance(self.layers, tuple):
-            raise ValueError("layers lists layers to copy, but a student of other widths copies none: give their number")
+            raise ValueError(
+                "layers lists layers to copy, but a student of other widths copies none: give their number"
+            )
         if self.width and self.cosine_weight:
-            raise ValueError("cosine_weight compares last hidden states, which differ in width: leave it 0, and match states by a "
-                             "projection")
+            raise ValueError(
+                "cosine_weight compares last hidden states, which differ in width: leave it 0, and match states by a "
+                "projection"
+            )
         return self
 
     @property

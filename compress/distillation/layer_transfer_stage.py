@@ -1,4 +1,5 @@
-"""What the stages that match layers have in common: the student, the matches, a training on them, and one on the teacher's answers."""
+"""What the stages that match layers have in common: the student, the matches, a training on them, and one on the
+teacher's answers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -50,8 +51,9 @@ class LayerTransferStage(LayerTransferSettings, ABC):
         layers, width = len(self.chosen_layers(teacher.layers)), teacher.width or self.width or 1
         if self.sizes.any:
             check_family(teacher.family, teacher.changes)
-        pair = Pair(teacher.family, teacher.layers, layers, width, self.width or width, 1, 1,
-                    self._map(teacher.layers, layers))
+        pair = Pair(
+            teacher.family, teacher.layers, layers, width, self.width or width, 1, 1, self._map(teacher.layers, layers)
+        )
         check(self.chosen_matches(pair), pair)  # heads (1 here) are compared when the models are there
         return replace(teacher, layers=layers, layer_sets=None, width=self.width or teacher.width)
 
@@ -69,11 +71,23 @@ class LayerTransferStage(LayerTransferSettings, ABC):
         comparison.check()
         data = self.training_data(teaching.task, source, teaching.signature, scratch)
         with unchanged(teacher):
-            asked = self.ask(source, data, [*comparison.hidden_layers, *self.last(teacher.config.num_hidden_layers)], self.passes, scratch)
+            asked = self.ask(
+                source,
+                data,
+                [*comparison.hidden_layers, *self.last(teacher.config.num_hidden_layers)],
+                self.passes,
+                scratch,
+            )
             facts = TransferTraining(self, teaching.task, student, data, comparison, asked).run(scratch, out)
         write_classifier(student, source, teaching.task, teaching.signature, out)
-        return facts | data.facts() | {"layers_copied": [] if self.sizes.any else copied,
-                        "matches": [match.model_dump(exclude_none=True) for match in matches]}
+        return (
+            facts
+            | data.facts()
+            | {
+                "layers_copied": [] if self.sizes.any else copied,
+                "matches": [match.model_dump(exclude_none=True) for match in matches],
+            }
+        )
 
     def _map(self, teacher_layers: int, student_layers: int) -> tuple[int, ...]:
         if self.layer_map is not None:
@@ -86,8 +100,16 @@ class LayerTransferStage(LayerTransferSettings, ABC):
 
     def _checked_matches(self, teacher: "PreTrainedModel", student: "PreTrainedModel") -> list[Match]:
         theirs, ours = teacher.config, student.config
-        pair = Pair(theirs.model_type, theirs.num_hidden_layers, ours.num_hidden_layers, theirs.hidden_size, ours.hidden_size,
-                    theirs.num_attention_heads, ours.num_attention_heads, self._map(theirs.num_hidden_layers, ours.num_hidden_layers))
+        pair = Pair(
+            theirs.model_type,
+            theirs.num_hidden_layers,
+            ours.num_hidden_layers,
+            theirs.hidden_size,
+            ours.hidden_size,
+            theirs.num_attention_heads,
+            ours.num_attention_heads,
+            self._map(theirs.num_hidden_layers, ours.num_hidden_layers),
+        )
         matches = list(self.chosen_matches(pair))
         check(matches, pair)
         return matches

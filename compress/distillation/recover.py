@@ -1,4 +1,5 @@
-"""Train what another stage left of a model, taught by another bundle: the one it was made of, or any with the same tokens and labels."""
+"""Train what another stage left of a model, taught by another bundle: the one it was made of, or any with the same
+tokens and labels."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,8 @@ from palmtop.task import task_input
 
 
 class Recover(DistillationWeights, StatesKept, TrainingStage):
-    """Fine-tune the source as it is, in whatever shape, on a teacher's soft targets and hidden states and on the labels."""
+    """Fine-tune the source as it is, in whatever shape, on a teacher's soft targets and hidden states and on the
+    labels."""
 
     produces: ClassVar[Format] = "torch"
 
@@ -32,7 +34,10 @@ class Recover(DistillationWeights, StatesKept, TrainingStage):
     @model_validator(mode="after")
     def _taught(self) -> Self:
         if self.soft_weight == self.cosine_weight == 0:
-            raise ValueError("soft_weight and cosine_weight are both 0: the teacher would teach nothing; 'finetune' trains on labels alone")
+            raise ValueError(
+                "soft_weight and cosine_weight are both 0: the teacher would teach nothing; 'finetune' trains on "
+                "labels alone"
+            )
         return self
 
     def inputs(self) -> dict[str, str]:
@@ -42,8 +47,10 @@ class Recover(DistillationWeights, StatesKept, TrainingStage):
     def outline(self, source: Outline | None) -> Outline:
         """The source as it is; only its weights move."""
         if source is None or source.labels is None:
-            raise UserError("recover needs a model with a task's head: put a 'finetune' step before it, and what makes the model "
-                            "smaller ('prune_structures', 'shrink', 'share', 'factorize')")
+            raise UserError(
+                "recover needs a model with a task's head: put a 'finetune' step before it, and what makes the model "
+                "smaller ('prune_structures', 'shrink', 'share', 'factorize')"
+            )
         check_named_task(source.labels, self.task)
         return replace(source, format="torch")
 

@@ -1,4 +1,5 @@
-"""The student before it learns: some of the teacher's layers copied, or a fresh model of its family with smaller widths."""
+"""The student before it learns: some of the teacher's layers copied, or a fresh model of its family with smaller
+widths."""
 
 import copy
 from collections.abc import Sequence
@@ -34,13 +35,18 @@ class Sizes:
 
 
 def check_family(family: str, changes: Sequence[str]) -> None:
-    """Raises: UserError: a teacher whose family has other widths besides, or whose config says more than its class can."""
+    """Raises: UserError: a teacher whose family has other widths besides, or whose config says more than its class
+    can."""
     if family == "mobilebert":
-        raise UserError("width, heads and feed_forward don't say enough for the family 'mobilebert', which has bottlenecks too: keep its "
-                        "widths, or use the stage mobilebert")
+        raise UserError(
+            "width, heads and feed_forward don't say enough for the family 'mobilebert', which has bottlenecks too: "
+            "keep its widths, or use the stage mobilebert"
+        )
     if changes:
-        raise UserError(f"the teacher was reshaped ({', '.join(changes)}), so a student of other widths can't be built after it: keep its "
-                        "widths, or distil first and reshape the student")
+        raise UserError(
+            f"the teacher was reshaped ({', '.join(changes)}), so a student of other widths can't be built after it: "
+            "keep its widths, or distil first and reshape the student"
+        )
 
 
 def make_student(teacher: "PreTrainedModel", layers: Sequence[int], sizes: Sizes, seed: int) -> "PreTrainedModel":
@@ -65,9 +71,13 @@ def fresh(teacher: "PreTrainedModel", layers: int, sizes: Sizes, seed: int) -> "
     check_family(kind, changed(written))
     width, heads = sizes.width or config.hidden_size, sizes.heads or config.num_attention_heads
     if width % heads:
-        raise UserError(f"{heads} heads don't divide the width {width}: choose a width that is a multiple of them, or other heads")
+        raise UserError(
+            f"{heads} heads don't divide the width {width}: choose a width that is a multiple of them, or other heads"
+        )
     same = [name for name in ("embedding_size", "pooler_hidden_size") if written.get(name) == config.hidden_size]
-    words = {FAMILIES[kind].layer_count: layers, "hidden_size": width, "num_attention_heads": heads} | dict.fromkeys(same, width)
+    words = {FAMILIES[kind].layer_count: layers, "hidden_size": width, "num_attention_heads": heads} | dict.fromkeys(
+        same, width
+    )
     for name, value in words.items():
         setattr(config, name, value)
     if written.get("attention_head_size") is not None:

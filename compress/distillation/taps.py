@@ -1,4 +1,5 @@
-"""What layers say: hidden states, and queries, keys and values; the teacher's from its cached hidden states, the student's as it runs."""
+"""What layers say: hidden states, and queries, keys and values; the teacher's from its cached hidden states, the
+student's as it runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,8 +22,9 @@ _LINEARS: "tuple[Literal['query', 'key', 'value'], ...]" = ("query", "key", "val
 class TeacherTaps:
     """A teacher's taps, made of its hidden states alone: those of the layer before go through the layer's own linears.
 
-    So only hidden states need be kept or computed. MobileBERT's queries and keys read what a bottleneck makes of that state; it is
-    applied too. DeBERTa's and MPNet's position terms come after these linears, and are in none of the taps.
+    So only hidden states need be kept or computed. MobileBERT's queries and keys read what a bottleneck makes of that
+    state; it is applied too. DeBERTa's and MPNet's position terms come after these linears, and are in none of the
+    taps.
     """
 
     def __init__(self, teacher: "PreTrainedModel", taps: Iterable[Tap]) -> None:
@@ -37,7 +39,8 @@ class TeacherTaps:
 
     @torch.no_grad()
     def __call__(self, batch: "Batch") -> dict[Tap, Tensor]:
-        """The taps for a batch that holds `teacher_hidden_<i>` of the needed layers, in float32 whatever the student runs in."""
+        """The taps for a batch that holds `teacher_hidden_<i>` of the needed layers, in float32 whatever the student
+        runs in."""
         if self._teacher.training:
             raise RuntimeError("the teacher is in training mode: its dropout would be taught")
         device = batch["input_ids"].device
@@ -62,13 +65,18 @@ class TeacherTaps:
 class StudentTaps:
     """Adds a student's taps to what its forward pass gives, until `remove` is called.
 
-    They come out of the forward pass itself, with projections applied there, so that a wrapper for several processes sees every weight
-    at work. A forward pass then gives a dict: `features`, a tuple of tensors for each of the wanted ones, and, where the answers are
-    wanted too, `logits` and `last`, the last hidden states.
+    They come out of the forward pass itself, with projections applied there, so that a wrapper for several processes
+    sees every weight at work. A forward pass then gives a dict: `features`, a tuple of tensors for each of the wanted
+    ones, and, where the answers are wanted too, `logits` and `last`, the last hidden states.
     """
 
-    def __init__(self, student: "PreTrainedModel", wanted: Sequence[Sequence[Tap]], answers: bool, projections: "Sequence[str | None]" = (),
-                 ) -> None:
+    def __init__(
+        self,
+        student: "PreTrainedModel",
+        wanted: Sequence[Sequence[Tap]],
+        answers: bool,
+        projections: "Sequence[str | None]" = (),
+    ) -> None:
         """
         Args:
             wanted: for each feature the taps it is made of.
@@ -83,7 +91,9 @@ class StudentTaps:
         for layer in dict.fromkeys(layers_of(student)):  # one that stands several times is counted each time it runs
             self._hooks.append(layer.register_forward_pre_hook(self._next_layer))
         for kind in _LINEARS:
-            linears = dict.fromkeys(part_of(layer, kind, student.config.model_type) for layer in layers_of(student) if kind in kinds)
+            linears = dict.fromkeys(
+                part_of(layer, kind, student.config.model_type) for layer in layers_of(student) if kind in kinds
+            )
             self._hooks += [linear.register_forward_hook(self._keeper(kind)) for linear in linears]
 
     def remove(self) -> None:

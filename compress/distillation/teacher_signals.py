@@ -1,4 +1,5 @@
-"""What a teacher says about the training data: computed once, kept on disk, memory-mapped, for every distilling method."""
+"""What a teacher says about the training data: computed once, kept on disk, memory-mapped, for every distilling
+method."""
 
 import hashlib
 import json
@@ -67,7 +68,9 @@ class TeacherSignals:
             made = {"teacher_logits": self._padded(self.logits, rows, OUTSIDE).transpose(1, 2)}
         else:
             made = {"teacher_logits": torch.from_numpy(self.logits[list(rows)])}
-        return made | {f"teacher_hidden_{layer}": self._padded(states, rows, 0.0) for layer, states in self.hidden.items()}
+        return made | {
+            f"teacher_hidden_{layer}": self._padded(states, rows, 0.0) for layer, states in self.hidden.items()
+        }
 
     def _padded(self, values: Float[ndarray, "tokens width"], rows: Sequence[int], filler: float) -> "Tensor":
         import torch
@@ -108,7 +111,9 @@ def open_signals(folder: Path, data: Encoded, wanted: Wanted, seconds: float, re
     """Memory-map what `fill` left in a folder."""
     hidden = {layer: np.load(folder / f"hidden-{layer}.npy", mmap_mode="r") for layer in wanted.hidden}
     size = sum(path.stat().st_size for path in folder.glob("*.npy"))
-    return TeacherSignals(np.load(folder / "logits.npy", mmap_mode="r"), hidden, data.offsets, size, seconds, reused, data.spans)
+    return TeacherSignals(
+        np.load(folder / "logits.npy", mmap_mode="r"), hidden, data.offsets, size, seconds, reused, data.spans
+    )
 
 
 def bytes_needed(config: Any, data: Encoded, wanted: Wanted) -> int:
@@ -136,11 +141,16 @@ def _compute(teacher: Bundle, data: Encoded, wanted: Wanted, folder: Path, say: 
     model = open_with_head(teacher.path)
     before = weights_digest(model)
     _make_room(folder, bytes_needed(model.config, data, wanted))
-    say(f"teacher's signals for {len(data):,} texts ({', '.join(['logits', *(f'hidden states {layer}' for layer in wanted.hidden)])})")
+    say(
+        f"teacher's signals for {len(data):,} texts "
+        f"({', '.join(['logits', *(f'hidden states {layer}' for layer in wanted.hidden)])})"
+    )
     fill(model, data, wanted, folder)
     if model.training or weights_digest(model) != before:
         raise RuntimeError("the teacher changed while it was asked")
-    write_durably(folder / CARD, json.dumps({"seconds": round(time.monotonic() - started, 1), "teacher": teacher.digest}))
+    write_durably(
+        folder / CARD, json.dumps({"seconds": round(time.monotonic() - started, 1), "teacher": teacher.digest})
+    )
 
 
 def fill(model: Any, data: Encoded, wanted: Wanted, folder: Path) -> None:
@@ -156,12 +166,18 @@ def fill(model: Any, data: Encoded, wanted: Wanted, folder: Path) -> None:
     model.to(device)
     new = np.lib.format.open_memmap
     logits = new(folder / "logits.npy", "w+", np.float32, (_answers(data), model.config.num_labels))
-    hidden = {layer: new(folder / f"hidden-{layer}.npy", "w+", np.dtype(wanted.dtype), (len(data.ids), int(model.config.hidden_size)))
-              for layer in wanted.hidden}
+    hidden = {
+        layer: new(
+            folder / f"hidden-{layer}.npy", "w+", np.dtype(wanted.dtype), (len(data.ids), int(model.config.hidden_size))
+        )
+        for layer in wanted.hidden
+    }
     order = np.argsort(data.lengths, kind="stable")
     with torch.inference_mode():
-        for start in tqdm(range(0, len(order), BATCH), desc="teacher", unit="batch", leave=False, disable=len(order) <= BATCH):
-            rows = order[start:start + BATCH].tolist()
+        for start in tqdm(
+            range(0, len(order), BATCH), desc="teacher", unit="batch", leave=False, disable=len(order) <= BATCH
+        ):
+            rows = order[start : start + BATCH].tolist()
             batch = {name: value.to(device) for name, value in data.batch(rows).items()}
             output = model(**batch, output_hidden_states=bool(hidden))
             said = _finite(outputs_of(output), np.inf)
@@ -182,25 +198,34 @@ def _answers(data: Encoded) -> int:
     return len(data.ids) if data.spans else len(data)
 
 
-def _write_tokens(into: Float[ndarray, "tokens width"], values: Float[ndarray, "batch tokens width"], data: Encoded,
-                  rows: Sequence[int]) -> None:
+def _write_tokens(
+    into: Float[ndarray, "tokens width"],
+    values: Float[ndarray, "batch tokens width"],
+    data: Encoded,
+    rows: Sequence[int],
+) -> None:
     for place, row in enumerate(rows):
-        into[data.offsets[row]:data.offsets[row + 1]] = values[place, : data.lengths[row]]
+        into[data.offsets[row] : data.offsets[row + 1]] = values[place, : data.lengths[row]]
 
 
 def _finite(values: "Tensor", limit: float) -> Float[ndarray, "..."]:
     numbers = values.float().cpu().numpy()
     largest = float(np.abs(numbers).max())
     if not np.isfinite(largest):
-        raise UserError("the teacher answers with numbers that are not finite: it is broken, or was trained until it diverged")
+        raise UserError(
+            "the teacher answers with numbers that are not finite: it is broken, or was trained until it diverged"
+        )
     if largest > limit:
-        raise UserError(f"a hidden state of the teacher is {largest:.3g}, more than float16 holds: set signals_dtype: float32")
+        raise UserError(
+            f"a hidden state of the teacher is {largest:.3g}, more than float16 holds: set signals_dtype: float32"
+        )
     return numbers
 
 
 def _make_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise UserError(f"the teacher's signals need {needed / 1e9:.2f} GB in {folder.parent}, which has {free / 1e9:.2f} GB free: "
-                        "free some space, set PALMTOP_CACHE to a larger disk, or distil without hidden states")
-
+        raise UserError(
+            f"the teacher's signals need {needed / 1e9:.2f} GB in {folder.parent}, which has {free / 1e9:.2f} GB "
+            "free: free some space, set PALMTOP_CACHE to a larger disk, or distil without hidden states"
+        )

@@ -52,7 +52,8 @@ class TaughtBySource(StatesKept, TrainingStage, ABC):
     produces: ClassVar[Format] = "torch"
 
     teacher_signals: Way = "auto"
-    """Keep the teacher's hidden states on disk, or compute them anew at each step; auto: whichever takes less time, as measured."""
+    """Keep the teacher's hidden states on disk, or compute them anew at each step; auto: whichever takes less time, as
+    measured."""
     signals_limit_gb: float = Field(default=20.0, ge=0)
     """Most that auto keeps on disk, in GB (10^9 bytes)."""
 
@@ -78,12 +79,21 @@ class TaughtBySource(StatesKept, TrainingStage, ABC):
         return Encoded.of(task.load("train"), source.path, signature)
 
     def ask(self, teacher: Bundle, data: Encoded, hidden: Sequence[int], passes: float, scratch: Path) -> Asked:
-        """The teacher's logits and the hidden states of some layers (indices of `hidden_states`), for so many passes over the data."""
-        return ask(teacher, data, self.wanted(hidden), Budget(self.teacher_signals, self.signals_limit_gb, passes), scratch, print)
+        """The teacher's logits and the hidden states of some layers (indices of `hidden_states`), for so many passes
+        over the data."""
+        return ask(
+            teacher,
+            data,
+            self.wanted(hidden),
+            Budget(self.teacher_signals, self.signals_limit_gb, passes),
+            scratch,
+            print,
+        )
 
 
 def fine_tuned(stage: str, source: Outline | None, task: str | dict[str, Any] | None) -> Outline:
-    """The outline of a source that is to teach: it has a family, layers, and the labels of the task that the settings name.
+    """The outline of a source that is to teach: it has a family, layers, and the labels of the task that the settings
+    name.
 
     Raises:
         UserError: it has not.
@@ -95,7 +105,8 @@ def fine_tuned(stage: str, source: Outline | None, task: str | dict[str, Any] | 
 
 
 def teacher_input(folder: str | None) -> dict[str, str]:
-    """The teacher of a stage whose settings name one, by its role among the stage's inputs; nothing where they name none."""
+    """The teacher of a stage whose settings name one, by its role among the stage's inputs; nothing where they name
+    none."""
     return {"teacher": Bundle.open(Path(folder)).digest} if folder is not None else {}
 
 
@@ -144,5 +155,7 @@ def check_same_width(student: "PreTrainedConfig", teacher: "PreTrainedConfig") -
         UserError: they differ in width.
     """
     if student.hidden_size != teacher.hidden_size:
-        raise UserError(f"the teacher is {teacher.hidden_size} wide, the source {student.hidden_size}: their hidden states can't be "
-                        "compared; set cosine_weight: 0")
+        raise UserError(
+            f"the teacher is {teacher.hidden_size} wide, the source {student.hidden_size}: their hidden states can't "
+            "be compared; set cosine_weight: 0"
+        )

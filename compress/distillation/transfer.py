@@ -1,4 +1,5 @@
-"""Layer transfer in general: a list of matches (teacher's layer, student's layer, feature, loss, weight, projection), or a preset."""
+"""Layer transfer in general: a list of matches (teacher's layer, student's layer, feature, loss, weight, projection),
+or a preset."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
@@ -18,8 +19,9 @@ class Transfer(LayerTransferStage):
     method: ClassVar[str] = "transfer"
 
     matches: Preset | tuple[Match, ...] = "hidden"
-    """The list, or one by name: hidden (the output of every layer of layer_map), tinybert (embeddings, outputs and attention scores),
-    minilm (relations of queries, keys and values of the last layers), minilm_v1 (attention and value relation of the last layers)."""
+    """The list, or one by name: hidden (the output of every layer of layer_map), tinybert (embeddings, outputs and
+    attention scores), minilm (relations of queries, keys and values of the last layers), minilm_v1 (attention and value
+    relation of the last layers)."""
 
     @field_validator("matches")
     @classmethod
@@ -31,7 +33,10 @@ class Transfer(LayerTransferStage):
     @model_validator(mode="after")
     def _mapped(self) -> Self:
         if self.layer_map is not None and not self.maps_layers():
-            raise ValueError("layer_map is for the presets hidden and tinybert; other matches say their layers themselves: leave it out")
+            raise ValueError(
+                "layer_map is for the presets hidden and tinybert; other matches say their layers themselves: leave "
+                "it out"
+            )
         return self
 
     def chosen_matches(self, pair: Pair) -> Sequence[Match]:

@@ -1,4 +1,5 @@
-"""Training on matches of layers: both models' features, the learnt projections, and the phases of a stage that matches layers."""
+"""Training on matches of layers: both models' features, the learnt projections, and the phases of a stage that matches
+layers."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -102,9 +103,22 @@ class Comparison:
 class TransferTraining:
     """The phases of one student."""
 
-    def __init__(self, settings: LayerTransferSettings, task: Task, student: "PreTrainedModel", data: Encoded, comparison: Comparison,
-                 asked: "Asked") -> None:
-        self._settings, self._student, self._data, self._comparison, self._asked = settings, student, data, comparison, asked
+    def __init__(
+        self,
+        settings: LayerTransferSettings,
+        task: Task,
+        student: "PreTrainedModel",
+        data: Encoded,
+        comparison: Comparison,
+        asked: "Asked",
+    ) -> None:
+        self._settings, self._student, self._data, self._comparison, self._asked = (
+            settings,
+            student,
+            data,
+            comparison,
+            asked,
+        )
         self._answers = distillation_terms(settings, task, settings.cosine_weight)
         self._prediction = distillation_loss(settings, task, settings.cosine_weight)
         self._last = settings.last(comparison.teacher_layers)

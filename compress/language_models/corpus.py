@@ -33,7 +33,8 @@ class Corpus(Settings):
     column: str = "text"
     """The data set's column with the text."""
     unit: Literal["line", "paragraph"] = "line"
-    """What is one text: a line (blank lines then part documents), or the lines up to a blank one (a file is then a document)."""
+    """What is one text: a line (blank lines then part documents), or the lines up to a blank one (a file is then a
+    document)."""
     most_texts: int | None = Field(default=None, ge=1)
     """Read so many texts only, the first ones; all by default."""
 
@@ -110,7 +111,8 @@ class Corpus(Settings):
 
 
 def sentences(text: str) -> list[str]:
-    """A text cut after full stops, exclamation and question marks that a Latin capital or a digit follows: rough, without a model."""
+    """A text cut after full stops, exclamation and question marks that a Latin capital or a digit follows: rough,
+    without a model."""
     return [part for part in (piece.strip() for piece in _SENTENCE_END.split(text)) if part]
 
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 
 class DistillCausal(OnTextByTeacher):
-    """Copy some of a decoder's layers; learn each next word, its soft targets over the vocabulary, and its last hidden states."""
+    """Copy some of a decoder's layers; learn each next word, its soft targets over the vocabulary, and its last hidden
+    states."""
 
     produces: ClassVar[Format] = "torch"
     takes: ClassVar[frozenset[Kind]] = frozenset({"decoder"})
@@ -86,4 +87,9 @@ class DistillCausal(OnTextByTeacher):
     def _answers(self, teacher: Bundle, text: "LearntText") -> "TeacherWords":
         from palmtop.compress.language_models.teacher_words import WantedWords, words
 
-        return words(teacher, text.targets, WantedWords("causal", self.top, self.temperature, False, self.cosine_weight > 0), print)
+        return words(
+            teacher,
+            text.targets,
+            WantedWords("causal", self.top, self.temperature, False, self.cosine_weight > 0),
+            print,
+        )

@@ -1,7 +1,9 @@
-"""Distil a masked language model on plain text into one with fewer layers (DistilBERT's pre-training form, Sanh et al. 2019).
+"""Distil a masked language model on plain text into one with fewer layers (DistilBERT's pre-training form, Sanh et al.
+2019).
 
-The weights 5, 2, 1 are those of the reference code's README for one GPU; its command for four has 0.33 each, its parser other ones, and
-the paper (1910.01108) gives none. The optimizer's moments are AdamW's usual ones (the code: betas 0.9 and 0.98, epsilon 1e-6).
+The weights 5, 2, 1 are those of the reference code's README for one GPU; its command for four has 0.33 each, its parser
+other ones, and the paper (1910.01108) gives none. The optimizer's moments are AdamW's usual ones (the code: betas 0.9
+and 0.98, epsilon 1e-6).
 """
 
 from dataclasses import replace
@@ -31,21 +33,25 @@ if TYPE_CHECKING:
 
 
 class DistillMaskedLm(OnTextByTeacher, OnMaskedText):
-    """Copy some of a masked language model's layers; learn hidden words, its soft targets over all words, and its last hidden states."""
+    """Copy some of a masked language model's layers; learn hidden words, its soft targets over all words, and its last
+    hidden states."""
 
     produces: ClassVar[Format] = "torch"
 
     teacher: str | None = None
-    """Folder of another torch bundle with the same tokenizer: it teaches the source, all its layers; by default the source teaches."""
+    """Folder of another torch bundle with the same tokenizer: it teaches the source, all its layers; by default the
+    source teaches."""
     as_distilbert: bool = True
-    """A BERT's student becomes a DistilBERT, without token types and pooler; otherwise it stays a BERT. Other families keep their class."""
+    """A BERT's student becomes a DistilBERT, without token types and pooler; otherwise it stays a BERT. Other families
+    keep their class."""
     mlm_weight: float = Field(default=2.0, ge=0)
     """Weight of the hidden words themselves."""
     soft_positions: Literal["all", "masked"] = "all"
-    """Where soft targets are learnt: at every real position, or only where words are hidden, a fraction of the work and of the memory
-    (the logits of 4,096 positions of BERT's vocabulary take 0.5 GB, some four times over)."""
+    """Where soft targets are learnt: at every real position, or only where words are hidden, a fraction of the work and
+    of the memory (the logits of 4,096 positions of BERT's vocabulary take 0.5 GB, some four times over)."""
     masks: Literal["fresh", "fixed"] = "fresh"
-    """Fresh in each epoch, the teacher answering at each step; or drawn once, and its answers computed once and kept on disk."""
+    """Fresh in each epoch, the teacher answering at each step; or drawn once, and its answers computed once and kept on
+    disk."""
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
@@ -62,14 +68,20 @@ class DistillMaskedLm(OnTextByTeacher, OnMaskedText):
         from palmtop.compress.language_models.masked_text import kind_of_model
 
         if source is None or source.layers is None:
-            raise UserError("distill_masked_lm needs a masked language model to start from: put an 'adopt' step before it")
+            raise UserError(
+                "distill_masked_lm needs a masked language model to start from: put an 'adopt' step before it"
+            )
         if source.labels is not None:
-            raise UserError("distill_masked_lm needs a masked language model, but its source was fine-tuned and has a classifier instead: "
-                            "start from what it was before, or put a 'masked_lm' step between")
+            raise UserError(
+                "distill_masked_lm needs a masked language model, but its source was fine-tuned and has a classifier "
+                "instead: start from what it was before, or put a 'masked_lm' step between"
+            )
         family = "distilbert" if self._becomes_distilbert(source.family) else source.family
         kind_of_model(self, family)
         layers = len(self._layers(source.layers))
-        return replace(source, family=family, layers=layers, layer_sets=layers if source.layer_sets == source.layers else None)
+        return replace(
+            source, family=family, layers=layers, layer_sets=layers if source.layer_sets == source.layers else None
+        )
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Make the student, train, and write a Hugging Face folder that AutoModelForMaskedLM opens."""
@@ -79,7 +91,10 @@ class DistillMaskedLm(OnTextByTeacher, OnMaskedText):
         from palmtop.models.language_model import Answering, Asked, open_language_model
 
         assert source is not None  # the driver checked `accepts`
-        signature, teacher = shortened(source, self.max_length), named_teacher(self.teacher, source) if self.teacher else source
+        signature, teacher = (
+            shortened(source, self.max_length),
+            named_teacher(self.teacher, source) if self.teacher else source,
+        )
         student, layers = self._student(source)
         taught = open_language_model(teacher.path).model
         if self.teacher:
@@ -88,13 +103,20 @@ class DistillMaskedLm(OnTextByTeacher, OnMaskedText):
         text = masked_text(self, source, signature, fixed=self.masks == "fixed")
         said = self._answers(teacher, text) if self.masks == "fixed" else None
         answering = Answering(taught)
-        loss = language_loss(self._weights(), Asked(student.model), inputs_of(student.model.config.to_dict()), answering)
+        loss = language_loss(
+            self._weights(), Asked(student.model), inputs_of(student.model.config.to_dict()), answering
+        )
         with unchanged(taught):
             facts = told_of(answering, taught, text, self.batch_size)
             facts |= learn(student.model, text, loss, self, scratch, student.new, said)
         write_language_model(student.model, source, signature, out)
         keep_logs(scratch, out)
-        return facts | {"layers_copied": layers, "family": student.model.config.model_type, "teacher": teacher.digest, "dropout": dropout}
+        return facts | {
+            "layers_copied": layers,
+            "family": student.model.config.model_type,
+            "teacher": teacher.digest,
+            "dropout": dropout,
+        }
 
     def _becomes_distilbert(self, family: str | None) -> bool:
         return self.as_distilbert and self.teacher is None and family == "bert"
@@ -118,22 +140,37 @@ class DistillMaskedLm(OnTextByTeacher, OnMaskedText):
         student = keep_layers(opened.model, layers)
         return Opened(as_distilbert(student) if becomes else student, head_parts(opened.new)), layers
 
-    def _check_teacher(self, teacher: Bundle, source: Bundle, taught: "PreTrainedConfig", student: "PreTrainedConfig") -> None:
+    def _check_teacher(
+        self, teacher: Bundle, source: Bundle, taught: "PreTrainedConfig", student: "PreTrainedConfig"
+    ) -> None:
         """Raises: UserError: a teacher from which this source can't learn."""
         if taught.vocab_size != student.vocab_size:
-            raise UserError(f"the teacher {teacher.name} has outputs for {taught.vocab_size} tokens, {source.name} for "
-                            f"{student.vocab_size}: take a student with its teacher's own vocabulary")
+            raise UserError(
+                f"the teacher {teacher.name} has outputs for {taught.vocab_size} tokens, {source.name} for "
+                f"{student.vocab_size}: take a student with its teacher's own vocabulary"
+            )
         if self.cosine_weight:
             check_same_width(student, taught)
 
     def _weights(self) -> "Weights":
         from palmtop.compress.language_models.word_losses import Weights
 
-        return Weights(self.mlm_weight, self.soft_weight, self.cosine_weight, self.sentence_order_weight, self.temperature,
-                       self.soft_positions == "all")
+        return Weights(
+            self.mlm_weight,
+            self.soft_weight,
+            self.cosine_weight,
+            self.sentence_order_weight,
+            self.temperature,
+            self.soft_positions == "all",
+        )
 
     def _answers(self, teacher: Bundle, text: "LearntText") -> "TeacherWords":
         from palmtop.compress.language_models.teacher_words import WantedWords, words
 
         everywhere = self.soft_weight > 0 and self.soft_positions == "all"
-        return words(teacher, text.targets, WantedWords("masked", self.top, self.temperature, everywhere, self.cosine_weight > 0), print)
+        return words(
+            teacher,
+            text.targets,
+            WantedWords("masked", self.top, self.temperature, everywhere, self.cosine_weight > 0),
+            print,
+        )

@@ -1,4 +1,5 @@
-"""Learn to fill in hidden words of plain text: a masked-LM head for an encoder that has none, or a whole model trained on."""
+"""Learn to fill in hidden words of plain text: a masked-LM head for an encoder that has none, or a whole model trained
+on."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,8 @@ class MaskedLm(OnMaskedText):
     produces: ClassVar[Format] = "torch"
 
     train: Literal["all", "head"] = "all"
-    """What learns: all weights; or the head alone. Its output matrix is the word embedding, which then stays as it is with the encoder."""
+    """What learns: all weights; or the head alone. Its output matrix is the word embedding, which then stays as it is
+    with the encoder."""
 
     def outline(self, source: Outline | None) -> Outline:
         """The same transformer with another head."""

@@ -1,4 +1,5 @@
-"""Text with words hidden, as the stages that learn from it take it: sequences or sentence pairs, masks, the kind of model."""
+"""Text with words hidden, as the stages that learn from it take it: sequences or sentence pairs, masks, the kind of
+model."""
 
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,10 @@ def masked_text(settings: OnMaskedText, source: Bundle, signature: Signature, fi
     else:
         data, counts = sequences(documents, source.path, signature)
     learnt, apart = parted(data, settings.held_out, settings.seed)
-    rule, vocabulary = Rule(settings.mask_share, settings.mask_smoothing, settings.mask_spans), Vocabulary.of(source.path)
+    rule, vocabulary = (
+        Rule(settings.mask_share, settings.mask_smoothing, settings.mask_spans),
+        Vocabulary.of(source.path),
+    )
     masks = Masks(learnt, rule, vocabulary, settings.batch_size, settings.seed, fixed)
     measured = (apart, Masks(apart, rule, vocabulary, settings.batch_size, settings.seed, True)) if apart else None
     return LearntText(learnt, masks, measured, counts)
@@ -45,8 +49,10 @@ def kind_of_model(settings: OnMaskedText, family: str | None) -> Kind:
     if not settings.sentence_order_weight:
         return "masked"
     if family not in SENTENCE_ORDER:
-        raise UserError(f"sentence_order_weight is {settings.sentence_order_weight}, but the family '{family}' has no head for it: set it "
-                        f"to 0, or learn with one of: {', '.join(SENTENCE_ORDER)}")
+        raise UserError(
+            f"sentence_order_weight is {settings.sentence_order_weight}, but the family '{family}' has no head for "
+            f"it: set it to 0, or learn with one of: {', '.join(SENTENCE_ORDER)}"
+        )
     return "masked and sentence order"
 
 

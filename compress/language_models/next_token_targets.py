@@ -30,8 +30,10 @@ class NextWords:
     def begin(self, epoch: int, order: Sequence[int]) -> None:
         """Rows of an epoch come in this order."""
         rows = np.asarray(order)
-        self._shares = {"position_share": step_shares(self.asked.lengths - 1, rows, self._batch_size),
-                        "token_share": step_shares(self.asked.lengths, rows, self._batch_size)}
+        self._shares = {
+            "position_share": step_shares(self.asked.lengths - 1, rows, self._batch_size),
+            "token_share": step_shares(self.asked.lengths, rows, self._batch_size),
+        }
 
     def batch(self, rows: Sequence[int]) -> "dict[str, Tensor]":
         """As `palmtop.compress.language_models.step_means.Targets` says."""

@@ -1,4 +1,5 @@
-"""A corpus as token sequences: wrapped in the tokenizer's special tokens, cut to length, with what was left out counted."""
+"""A corpus as token sequences: wrapped in the tokenizer's special tokens, cut to length, with what was left out
+counted."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,12 +27,11 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _ENCODED_AT_ONCE = 1000
 
 
-
-
-
-
-def sequences(documents: Sequence[Document], folder: Path, signature: Signature, wrapped: bool = True) -> tuple[Encoded, dict[str, int]]:
-    """Every text a sequence of its own; one that is too long is cut in chunks, each wrapped again. With what was counted.
+def sequences(
+    documents: Sequence[Document], folder: Path, signature: Signature, wrapped: bool = True
+) -> tuple[Encoded, dict[str, int]]:
+    """Every text a sequence of its own; one that is too long is cut in chunks, each wrapped again. With what was
+    counted.
 
     Not wrapped is how decoders take text. Labels are 0.
 
@@ -48,16 +48,19 @@ def sequences(documents: Sequence[Document], folder: Path, signature: Signature,
         counts["texts"] += 1
         counts["cut"] += len(ids) > room
         for start in range(0, len(ids), room):
-            _keep([*first, *ids[start:start + room], *last], vocabulary, kept, counts)
+            _keep([*first, *ids[start : start + room], *last], vocabulary, kept, counts)
     return _as_encoded(kept, [0] * len(kept), None, signature, counts)
 
 
-def sentence_pairs(documents: Sequence[Document], folder: Path, signature: Signature, seed: int) -> tuple[Encoded, dict[str, int]]:
-    """Pairs of runs of consecutive sentences, swapped in half of them: label 0 in order, 1 swapped (ALBERT, 1909.11942, 3.1).
+def sentence_pairs(
+    documents: Sequence[Document], folder: Path, signature: Signature, seed: int
+) -> tuple[Encoded, dict[str, int]]:
+    """Pairs of runs of consecutive sentences, swapped in half of them: label 0 in order, 1 swapped (ALBERT, 1909.11942,
+    3.1).
 
-    Sentences of a document are gathered until they fill the length; the run is parted after one of them, drawn evenly. A
-    run of one sentence has no order and is left out (the reference code takes a second one from elsewhere); a sentence
-    longer than half the length is cut to it.
+    Sentences of a document are gathered until they fill the length; the run is parted after one of them, drawn evenly.
+    A run of one sentence has no order and is left out (the reference code takes a second one from elsewhere); a
+    sentence longer than half the length is cut to it.
 
     Raises:
         UserError: nothing is left.
@@ -80,8 +83,6 @@ def sentence_pairs(documents: Sequence[Document], folder: Path, signature: Signa
     return _as_encoded(kept, labels, (seconds, wrapping.second_type), signature, counts)
 
 
-
-
 def _runs(document: Document, tokenizer: "Tokenizer", room: int, counts: dict[str, int]) -> Iterator[list[list[int]]]:
     """Runs of at least two sentences, as token ids, of at most `room` tokens together."""
     gathered: list[list[int]] = []
@@ -98,7 +99,9 @@ def _runs(document: Document, tokenizer: "Tokenizer", room: int, counts: dict[st
 
 def _parted(run: list[list[int]], random: np.random.Generator) -> tuple[list[int], list[int]]:
     place = int(random.integers(1, len(run)))
-    return [token for sentence in run[:place] for token in sentence], [token for sentence in run[place:] for token in sentence]
+    return [token for sentence in run[:place] for token in sentence], [
+        token for sentence in run[place:] for token in sentence
+    ]
 
 
 def _keep(ids: list[int], vocabulary: Vocabulary, kept: list[list[int]], counts: dict[str, int]) -> bool:
@@ -113,11 +116,19 @@ def _keep(ids: list[int], vocabulary: Vocabulary, kept: list[list[int]], counts:
     return False
 
 
-def _as_encoded(kept: list[list[int]], labels: list[int], second: tuple[list[int], int] | None, signature: Signature,
-                counts: dict[str, int]) -> tuple[Encoded, dict[str, int]]:
+def _as_encoded(
+    kept: list[list[int]],
+    labels: list[int],
+    second: tuple[list[int], int] | None,
+    signature: Signature,
+    counts: dict[str, int],
+) -> tuple[Encoded, dict[str, int]]:
     if not kept:
-        raise UserError(f"no text is left to learn from: of {counts['texts']:,} texts, {counts['too_short']:,} sequences have fewer than "
-                        f"{SHORTEST} tokens and {counts['unknown']:,} are half unknown; give longer texts, or unit: paragraph")
+        raise UserError(
+            f"no text is left to learn from: of {counts['texts']:,} texts, {counts['too_short']:,} sequences have "
+            f"fewer than {SHORTEST} tokens and {counts['unknown']:,} are half unknown; give longer texts, or unit: "
+            "paragraph"
+        )
     lengths = [len(ids) for ids in kept]
     offsets: Int[ndarray, " rows_plus_one"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     ids = np.concatenate([np.asarray(ids, np.int32) for ids in kept])
@@ -125,7 +136,7 @@ def _as_encoded(kept: list[list[int]], labels: list[int], second: tuple[list[int
     if second is not None:
         starts, number = second
         for row, start in enumerate(starts):
-            types[offsets[row] + start:offsets[row + 1]] = number
+            types[offsets[row] + start : offsets[row + 1]] = number
     made = Encoded(ids, types, offsets, np.asarray(labels, np.int64), INPUTS, signature.pad_id, counts.get("cut", 0))
     return made, counts | {"sequences": len(kept), "tokens": len(ids)}
 
@@ -133,9 +144,5 @@ def _as_encoded(kept: list[list[int]], labels: list[int], second: tuple[list[int
 def _encoded(texts: Sequence[str], tokenizer: "Tokenizer") -> Iterator[list[int]]:
     """Token ids of texts, without special tokens."""
     for start in range(0, len(texts), _ENCODED_AT_ONCE):
-        for row in tokenizer.encode_batch(list(texts[start:start + _ENCODED_AT_ONCE]), add_special_tokens=False):
+        for row in tokenizer.encode_batch(list(texts[start : start + _ENCODED_AT_ONCE]), add_special_tokens=False):
             yield row.ids
-
-
-
-

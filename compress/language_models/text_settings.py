@@ -1,4 +1,5 @@
-"""What the stages that learn from plain text have in common: the text, what is kept apart of it, and how the student starts."""
+"""What the stages that learn from plain text have in common: the text, what is kept apart of it, and how the student
+starts."""
 
 from abc import ABC
 from pathlib import Path
@@ -24,14 +25,15 @@ class OnText(AnyTraining, ABC):
     """The settings of every stage that learns a language from plain text."""
 
     text: str | tuple[str, ...] | dict[str, Any]
-    """Plain text: .txt or .txt.gz files or folders of them, seen from the current folder; or written out, as {dataset: NAME, column: text,
-    unit: paragraph}."""
+    """Plain text: .txt or .txt.gz files or folders of them, seen from the current folder; or written out, as {dataset:
+    NAME, column: text, unit: paragraph}."""
     held_out: int = Field(default=100, ge=0)
     """Sequences kept apart, on which each term of the loss is measured before and after; 0: none."""
     epochs: float = Field(default=3, gt=0, le=1000)
     """Passes over the text."""
     batch_size: int = Field(default=32, ge=1)
-    """Sequences behind one optimizer step, over all processes and accumulated batches together; DistilBERT's had up to 4,000."""
+    """Sequences behind one optimizer step, over all processes and accumulated batches together; DistilBERT's had up to
+    4,000."""
     learning_rate: float = Field(default=5e-4, gt=0)
     """AdamW's highest rate; it falls linearly to 0."""
     warmup: float = Field(default=0.05, ge=0, lt=1)
@@ -39,7 +41,8 @@ class OnText(AnyTraining, ABC):
     weight_decay: float = Field(default=0.0, ge=0)
     """On all weights but biases and norms."""
     max_length: int = Field(default=128, ge=SHORTEST, le=8192)
-    """Tokens of the longest sequence, specials included; a longer text makes several. Never more than the model has positions for."""
+    """Tokens of the longest sequence, specials included; a longer text makes several. Never more than the model has
+    positions for."""
 
     def inputs(self) -> dict[str, str]:
         """The text."""
@@ -52,11 +55,13 @@ class OnMaskedText(OnText, ABC):
     mask_share: float = Field(default=0.15, gt=0, lt=1)
     """Share of a step's tokens that is chosen; of these 80 % become the mask token, 10 % a random one, 10 % stay."""
     mask_smoothing: float = Field(default=0.7, ge=0, le=1)
-    """A token seen n times is chosen with weight n^-smoothing, so rare words more often; 0: all alike (BERT, ALBERT)."""
+    """A token seen n times is chosen with weight n^-smoothing, so rare words more often; 0: all alike (BERT,
+    ALBERT)."""
     mask_spans: int = Field(default=1, ge=1, le=10)
     """Longest run of neighbours chosen together, of n with probability ~ 1/n; ALBERT: 3."""
     sentence_order_weight: float = Field(default=0.0, ge=0)
-    """Weight of telling whether two segments were swapped, as half of them are (ALBERT: 1); only for families with a head for it."""
+    """Weight of telling whether two segments were swapped, as half of them are (ALBERT: 1); only for families with a
+    head for it."""
     dropout: Literal["auto", "on", "off"] = "auto"
     """The model's own dropout, or none; auto: none where sentence order is learnt, as ALBERT is trained."""
 
@@ -75,7 +80,8 @@ class OnTextByTeacher(OnText, ABC):
     cosine_weight: float = Field(default=1.0, ge=0)
     """Weight of the cosine distance between last hidden states, at every real position."""
     top: int = Field(default=32, ge=1, le=1024)
-    """Where the teacher's answers are kept: how many of its most probable words at each position; the others go as one."""
+    """Where the teacher's answers are kept: how many of its most probable words at each position; the others go as
+    one."""
 
     def chosen(self, available: int, default: int) -> list[int]:
         """The layers that the student starts from.

@@ -1,4 +1,5 @@
-"""The losses of distilled language models: the right words, the teacher's distribution over all words, its hidden states' direction."""
+"""The losses of distilled language models: the right words, the teacher's distribution over all words, its hidden
+states' direction."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,15 +33,18 @@ class Weights:
 
 
 def language_loss(weights: Weights, head: Asked, inputs: tuple[str, ...], teacher: Answering | None) -> "Loss":
-    """The weighted terms, each the mean over its positions in the step (Sanh et al. 2019, 1910.01108, 3, and the reference code):
+    """The weighted terms, each the mean over its positions in the step (Sanh et al. 2019, 1910.01108, 3, and the
+    reference code):
 
     - words: cross-entropy at the positions with a target (hidden words, or each next one);
-    - soft: T^2 KL(softmax(z_t / T) || softmax(z_s / T)), flattened to tokens, at every real position or those with a target;
+    - soft: T^2 KL(softmax(z_t / T) || softmax(z_s / T)), flattened to tokens, at every real position or those with a
+    target;
     - cosine: 1 - cos of the last hidden states, at every real position, specials too;
     - order: cross-entropy of 'swapped or not', a value for each text (Lan et al. 2019, 1909.11942, 3.1).
 
-    The paper writes the soft term as sum(t log s), without sign or T^2; the code's form is this one. The teacher's answers are in
-    the batch where they were cached, as buckets; otherwise it is asked, and sees the same hidden words. `inputs` are the student's.
+    The paper writes the soft term as sum(t log s), without sign or T^2; the code's form is this one. The teacher's
+    answers are in the batch where they were cached, as buckets; otherwise it is asked, and sees the same hidden words.
+    `inputs` are the student's.
     """
 
     def loss(student: "PreTrainedModel", batch: "Batch") -> dict[str, Tensor]:
@@ -95,4 +99,8 @@ def _taught(batch: "Batch", chosen: Tensor, teacher: Answering | None, hidden: b
 
 
 def _soft(student: Tensor, teacher: Tensor | Buckets, temperature: float) -> Tensor:
-    return bucket_loss(student, teacher, temperature) if isinstance(teacher, Buckets) else soft_loss(student, teacher, temperature)
+    return (
+        bucket_loss(student, teacher, temperature)
+        if isinstance(teacher, Buckets)
+        else soft_loss(student, teacher, temperature)
+    )

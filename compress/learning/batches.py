@@ -1,6 +1,5 @@
 """Batches as a model takes them."""
 
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:

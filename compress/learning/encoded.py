@@ -47,7 +47,9 @@ class Encoded:
 
     def facts(self) -> dict[str, int]:
         """As a bundle's card holds it."""
-        return {"rows": len(self), "truncated": self.truncated} | ({"answers_cut_off": self.left_out} if self.spans else {})
+        return {"rows": len(self), "truncated": self.truncated} | (
+            {"answers_cut_off": self.left_out} if self.spans else {}
+        )
 
     @property
     def lengths(self) -> Int[ndarray, " rows"]:
@@ -73,8 +75,16 @@ class Encoded:
         if signature.output == "spans":
             rows, labels = _with_answers(rows, token_labels(rows, labels))
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-        return cls(np.concatenate([row.input_ids for row in rows]), np.concatenate([row.token_type_ids for row in rows]), offsets,
-                   labels, signature.inputs, signature.pad_id, sum(row.truncated for row in rows), len(split) - len(rows))
+        return cls(
+            np.concatenate([row.input_ids for row in rows]),
+            np.concatenate([row.token_type_ids for row in rows]),
+            offsets,
+            labels,
+            signature.inputs,
+            signature.pad_id,
+            sum(row.truncated for row in rows),
+            len(split) - len(rows),
+        )
 
     def batch(self, rows: Sequence[int]) -> "dict[str, Tensor]":
         """The model's inputs for some rows, each [batch, tokens] int64, padded to the longest of them."""
@@ -92,7 +102,9 @@ class Encoded:
         return {name: made[name] for name in self.inputs}
 
 
-def _with_answers(rows: list[Encoding], labels: Int[ndarray, "rows 2"]) -> tuple[list[Encoding], Int[ndarray, "rows 2"]]:
+def _with_answers(
+    rows: list[Encoding], labels: Int[ndarray, "rows 2"]
+) -> tuple[list[Encoding], Int[ndarray, "rows 2"]]:
     """The rows whose answer wasn't cut off."""
     kept = np.flatnonzero((labels >= 0).all(axis=1))
     if not len(kept):
@@ -105,4 +117,6 @@ def take(data: Encoded, rows: Sequence[int]) -> Encoded:
     spans = [(int(data.offsets[row]), int(data.offsets[row + 1])) for row in rows]
     tokens = np.concatenate([np.arange(start, end) for start, end in spans])
     offsets = np.concatenate([[0], np.cumsum([end - start for start, end in spans])]).astype(np.int64)
-    return replace(data, ids=data.ids[tokens], types=data.types[tokens], offsets=offsets, labels=data.labels[list(rows)])
+    return replace(
+        data, ids=data.ids[tokens], types=data.types[tokens], offsets=offsets, labels=data.labels[list(rows)]
+    )

@@ -21,12 +21,19 @@ if TYPE_CHECKING:
     from palmtop.compress.learning.training_loop import Loss, Signals
 
 
-def fit(model: "PreTrainedModel", data: Encoded, loss: "Loss", settings: AnyTraining, scratch: Path,
-        signals: "Signals | None" = None, special: Special = COMMON) -> Fitted:
+def fit(
+    model: "PreTrainedModel",
+    data: Encoded,
+    loss: "Loss",
+    settings: AnyTraining,
+    scratch: Path,
+    signals: "Signals | None" = None,
+    special: Special = COMMON,
+) -> Fitted:
     """Train `model` in place; continue from the last whole checkpoint in `scratch` if there is one.
 
-    In a distributed run every process calls this with the same arguments; a step's gradient is then the same sum over the
-    same texts as in one process. Logs for TensorBoard are left in scratch/logs.
+    In a distributed run every process calls this with the same arguments; a step's gradient is then the same sum over
+    the same texts as in one process. Logs for TensorBoard are left in scratch/logs.
 
     Raises:
         UserError: the loss stopped being a finite number, or batch_size can't be shared out among the processes.
@@ -59,17 +66,39 @@ def _arguments(settings: AnyTraining, precision: Precision, rows: int, scratch: 
     parts = processes() * settings.accumulation
     share, rest = divmod(settings.batch_size, parts)
     if rest:
-        raise UserError(f"batch_size {settings.batch_size} can't be shared out evenly among {processes()} process(es) x "
-                        f"{settings.accumulation} accumulated batch(es): choose a multiple of {parts}")
+        raise UserError(
+            f"batch_size {settings.batch_size} can't be shared out evenly among {processes()} process(es) x "
+            f"{settings.accumulation} accumulated batch(es): choose a multiple of {parts}"
+        )
     steps = max(1, math.ceil(math.ceil(rows / settings.batch_size) * settings.epochs))
     return TrainingArguments(
-        output_dir=str(scratch / "checkpoints"), num_train_epochs=settings.epochs, per_device_train_batch_size=share,
-        gradient_accumulation_steps=settings.accumulation, learning_rate=settings.learning_rate, lr_scheduler_type="linear",
-        warmup_steps=round(settings.warmup * steps), weight_decay=settings.weight_decay, max_grad_norm=1.0, optim="adamw_torch_fused",
-        bf16=precision == "bfloat16", fp16=precision == "float16", use_cpu=cpu, seed=settings.seed, data_seed=settings.seed,
-        save_strategy="steps", save_steps=settings.checkpoint_every, save_total_limit=2, logging_steps=max(1, min(50, steps // 10)),
-        logging_nan_inf_filter=False, disable_tqdm=False, report_to=[], remove_unused_columns=False, dataloader_num_workers=0,
-        dataloader_pin_memory=not cpu, ddp_backend="gloo" if cpu and processes() > 1 else None)
+        output_dir=str(scratch / "checkpoints"),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=share,
+        gradient_accumulation_steps=settings.accumulation,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=round(settings.warmup * steps),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=1.0,
+        optim="adamw_torch_fused",
+        bf16=precision == "bfloat16",
+        fp16=precision == "float16",
+        use_cpu=cpu,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        save_strategy="steps",
+        save_steps=settings.checkpoint_every,
+        save_total_limit=2,
+        logging_steps=max(1, min(50, steps // 10)),
+        logging_nan_inf_filter=False,
+        disable_tqdm=False,
+        report_to=[],
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=not cpu,
+        ddp_backend="gloo" if cpu and processes() > 1 else None,
+    )
 
 
 def _last_whole_checkpoint(scratch: Path) -> str | None:

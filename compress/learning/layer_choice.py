@@ -1,4 +1,5 @@
-"""Which of a teacher's layers a student starts from, and which it is compared with: two rules that differ on purpose."""
+"""Which of a teacher's layers a student starts from, and which it is compared with: two rules that differ on
+purpose."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -34,13 +35,27 @@ def spread_layers(teacher_layers: int, student_layers: int) -> list[int]:
     return [round(float(place)) for place in np.linspace(0, teacher_layers - 1, student_layers)]
 
 
-PUBLISHED = {(6, 1): (0,), (6, 2): (0, 5), (6, 3): (0, 2, 5), (6, 4): (0, 1, 3, 5),
-             (12, 1): (0,), (12, 2): (0, 6), (12, 3): (0, 6, 11), (12, 4): (0, 4, 8, 11), (12, 6): (0, 2, 4, 7, 9, 11),
-             (12, 9): (0, 1, 2, 4, 5, 7, 9, 10, 11),
-             (16, 2): (0, 15), (16, 3): (0, 8, 15), (16, 4): (0, 5, 10, 15), (16, 6): (0, 3, 6, 9, 12, 15),
-             (16, 8): (0, 2, 4, 6, 8, 10, 12, 15), (16, 9): (0, 1, 3, 5, 7, 9, 11, 13, 15),
-             (16, 12): (0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15)}
-"""(L_t, L_s) -> layers that Shleifer and Rush 2020 (2010.13002) start from; where `spread_layers` differs, for exact reproduction."""
+PUBLISHED = {
+    (6, 1): (0,),
+    (6, 2): (0, 5),
+    (6, 3): (0, 2, 5),
+    (6, 4): (0, 1, 3, 5),
+    (12, 1): (0,),
+    (12, 2): (0, 6),
+    (12, 3): (0, 6, 11),
+    (12, 4): (0, 4, 8, 11),
+    (12, 6): (0, 2, 4, 7, 9, 11),
+    (12, 9): (0, 1, 2, 4, 5, 7, 9, 10, 11),
+    (16, 2): (0, 15),
+    (16, 3): (0, 8, 15),
+    (16, 4): (0, 5, 10, 15),
+    (16, 6): (0, 3, 6, 9, 12, 15),
+    (16, 8): (0, 2, 4, 6, 8, 10, 12, 15),
+    (16, 9): (0, 1, 3, 5, 7, 9, 11, 13, 15),
+    (16, 12): (0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15),
+}
+"""(L_t, L_s) -> layers that Shleifer and Rush 2020 (2010.13002) start from; where `spread_layers` differs, for exact
+reproduction."""
 
 
 def published_layers(teacher_layers: int, student_layers: int) -> list[int]:
@@ -51,8 +66,10 @@ def published_layers(teacher_layers: int, student_layers: int) -> list[int]:
     """
     if (teacher_layers, student_layers) not in PUBLISHED:
         known = ", ".join(f"{theirs} to {ours}" for theirs, ours in PUBLISHED)
-        raise UserError(f"no table of layers was published for {teacher_layers} to {student_layers} (there are {known}): choose spread "
-                        "or lower")
+        raise UserError(
+            f"no table of layers was published for {teacher_layers} to {student_layers} (there are {known}): choose "
+            "spread or lower"
+        )
     return list(PUBLISHED[teacher_layers, student_layers])
 
 
@@ -63,17 +80,20 @@ def explicit_layers(layers: tuple[int, ...], teacher_layers: int) -> list[int]:
         UserError: a layer that the teacher has not, or a list that is not ascending.
     """
     if not layers or min(layers) < 0 or max(layers) >= teacher_layers or sorted(set(layers)) != list(layers):
-        raise UserError(f"layers is {list(layers)}: give layers of the teacher in ascending order, each once, "
-                        f"from 0 to {teacher_layers - 1}")
+        raise UserError(
+            f"layers is {list(layers)}: give layers of the teacher in ascending order, each once, from 0 to "
+            f"{teacher_layers - 1}"
+        )
     return list(layers)
 
 
 def uniform_map(teacher_layers: int, student_layers: int) -> list[int]:
-    """The teacher's layer that each of the student's layers 1..L_s imitates: g(m) = m L_t / L_s, the ends of equal blocks.
+    """The teacher's layer that each of the student's layers 1..L_s imitates: g(m) = m L_t / L_s, the ends of equal
+    blocks.
 
-    Counted as in `hidden_states`, where 0 is the embeddings' output: {3, 6, 9, 12} for 12 -> 4 (TinyBERT, Jiao et al. 2020, 1909.10351,
-    3.1). These are not the layers that DistilBERT starts from (`spread_layers`);
-    a student that imitates layer by layer starts from them.
+    Counted as in `hidden_states`, where 0 is the embeddings' output: {3, 6, 9, 12} for 12 -> 4 (TinyBERT, Jiao et al.
+    2020, 1909.10351, 3.1). These are not the layers that DistilBERT starts from (`spread_layers`); a student that
+    imitates layer by layer starts from them.
 
     Raises:
         UserError: L_s doesn't divide L_t.
@@ -81,8 +101,11 @@ def uniform_map(teacher_layers: int, student_layers: int) -> list[int]:
     block, rest = divmod(teacher_layers, student_layers)
     if rest:
         whole = [count for count in range(1, teacher_layers + 1) if teacher_layers % count == 0]
-        raise UserError(f"{student_layers} layers can't imitate {teacher_layers} in equal blocks: choose {', '.join(map(str, whole))} "
-                        "layers, or say in layer_map which layer of the teacher each of the student's imitates")
+        raise UserError(
+            f"{student_layers} layers can't imitate {teacher_layers} in equal blocks: choose "
+            f"{', '.join(map(str, whole))} layers, or say in layer_map which layer of the teacher each of the "
+            "student's imitates"
+        )
     return [block * layer for layer in range(1, student_layers + 1)]
 
 
@@ -92,7 +115,13 @@ def explicit_map(layers: Sequence[int], teacher_layers: int, student_layers: int
     Raises:
         UserError: one that doesn't fit.
     """
-    if len(layers) != student_layers or not all(1 <= layer <= teacher_layers for layer in layers) or sorted(layers) != list(layers):
-        raise UserError(f"layer_map is {list(layers)}: give {student_layers} layers of the teacher, one for each of the student's, "
-                        f"ascending, from 1 (the first) to {teacher_layers} (the last)")
+    if (
+        len(layers) != student_layers
+        or not all(1 <= layer <= teacher_layers for layer in layers)
+        or sorted(layers) != list(layers)
+    ):
+        raise UserError(
+            f"layer_map is {list(layers)}: give {student_layers} layers of the teacher, one for each of the "
+            f"student's, ascending, from 1 (the first) to {teacher_layers} (the last)"
+        )
     return list(layers)

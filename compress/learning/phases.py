@@ -1,4 +1,5 @@
-"""Trainings one after the other on one model; a finished one is kept in scratch, so that a killed run goes on with the next."""
+"""Trainings one after the other on one model; a finished one is kept in scratch, so that a killed run goes on with the
+next."""
 
 import json
 import os
@@ -27,15 +28,15 @@ class Phase:
     name: str
     """Also its folder's in scratch, and its logs'."""
     fit: Callable[[Path], Fitted]
-    """Trains the model in place, with the folder it is given as its scratch. What only this phase needs is made in here and taken off
-    the model again before it returns; a phase that was finished before isn't called."""
+    """Trains the model in place, with the folder it is given as its scratch. What only this phase needs is made in here
+    and taken off the model again before it returns; a phase that was finished before isn't called."""
 
 
 def run(model: "Module", phases: Sequence[Phase], scratch: Path) -> dict[str, dict[str, Any]]:
     """Train `model` in place through all phases and return each one's facts, by name.
 
-    Where `scratch` holds finished phases of an equal run that was killed, the model gets their weights and the next phase follows.
-    In a distributed run every process calls this with the same arguments; the first one writes.
+    Where `scratch` holds finished phases of an equal run that was killed, the model gets their weights and the next
+    phase follows. In a distributed run every process calls this with the same arguments; the first one writes.
     """
     facts: dict[str, dict[str, Any]] = {}
     for phase in phases:
@@ -52,7 +53,8 @@ def run(model: "Module", phases: Sequence[Phase], scratch: Path) -> dict[str, di
 
 
 def keep_logs(phases: Sequence[Phase], scratch: Path, out: Path) -> None:
-    """Move each phase's TensorBoard logs into the bundle, under its name; only the first process of a distributed run does."""
+    """Move each phase's TensorBoard logs into the bundle, under its name; only the first process of a distributed run
+    does."""
     for phase in phases:
         logs = scratch / phase.name / LOGS
         if rank() == 0 and logs.is_dir():

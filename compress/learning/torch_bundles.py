@@ -1,4 +1,5 @@
-"""Torch bundles as training reads and writes them: the task, the length, the folder with weights, tokenizer, task and signature."""
+"""Torch bundles as training reads and writes them: the task, the length, the folder with weights, tokenizer, task and
+signature."""
 
 import shutil
 from pathlib import Path
@@ -46,5 +47,7 @@ def write_classifier(model: "PreTrainedModel", source: Bundle, task: Task, signa
 def copy_tokenizer(source: Bundle, out: Path) -> None:
     """Copy what belongs to a bundle's tokenizer."""
     for path in source.path.iterdir():
-        if path.name.startswith(("tokenizer", "special_tokens", "vocab", "merges", "spiece", "spm", "sentencepiece", "added_tokens")):
+        if path.name.startswith(
+            ("tokenizer", "special_tokens", "vocab", "merges", "spiece", "spm", "sentencepiece", "added_tokens")
+        ):
             shutil.copyfile(path, out / path.name)

@@ -1,4 +1,5 @@
-"""The training loop: Hugging Face Trainer, given our batches and losses. Imports torch; training.py opens it when it trains."""
+"""The training loop: Hugging Face Trainer, given our batches and losses. Imports torch; training.py opens it when it
+trains."""
 
 import math
 from collections import defaultdict
@@ -30,8 +31,8 @@ COMPLETE = "complete"
 class GroupedByLength:
     """Row numbers, shuffled anew in each epoch, so ordered that a batch holds texts of similar length.
 
-    Shuffled rows are cut into pools of 50 batches; each pool is sorted by length and its batches are shuffled. The order
-    depends on seed and epoch alone: a run continued in the middle sees what an uninterrupted one would have seen.
+    Shuffled rows are cut into pools of 50 batches; each pool is sorted by length and its batches are shuffled. The
+    order depends on seed and epoch alone: a run continued in the middle sees what an uninterrupted one would have seen.
     """
 
     def __init__(self, lengths: "np.ndarray[Any, np.dtype[np.int64]]", batch_size: int, seed: int) -> None:
@@ -45,44 +46,65 @@ class GroupedByLength:
         random = np.random.default_rng((self._seed, self.epoch))
         rows = random.permutation(len(self._lengths))
         pool = 50 * self._batch_size
-        batches = [batch for start in range(0, len(rows), pool) for batch in self._sorted_batches(rows[start:start + pool])]
-        short = [batch for batch in batches if len(batch) < self._batch_size]  # at most one; last, or it would shift the others
+        batches = [
+            batch for start in range(0, len(rows), pool) for batch in self._sorted_batches(rows[start : start + pool])
+        ]
+        short = [
+            batch for batch in batches if len(batch) < self._batch_size
+        ]  # at most one; last, or it would shift the others
         whole = [batch for batch in batches if len(batch) == self._batch_size]
         for place in random.permutation(len(whole)):
             yield from whole[place].tolist()
         for batch in short:
             yield from batch.tolist()
 
-    def _sorted_batches(self, rows: "np.ndarray[Any, np.dtype[np.int64]]") -> list["np.ndarray[Any, np.dtype[np.int64]]"]:
+    def _sorted_batches(
+        self, rows: "np.ndarray[Any, np.dtype[np.int64]]"
+    ) -> list["np.ndarray[Any, np.dtype[np.int64]]"]:
         by_length = rows[np.argsort(self._lengths[rows], kind="stable")]
-        return [by_length[start:start + self._batch_size] for start in range(0, len(rows), self._batch_size)]
+        return [by_length[start : start + self._batch_size] for start in range(0, len(rows), self._batch_size)]
 
 
 class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
     """Trainer with batches of similar lengths and losses of one value per text.
 
-    A step's gradient is the sum over its texts divided by their number, over all processes and accumulated batches: it does
-    not depend on how they are shared out.
+    A step's gradient is the sum over its texts divided by their number, over all processes and accumulated batches: it
+    does not depend on how they are shared out.
     """
 
-    def __init__(self, model: PreTrainedModel, arguments: Any, data: Encoded, sampler: GroupedByLength, loss: Loss,
-                 signals: Signals | None, special: Special, logs: Path) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        arguments: Any,
+        data: Encoded,
+        sampler: GroupedByLength,
+        loss: Loss,
+        signals: Signals | None,
+        special: Special,
+        logs: Path,
+    ) -> None:
         self._encoded, self._sampler, self._loss, self._signals, self._special = data, sampler, loss, signals, special
         self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
         callbacks: list[Any] = [_Watch(sampler, special)]
         if arguments.process_index == 0:
             callbacks.append(TensorBoardCallback(SummaryWriter(str(logs))))
-        super().__init__(model, arguments, data_collator=self._collate, train_dataset=range(len(data)), callbacks=callbacks)
+        super().__init__(
+            model, arguments, data_collator=self._collate, train_dataset=range(len(data)), callbacks=callbacks
+        )
         self.model_accepts_loss_kwargs = True  # asks for the number of texts in a step over all processes
         self.loss_is_scaled_for_ga = True
 
-    def compute_loss(self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None) -> torch.Tensor:
+    def compute_loss(
+        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
         """The sum of all terms over the texts, divided by the texts of the whole step."""
         terms = self._loss(model, inputs)
         for name, values in terms.items():
             self._terms[name].append(values.detach().mean())
         labels = inputs["labels"]
-        texts = num_items_in_batch / labels[0].numel() if num_items_in_batch is not None else len(labels)  # a span has two labels
+        texts = (
+            num_items_in_batch / labels[0].numel() if num_items_in_batch is not None else len(labels)
+        )  # a span has two labels
         # the processes' gradients are averaged, not added: hence the factor
         total: torch.Tensor = torch.stack(list(terms.values())).sum() / texts * self.accelerator.num_processes
         return total
@@ -97,20 +119,27 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with the terms of the loss apart; stop where the loss is no number any more."""
         if not math.isfinite(logs.get("loss", 0.0)):
-            raise UserError(f"the loss is {logs['loss']} at step {self.state.global_step}: training has diverged; lower learning_rate "
-                            f"(now {self.args.learning_rate}), raise warmup, or use precision: float32")
+            raise UserError(
+                f"the loss is {logs['loss']} at step {self.state.global_step}: training has diverged; lower "
+                f"learning_rate (now {self.args.learning_rate}), raise warmup, or use precision: float32"
+            )
         super().log(logs | (self.recent_terms(int(self.args.logging_steps)) if "loss" in logs else {}), start_time)
 
     def recent_terms(self, batches: int | None = None) -> dict[str, float]:
         """Mean of each term over the last `batches`, by default over the last tenth."""
-        return {f"loss_{name}": float(torch.stack(values[-(batches or max(1, len(values) // 10)):]).mean())
-                for name, values in self._terms.items()}
+        return {
+            f"loss_{name}": float(torch.stack(values[-(batches or max(1, len(values) // 10)) :]).mean())
+            for name, values in self._terms.items()
+        }
 
     def _get_train_sampler(self, train_dataset: Any = None) -> GroupedByLength:
         return self._sampler
 
     def _collate(self, rows: list[int]) -> Batch:
-        batch = self._encoded.batch(rows) | {"labels": torch.from_numpy(self._encoded.labels[rows]), "rows": torch.tensor(rows)}
+        batch = self._encoded.batch(rows) | {
+            "labels": torch.from_numpy(self._encoded.labels[rows]),
+            "rows": torch.tensor(rows),
+        }
         return batch | (self._signals(rows) if self._signals else {})
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -120,8 +149,10 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
             if parameter.requires_grad:
                 apart, rate = self._rate(name)
                 groups[name in decayed and not apart, rate].append(parameter)
-        return [{"params": parameters, "weight_decay": self.args.weight_decay if decay else 0.0, "lr": rate}
-                for (decay, rate), parameters in groups.items()]
+        return [
+            {"params": parameters, "weight_decay": self.args.weight_decay if decay else 0.0, "lr": rate}
+            for (decay, rate), parameters in groups.items()
+        ]
 
     def _rate(self, name: str) -> tuple[bool, float]:
         """Whether a parameter has a rate of its own, and its rate."""

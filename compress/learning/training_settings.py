@@ -9,7 +9,6 @@ from palmtop.bundle import Format
 from palmtop.stage import Stage
 
 if TYPE_CHECKING:
-
     pass
 
 
@@ -38,8 +37,8 @@ class AnyTraining(Stage, ABC):
     max_length: int = Field(default=128, ge=4, le=8192)
     """Tokens after which a text is truncated, specials included; never more than the model has positions for."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of the products of the forward and backward pass; weights, optimizer and losses are float32. auto: bfloat16 on a GPU or CPU that
-    multiplies it natively (on a CPU from a hidden size of 128 on), float32 elsewhere."""
+    """Of the products of the forward and backward pass; weights, optimizer and losses are float32. auto: bfloat16 on a
+    GPU or CPU that multiplies it natively (on a CPU from a hidden size of 128 on), float32 elsewhere."""
     checkpoint_every: int = Field(default=150, ge=1)
     """Steps between checkpoints: at most so much work is lost when the process is killed."""
     seed: int = 0
@@ -50,17 +49,3 @@ class TrainingStage(AnyTraining, ABC):
 
     task: str | dict[str, Any] | None = None
     """The task: a shipped name, a YAML file, or written out; by default the one the source was trained for."""
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -1,7 +1,9 @@
-"""Training only those rows of the word embedding that the data read: a small part of it, which costs a large part of a step.
+"""Training only those rows of the word embedding that the data read: a small part of it, which costs a large part of a
+step.
 
-The gradient of every other row is 0, so that Adam moves it by weight decay alone; here such rows stay as they are. All else is the same,
-to the rounding: most of a small student's parameters are its embedding, and optimizer, clipping and gradient go over each at every step.
+The gradient of every other row is 0, so that Adam moves it by weight decay alone; here such rows stay as they are. All
+else is the same, to the rounding: most of a small student's parameters are its embedding, and optimizer, clipping and
+gradient go over each at every step.
 """
 
 from collections.abc import Iterator
@@ -22,14 +24,18 @@ WORTH_IT = 0.8
 
 @contextmanager
 def only_used_rows(model: "PreTrainedModel", data: Encoded) -> Iterator[Encoded]:
-    """Give the model a table of the rows that `data` reads, and the data ids to match; afterwards the whole table again, those rows new.
+    """Give the model a table of the rows that `data` reads, and the data ids to match; afterwards the whole table
+    again, those rows new.
 
-    A table that is tied to an output layer, or that is no plain embedding, is left alone, as is one that is read nearly whole.
+    A table that is tied to an output layer, or that is no plain embedding, is left alone, as is one that is read nearly
+    whole.
     """
     import torch
 
     table: Any = model.get_input_embeddings()
-    used = np.union1d(np.unique(data.ids), np.arange(data.pad_id + 1))  # the padding keeps its id, by which RoBERTa counts positions
+    used = np.union1d(
+        np.unique(data.ids), np.arange(data.pad_id + 1)
+    )  # the padding keeps its id, by which RoBERTa counts positions
     plain = type(table) is torch.nn.Embedding and model.get_output_embeddings() is None
     if not plain or len(used) > WORTH_IT * table.num_embeddings:
         yield data
@@ -38,7 +44,8 @@ def only_used_rows(model: "PreTrainedModel", data: Encoded) -> Iterator[Encoded]
     places[used] = np.arange(len(used))
     rows = torch.from_numpy(used)
     small = torch.nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]  # torch has no types there
-        table.weight.detach()[rows].clone(), freeze=False, padding_idx=table.padding_idx)
+        table.weight.detach()[rows].clone(), freeze=False, padding_idx=table.padding_idx
+    )
     small.weight.requires_grad_(table.weight.requires_grad)
     model.set_input_embeddings(small)
     try:

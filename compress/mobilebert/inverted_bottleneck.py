@@ -1,4 +1,5 @@
-"""Make an IB-BERT, the teacher that MobileBERT wants, of any BERT or RoBERTa: its matrices inside, narrow between its layers."""
+"""Make an IB-BERT, the teacher that MobileBERT wants, of any BERT or RoBERTa: its matrices inside, narrow between its
+layers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,22 +29,26 @@ if TYPE_CHECKING:
 
 PAPER_WIDTH = 512
 ORDINARY = ("bert", "distilbert", "roberta", "xlm-roberta")
-"""Families whose layers end with a LayerNorm, whose embeddings are a sum under one, and whose attention knows no other positions."""
+"""Families whose layers end with a LayerNorm, whose embeddings are a sum under one, and whose attention knows no other
+positions."""
 
 
 class InvertedBottleneck(AnswerWeights, TaughtBySource):
-    """Build an IB-BERT from a fine-tuned teacher's weights and principal components; distil it, layer by layer and in its answers.
+    """Build an IB-BERT from a fine-tuned teacher's weights and principal components; distil it, layer by layer and in
+    its answers.
 
-    The paper trains its IB-BERT from scratch (500,000 steps on text) and never released it. This one starts as a near copy of the
-    teacher: what is learnt is what the narrow places between the layers took away.
+    The paper trains its IB-BERT from scratch (500,000 steps on text) and never released it. This one starts as a near
+    copy of the teacher: what is learnt is what the narrow places between the layers took away.
     """
 
     width: int | None = Field(default=None, ge=8)
-    """Width between the layers, that of the MobileBERT to come; by default half the teacher's, 512 at most (paper: 512 of 1,024)."""
+    """Width between the layers, that of the MobileBERT to come; by default half the teacher's, 512 at most (paper: 512
+    of 1,024)."""
     embedding_size: int = Field(default=128, ge=4)
     """Width of the table of token vectors; the teacher's at most."""
     heads: int | None = Field(default=None, ge=1)
-    """Attention heads; by default the teacher's. The paper merges 16 into 4; fewer than the teacher's start as sums of its heads."""
+    """Attention heads; by default the teacher's. The paper merges 16 into 4; fewer than the teacher's start as sums of
+    its heads."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Of the IB-BERT while it learns; the paper's 0.1 is for its training from scratch."""
     sample: int = Field(default=2048, ge=16)
@@ -61,11 +66,20 @@ class InvertedBottleneck(AnswerWeights, TaughtBySource):
         """The source's depth and labels in MobileBERT's family."""
         check_teacher("inverted_bottleneck", source, self.task)
         assert source is not None
-        return Outline("torch", "mobilebert", source.layers, source.labels, self.width, self.embedding_size, changes=(KEY,),
-                       task=source.task)
+        return Outline(
+            "torch",
+            "mobilebert",
+            source.layers,
+            source.labels,
+            self.width,
+            self.embedding_size,
+            changes=(KEY,),
+            task=source.task,
+        )
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
-        """Survey the teacher, build, train, and write a folder that palmtop opens (transformers alone has no such model)."""
+        """Survey the teacher, build, train, and write a folder that palmtop opens (transformers alone has no such
+        model)."""
         from palmtop.compress.mobilebert.ib_weights import ib_bert_from
         from palmtop.compress.mobilebert.layer_maps import Watched
         from palmtop.compress.mobilebert.narrow_embeddings import token_counts
@@ -77,26 +91,49 @@ class InvertedBottleneck(AnswerWeights, TaughtBySource):
         width = self._width(teacher.config)
         data = self.training_data(teaching.task, source, teaching.signature, scratch)
         with unchanged(teacher):
-            found = survey(Watched(teacher, normalised=True, attention=False), data, sample_of(len(data), self.sample, self.seed))
-            model = ib_bert_from(teacher, found, token_counts(data, teacher.config.vocab_size), width, self.embedding_size,
-                                 self.heads or teacher.config.num_attention_heads, self.dropout)
+            found = survey(
+                Watched(teacher, normalised=True, attention=False), data, sample_of(len(data), self.sample, self.seed)
+            )
+            model = ib_bert_from(
+                teacher,
+                found,
+                token_counts(data, teacher.config.vocab_size),
+                width,
+                self.embedding_size,
+                self.heads or teacher.config.num_attention_heads,
+                self.dropout,
+            )
             transfer = self._transfer(model, teacher, aligned_bases(found, width))
             asked = self.ask(source, data, transfer.hidden(transfer.facing), self.epochs, scratch)
-            fitted = fit(model, data, self._loss(transfer, teaching.task), self, scratch, asked.batch, Special(whole_table=True))
+            fitted = fit(
+                model, data, self._loss(transfer, teaching.task), self, scratch, asked.batch, Special(whole_table=True)
+            )
         write_classifier(model, source, teaching.task, teaching.signature, out)
         keep_logs(scratch, out)
-        return fitted.facts() | asked.facts() | data.facts() | {"width": width,
-                                 "inner_width": teacher.config.hidden_size,
-                                 "heads": model.config.num_attention_heads,
-                                 "parameters": sum(parameter.numel() for parameter in model.parameters())}
+        return (
+            fitted.facts()
+            | asked.facts()
+            | data.facts()
+            | {
+                "width": width,
+                "inner_width": teacher.config.hidden_size,
+                "heads": model.config.num_attention_heads,
+                "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            }
+        )
 
     def _transfer(self, model: "PreTrainedModel", teacher: "PreTrainedModel", bases: "Sequence[Tensor]") -> "Transfer":
         from palmtop.compress.mobilebert.layer_maps import Watched
         from palmtop.compress.mobilebert.map_transfer import Attention, MapTeacher, MapWeights, Transfer, facing_layers
 
         layers = model.config.num_hidden_layers
-        return Transfer(Watched(model, normalised=False, attention=False), MapTeacher(teacher, bases, attention=False), Attention("none"),
-                        MapWeights(self.map_weight), facing_layers(layers, layers))
+        return Transfer(
+            Watched(model, normalised=False, attention=False),
+            MapTeacher(teacher, bases, attention=False),
+            Attention("none"),
+            MapWeights(self.map_weight),
+            facing_layers(layers, layers),
+        )
 
     def _loss(self, transfer: "Transfer", task: Task) -> "Loss":
         by_answers = answer_terms(self, task)
@@ -113,17 +150,26 @@ class InvertedBottleneck(AnswerWeights, TaughtBySource):
         width = self.width or min(PAPER_WIDTH, inner // 2)
         faults = []
         if width > inner:
-            faults.append(f"width is {width}, more than the teacher's {inner}, which is the inside of the IB-BERT: choose up to {inner}")
+            faults.append(
+                f"width is {width}, more than the teacher's {inner}, which is the inside of the IB-BERT: choose up to "
+                f"{inner}"
+            )
         if self.embedding_size > inner:
-            faults.append(f"embedding_size is {self.embedding_size}, but the teacher's token vectors have {inner} values: choose up to "
-                          f"{inner}")
+            faults.append(
+                f"embedding_size is {self.embedding_size}, but the teacher's token vectors have {inner} values: "
+                f"choose up to {inner}"
+            )
         if inner % heads or teacher.num_attention_heads % heads:
-            faults.append(f"heads is {heads}, but the teacher has {teacher.num_attention_heads}: choose a divisor of that")
+            faults.append(
+                f"heads is {heads}, but the teacher has {teacher.num_attention_heads}: choose a divisor of that"
+            )
         raise_all(faults)
         return width
 
 
-def check_teacher(stage: str, source: Outline | None, task: "str | dict[str, Any] | None", families: tuple[str, ...] = ()) -> None:
+def check_teacher(
+    stage: str, source: Outline | None, task: "str | dict[str, Any] | None", families: tuple[str, ...] = ()
+) -> None:
     """Whether a teacher is fine-tuned, of a family that can be taken apart, and has the task's labels.
 
     Raises:
@@ -132,11 +178,15 @@ def check_teacher(stage: str, source: Outline | None, task: "str | dict[str, Any
     teacher = fine_tuned(stage, source, task)
     known = (*ORDINARY, *families)
     if teacher.family not in known:
-        raise UserError(f"{stage} takes a teacher of the families {', '.join(known)}, but this one is '{teacher.family}': its layers or "
-                        "embeddings are built otherwise; distil it with 'distill' or 'minilm' instead")
+        raise UserError(
+            f"{stage} takes a teacher of the families {', '.join(known)}, but this one is '{teacher.family}': its "
+            "layers or embeddings are built otherwise; distil it with 'distill' or 'minilm' instead"
+        )
     if odd := [key for key in teacher.changes if key != KEY]:
-        raise UserError(f"{stage} takes a teacher's layers as their family builds them, but this one was made smaller before (it has "
-                        f"{', '.join(odd)} in its config.json): take the model it was made of")
+        raise UserError(
+            f"{stage} takes a teacher's layers as their family builds them, but this one was made smaller before (it "
+            f"has {', '.join(odd)} in its config.json): take the model it was made of"
+        )
 
 
 def sample_of(rows: int, wanted: int, seed: int) -> list[int]:

@@ -1,4 +1,5 @@
-"""What a model's layers say in one forward pass: their outputs (feature maps), and the queries, keys and values of their attention."""
+"""What a model's layers say in one forward pass: their outputs (feature maps), and the queries, keys and values of
+their attention."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +32,8 @@ class Seen:
     maps: list[Float[Tensor, "batch tokens width"]]
     """0 is the embeddings' output, l that of layer l."""
     projections: list[dict[Part, Float[Tensor, "batch tokens inner"]]]
-    """Queries, keys and values of each layer, biases in, heads side by side; l - 1 is layer l's. Empty where not asked for."""
+    """Queries, keys and values of each layer, biases in, heads side by side; l - 1 is layer l's. Empty where not asked
+    for."""
 
 
 class Watched:
@@ -41,19 +43,23 @@ class Watched:
         """
         Args:
             model: a MobileBERT, or for normalised maps one whose layers end with a LayerNorm.
-            normalised: take as maps what the layers' LayerNorms make before their scale and shift: mean 0 and variance 1 for each token.
-                Otherwise the layers' outputs as they are.
+            normalised: take as maps what the layers' LayerNorms make before their scale and shift: mean 0 and variance
+                1 for each token. Otherwise the layers' outputs as they are.
             attention: watch queries, keys and values too.
         """
         self.model, self._attention = model, attention
         self._found: dict[tuple[str, int], Any] = {}
         keep = self._keep_normalised if normalised else self._keep_output
-        for number, module in enumerate(norms_of(model) if normalised else [model.base_model.embeddings, *layers_of(model)]):
+        for number, module in enumerate(
+            norms_of(model) if normalised else [model.base_model.embeddings, *layers_of(model)]
+        ):
             module.register_forward_hook(partial(keep, ("map", number)))
         if attention:
             for number, layer in enumerate(layers_of(model)):
                 for part in _ATTENTION:
-                    part_of(layer, part, model.config.model_type).register_forward_hook(partial(self._keep_output, (part, number)))
+                    part_of(layer, part, model.config.model_type).register_forward_hook(
+                        partial(self._keep_output, (part, number))
+                    )
 
     def __call__(self, batch: "Batch", wrapped: Any = None) -> Seen:
         """One forward pass of the model, through `wrapped` where a distributed run has wrapped it."""
@@ -61,7 +67,10 @@ class Watched:
         output = (wrapped or self.model)(**model_inputs(batch))
         count = len(layers_of(self.model))
         maps = [self._found["map", number].float() for number in range(count + 1)]
-        projections = [{part: self._found[part, number] for part in _ATTENTION} for number in range(count if self._attention else 0)]
+        projections = [
+            {part: self._found[part, number] for part in _ATTENTION}
+            for number in range(count if self._attention else 0)
+        ]
         self._found = {}  # no graph outlives its step
         return Seen(output.logits.float(), maps, projections)
 
@@ -80,4 +89,7 @@ def normalised(values: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch w
 def norms_of(model: "PreTrainedModel") -> "list[Module]":
     """The LayerNorms that end the embeddings and each layer of a model of BERT's kind."""
     kind = model.config.model_type
-    return [model.base_model.embeddings.LayerNorm, *(norm_of(layer, "feed_forward", kind) for layer in layers_of(model))]
+    return [
+        model.base_model.embeddings.LayerNorm,
+        *(norm_of(layer, "feed_forward", kind) for layer in layers_of(model)),
+    ]

@@ -1,4 +1,5 @@
-"""Knowledge transfer between two models layer by layer: which layers face each other, in what form, and the weighted terms of the loss."""
+"""Knowledge transfer between two models layer by layer: which layers face each other, in what form, and the weighted
+terms of the loss."""
 
 import math
 from collections.abc import Sequence
@@ -51,9 +52,12 @@ class Attention:
 
 
 class MapTeacher:
-    """A teacher as a student of some width hears it: all made of its hidden states, which a batch brings (`teacher_hidden_<level>`)."""
+    """A teacher as a student of some width hears it: all made of its hidden states, which a batch brings
+    (`teacher_hidden_<level>`)."""
 
-    def __init__(self, model: "PreTrainedModel", bases: "Sequence[Float[Tensor, 'narrow wide']] | None", attention: bool) -> None:
+    def __init__(
+        self, model: "PreTrainedModel", bases: "Sequence[Float[Tensor, 'narrow wide']] | None", attention: bool
+    ) -> None:
         """
         Args:
             bases: for each level, into the student's width; None: the maps as they are.
@@ -61,20 +65,24 @@ class MapTeacher:
         """
         self.model, self._bases, self._attention = model, list(bases) if bases is not None else None, attention
         self._norms = norms_of(model) if model.config.model_type != "mobilebert" else None
-        self._taps = {level: TeacherTaps(model, [Tap(part, level) for part in QUERY_KEY_VALUE])
-                      for level, _ in enumerate(layers_of(model), start=1)}
+        self._taps = {
+            level: TeacherTaps(model, [Tap(part, level) for part in QUERY_KEY_VALUE])
+            for level, _ in enumerate(layers_of(model), start=1)
+        }
 
     def hidden(self, levels: Sequence[int]) -> tuple[int, ...]:
         """The hidden states that are needed for some levels."""
         return tuple(sorted({*levels, *(level - 1 for level in levels if self._attention)}))
 
     def map(self, batch: "Batch", level: int) -> Float[Tensor, "batch tokens width"]:
-        """The map of a level: for an ordinary teacher what its LayerNorm made before scale and shift, in the student's width and
-        normalised again where a basis cut something off."""
+        """The map of a level: for an ordinary teacher what its LayerNorm made before scale and shift, in the student's
+        width and normalised again where a basis cut something off."""
         hidden = batch[f"teacher_hidden_{level}"].float()
         if self._norms is None:
             return hidden
-        scale, shift = (self._norms[level].get_parameter(name).detach().to(hidden.device) for name in ("weight", "bias"))
+        scale, shift = (
+            self._norms[level].get_parameter(name).detach().to(hidden.device) for name in ("weight", "bias")
+        )
         values = torch.where(scale.abs() > SMALLEST_SCALE, (hidden - shift) / scale, 0.0)
         return values if self._bases is None else normalised(values @ self._bases[level].to(hidden.device).T)
 
@@ -95,7 +103,8 @@ class Transfer:
     facing: tuple[int, ...]
     """For each layer of the student the teacher's that it imitates; layers count from 1."""
     projections: ModuleList | None = None
-    """Learned, from the student's width to the teacher's, one for each of the student's layers; they are thrown away afterwards."""
+    """Learned, from the student's width to the teacher's, one for each of the student's layers; they are thrown away
+    afterwards."""
 
     def terms(self, seen: Seen, batch: "Batch", layers: Sequence[int]) -> dict[str, Float[Tensor, " batch"]]:
         """The weighted terms, each the mean over these layers of the student (from 1), without those of weight 0."""
@@ -115,13 +124,19 @@ class Transfer:
     def _apart(self, seen: Seen, batch: "Batch", layer: int) -> dict[str, Float[Tensor, " batch"]]:
         """How far one layer of the student is from the teacher's that it faces."""
         level, own, mask = self.facing[layer - 1], seen.maps[layer], batch["attention_mask"]
-        maps = map_loss(self.projections[layer - 1](own) if self.projections else own, self.teacher.map(batch, level), mask)
+        maps = map_loss(
+            self.projections[layer - 1](own) if self.projections else own, self.teacher.map(batch, level), mask
+        )
         found = {"maps": maps.shape, "means": maps.mean, "variances": maps.variance}
         if "attention" in self._used:
-            found["attention"] = self._attention_apart(seen.projections[layer - 1], self.teacher.projections(batch, level), mask)
+            found["attention"] = self._attention_apart(
+                seen.projections[layer - 1], self.teacher.projections(batch, level), mask
+            )
         return found
 
-    def _attention_apart(self, ours: "dict[Part, Tensor]", theirs: "dict[Part, Tensor]", mask: Tensor) -> Float[Tensor, " batch"]:
+    def _attention_apart(
+        self, ours: "dict[Part, Tensor]", theirs: "dict[Part, Tensor]", mask: Tensor
+    ) -> Float[Tensor, " batch"]:
         """KL of the attention, or the sum of the relations' three."""
         losses = []
         for first, second in PAIRS if self.attention.form == "relations" else (("query", "key"),):
@@ -131,14 +146,18 @@ class Transfer:
 
 
 def facing_layers(student: int, teacher: int) -> tuple[int, ...]:
-    """For each of the student's layers l the teacher's ceil(l L_t / L_s), from 1: the end of its share of the teacher."""
+    """For each of the student's layers l the teacher's ceil(l L_t / L_s), from 1: the end of its share of the
+    teacher."""
     return tuple(math.ceil(layer * teacher / student) for layer in range(1, student + 1))
 
 
 def common_heads(student: int, teacher: int, size: int = 8) -> int:
-    """The most relation heads that divide both widths and leave the student's heads at least `size` wide; 1 where there is no more."""
+    """The most relation heads that divide both widths and leave the student's heads at least `size` wide; 1 where there
+    is no more."""
     divisor = math.gcd(student, teacher)
-    return max(heads for heads in range(1, divisor + 1) if divisor % heads == 0 and (student // heads >= size or heads == 1))
+    return max(
+        heads for heads in range(1, divisor + 1) if divisor % heads == 0 and (student // heads >= size or heads == 1)
+    )
 
 
 def learned_projections(bases: "Sequence[Float[Tensor, 'narrow wide']]", facing: Sequence[int]) -> ModuleList:

@@ -1,4 +1,5 @@
-"""Distil a teacher into a MobileBERT, layer by layer: feature maps, attention, then its answers (Sun et al. 2020, 2004.02984)."""
+"""Distil a teacher into a MobileBERT, layer by layer: feature maps, attention, then its answers (Sun et al. 2020,
+2004.02984)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,6 @@ from palmtop.compress.mobilebert.mobilebert_settings import MobilebertSettings
 from palmtop.stage import Outline
 
 if TYPE_CHECKING:
-
     from palmtop.compress.learning.training_loop import Signals
     from palmtop.compress.mobilebert.map_transfer import Transfer
 
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 
 class Mobilebert(MobilebertSettings):
-    """Train a MobileBERT (bottlenecks, stacked feed-forward networks, NoNorm, ReLU, trigram embedding) from a teacher's layers.
+    """Train a MobileBERT (bottlenecks, stacked feed-forward networks, NoNorm, ReLU, trigram embedding) from a teacher's
+    layers.
 
-    The teacher is an IB-BERT (stage inverted_bottleneck), whose maps are as wide as the student's: the paper's recipe. Or an ordinary
-    BERT or RoBERTa, whose maps a projection brings to the student's width: then what is made is a MobileBERT with a BERT for a teacher,
-    and the facts call it so. Compare with transfer_epochs: 0, which learns from the answers alone.
+    The teacher is an IB-BERT (stage inverted_bottleneck), whose maps are as wide as the student's: the paper's recipe.
+    Or an ordinary BERT or RoBERTa, whose maps a projection brings to the student's width: then what is made is a
+    MobileBERT with a BERT for a teacher, and the facts call it so. Compare with transfer_epochs: 0, which learns from
+    the answers alone.
     """
 
     def outline(self, source: Outline | None) -> Outline:
@@ -36,7 +38,9 @@ class Mobilebert(MobilebertSettings):
         sizes = self.sizes()
         if source.family != "mobilebert":
             sizes.check()
-        return Outline("torch", "mobilebert", sizes.layers, source.labels, self.width, self.embedding_size, task=source.task)
+        return Outline(
+            "torch", "mobilebert", sizes.layers, source.labels, self.width, self.embedding_size, task=source.task
+        )
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Build the student, run the phases of the strategy, and write a Hugging Face folder."""
@@ -54,7 +58,9 @@ class Mobilebert(MobilebertSettings):
         write_classifier(pair.student, source, teaching.task, teaching.signature, out)
         return fitted | pair.facts() | cost | data.facts()
 
-    def _heard(self, transfer: "Transfer", source: Bundle, data: Encoded, scratch: Path) -> "tuple[Heard, dict[str, Any]]":
+    def _heard(
+        self, transfer: "Transfer", source: Bundle, data: Encoded, scratch: Path
+    ) -> "tuple[Heard, dict[str, Any]]":
         """What gives the teacher's answers and some of its hidden states, and what that costs."""
         answers = signals(source, data, Wanted(), print).batch
         if not self.transfer_epochs:

@@ -41,8 +41,8 @@ class Plan:
 def plans(settings: MobilebertSettings, layers: int) -> list[Plan]:
     """The phases of a strategy (2004.02984, 3.5).
 
-    Progressive gives each layer the same share of transfer_epochs, so that it costs no more data than joint (paper: 24 x 10,000 steps
-    and 240,000).
+    Progressive gives each layer the same share of transfer_epochs, so that it costs no more data than joint (paper: 24
+    x 10,000 steps and 240,000).
     """
     everything, last = tuple(range(1, layers + 1)), Plan("prediction", (), layers, settings.epochs, True)
     if not settings.transfer_epochs:
@@ -55,8 +55,14 @@ def plans(settings: MobilebertSettings, layers: int) -> list[Plan]:
     return [*(Plan(f"layer_{layer:02}", (layer,), layer, share, False, lower=True) for layer in everything), last]
 
 
-def train(pair: Pair, settings: MobilebertSettings, task: Task, data: Encoded, heard: Callable[[Sequence[int]], "Signals"],
-          folders: tuple[Path, Path]) -> dict[str, Any]:
+def train(
+    pair: Pair,
+    settings: MobilebertSettings,
+    task: Task,
+    data: Encoded,
+    heard: Callable[[Sequence[int]], "Signals"],
+    folders: tuple[Path, Path],
+) -> dict[str, Any]:
     """Run the phases and return what they were.
 
     Args:
@@ -71,7 +77,9 @@ def train(pair: Pair, settings: MobilebertSettings, task: Task, data: Encoded, h
         def run(folder: Path) -> Fitted:
             with _only(pair, plan, settings.lower_rate):
                 said = heard(pair.transfer.hidden(plan.transferred))
-                return fit(pair.student, data, _loss(pair, plan, settings, task), own, folder, said, _special(plan, settings))
+                return fit(
+                    pair.student, data, _loss(pair, plan, settings, task), own, folder, said, _special(plan, settings)
+                )
 
         return phases.Phase(plan.name, run)
 
@@ -81,7 +89,11 @@ def train(pair: Pair, settings: MobilebertSettings, task: Task, data: Encoded, h
     if pair.transfer.projections is not None:
         delattr(pair.student, PROJECTIONS)
     each = {name: {"steps": said["steps"], "loss": said["loss"]} for name, said in facts.items()}
-    return facts[made[-1].name] | {"steps": sum(said["steps"] for said in facts.values()), "strategy": settings.strategy, "phases": each}
+    return facts[made[-1].name] | {
+        "steps": sum(said["steps"] for said in facts.values()),
+        "strategy": settings.strategy,
+        "phases": each,
+    }
 
 
 def _loss(pair: Pair, plan: Plan, settings: MobilebertSettings, task: Task) -> "Loss":
@@ -97,8 +109,8 @@ def _loss(pair: Pair, plan: Plan, settings: MobilebertSettings, task: Task) -> "
 
 
 def _special(plan: Plan, settings: MobilebertSettings) -> Special:
-    """Progressive: what lies below the layer that learns has a rate of its own (TF1 code; the TF2 code lets all learn alike, summaries
-    of the paper say frozen)."""
+    """Progressive: what lies below the layer that learns has a rate of its own (TF1 code; the TF2 code lets all learn
+    alike, summaries of the paper say frozen)."""
     if not plan.lower:
         return Special(whole_table=True)
     below = ("embeddings", *(f"encoder.layer.{number}" for number in range(plan.depth - 1)))
@@ -110,7 +122,7 @@ def _only(pair: Pair, plan: Plan, lower_rate: float) -> Iterator[None]:
     """Within: the student has only what the phase runs, and only what it trains has gradients."""
     encoder = pair.student.base_model.encoder
     whole = encoder.layer
-    encoder.layer = ModuleList(list(whole)[:plan.depth])
+    encoder.layer = ModuleList(list(whole)[: plan.depth])
     _choose_gradients(pair, plan, lower_rate)
     try:
         yield
@@ -120,7 +132,8 @@ def _only(pair: Pair, plan: Plan, lower_rate: float) -> Iterator[None]:
 
 
 def _choose_gradients(pair: Pair, plan: Plan, lower_rate: float) -> None:
-    """Freeze what a phase's loss does not reach (processes of a distributed run would wait for its gradients), or is not to move."""
+    """Freeze what a phase's loss does not reach (processes of a distributed run would wait for its gradients), or is
+    not to move."""
     student, layers = pair.student, layers_of(pair.student)
     for parameter in student.parameters():
         parameter.requires_grad_(not (plan.lower and lower_rate == 0))

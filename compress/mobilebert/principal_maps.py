@@ -1,7 +1,9 @@
-"""Bases in which a narrow model says what a wide one says: principal components of each layer's outputs over a sample of texts.
+"""Bases in which a narrow model says what a wide one says: principal components of each layer's outputs over a sample
+of texts.
 
-A wide model's map n (normalised: mean 0, variance 1) becomes the narrow one's B n, and back with B^T. B's rows sum to 0 over the narrow
-coordinates as n's values do over the wide ones, so a LayerNorm on either side takes nothing away: with equal widths B^T LN(B n) = n.
+A wide model's map n (normalised: mean 0, variance 1) becomes the narrow one's B n, and back with B^T. B's rows sum to 0
+over the narrow coordinates as n's values do over the wide ones, so a LayerNorm on either side takes nothing away: with
+equal widths B^T LN(B n) = n.
 """
 
 from collections.abc import Sequence
@@ -40,7 +42,7 @@ def survey(teacher: Watched, data: Encoded, rows: Sequence[int]) -> Survey:
     first, logits, tokens = [], [], 0
     order = sorted(rows, key=lambda row: int(data.lengths[row]))
     for start in range(0, len(order), BATCH):
-        batch = data.batch(order[start:start + BATCH])
+        batch = data.batch(order[start : start + BATCH])
         real = batch["attention_mask"].bool()
         with torch.no_grad():
             seen = teacher(batch)
@@ -54,11 +56,13 @@ def survey(teacher: Watched, data: Encoded, rows: Sequence[int]) -> Survey:
 
 
 def aligned_bases(found: Survey, width: int) -> list[Float[Tensor, "narrow wide"]]:
-    """B for the embeddings' output and each layer's: the top width - 1 principal components, mixed evenly over the coordinates.
+    """B for the embeddings' output and each layer's: the top width - 1 principal components, mixed evenly over the
+    coordinates.
 
-    The mixing is free (it changes neither what is kept nor any distance). For the embeddings it is a random rotation, so that no
-    coordinate outgrows the others; for each layer the rotation that brings its coordinates nearest to those of the layer below
-    (orthogonal Procrustes), so that a residual connection adds like to like. With width > wide all components are kept.
+    The mixing is free (it changes neither what is kept nor any distance). For the embeddings it is a random rotation,
+    so that no coordinate outgrows the others; for each layer the rotation that brings its coordinates nearest to those
+    of the layer below (orthogonal Procrustes), so that a residual connection adds like to like. With width > wide all
+    components are kept.
     """
     wide = found.moments.shape[-1]
     kept = min(width, wide) - 1  # values that sum to 0 have one dimension less
@@ -73,12 +77,17 @@ def aligned_bases(found: Survey, width: int) -> list[Float[Tensor, "narrow wide"
 
 def scales(found: Survey, bases: Sequence[Float[Tensor, "narrow wide"]]) -> list[float]:
     """The size of a coordinate of B n, root mean square: 1 where B keeps everything and the widths are equal."""
-    return [float(((basis.double() @ moment) * basis.double()).sum() / len(basis)) ** 0.5
-            for moment, basis in zip(found.moments, bases, strict=True)]
+    return [
+        float(((basis.double() @ moment) * basis.double()).sum() / len(basis)) ** 0.5
+        for moment, basis in zip(found.moments, bases, strict=True)
+    ]
 
 
-def linear_head(features: Float[Tensor, "texts width"], answers: Float[Tensor, "texts outputs"]) -> tuple[Tensor, Tensor]:
-    """Weight [outputs, width] and bias [outputs] of the linear map from features to answers: least squares, slightly ridged."""
+def linear_head(
+    features: Float[Tensor, "texts width"], answers: Float[Tensor, "texts outputs"]
+) -> tuple[Tensor, Tensor]:
+    """Weight [outputs, width] and bias [outputs] of the linear map from features to answers: least squares, slightly
+    ridged."""
     features, answers = features.double(), answers.double()
     middle, level = features.mean(0), answers.mean(0)
     centred = features - middle

@@ -11,7 +11,8 @@ from torch import Tensor
 FLOOR = 0.005
 """Share of each matrix that a threshold leaves at least (Sanh et al. 2020, reference code's ThresholdBinarizer)."""
 LEFT, RIGHT, TEMPERATURE = -0.1, 1.1, 2 / 3
-"""Stretch and temperature of the hard-concrete gate (Louizos et al. 2018, 1712.01312, 4.1; l, r and b in 2005.07683)."""
+"""Stretch and temperature of the hard-concrete gate (Louizos et al. 2018, 1712.01312, 4.1; l, r and b in
+2005.07683)."""
 GATE_START = math.log(0.9 / 0.1)
 """Score that a gate starts from."""
 CLOSED = math.log(-LEFT / RIGHT)
@@ -28,12 +29,13 @@ def largest(values: Tensor, count: int) -> Tensor:
     least = _kth_largest(flat, count)
     mask = flat > least
     equal = (flat == least).nonzero().squeeze(1)
-    mask[equal[:count - int(mask.sum())]] = True
+    mask[equal[: count - int(mask.sum())]] = True
     return mask.view(values.shape)
 
 
 def ranks(values: Tensor) -> Tensor:
-    """The share of all values that each is larger than, in [0, 1); of equal ones the first counts as larger. Any shape -> the same."""
+    """The share of all values that each is larger than, in [0, 1); of equal ones the first counts as larger. Any shape
+    -> the same."""
     flat = values.detach().flatten()
     found, order = torch.empty_like(flat), torch.argsort(flat, descending=True, stable=True)
     found[order] = torch.arange(flat.numel() - 1, -1, -1, dtype=flat.dtype) / flat.numel()
@@ -57,7 +59,9 @@ def largest_of_all(values: Sequence[Tensor], share: float) -> list[Tensor]:
         parts = dict(zip(free, torch.split(chosen, [values[place].numel() for place in free]), strict=True))
         short = [place for place in free if int(parts[place].sum()) < floor_of(values[place])]
         for place in short or free:
-            masks[place] = largest(values[place], floor_of(values[place])) if short else parts[place].view(values[place].shape)
+            masks[place] = (
+                largest(values[place], floor_of(values[place])) if short else parts[place].view(values[place].shape)
+            )
             left -= floor_of(values[place])
     return [mask for mask in masks if mask is not None]
 
@@ -66,7 +70,10 @@ def over(values: Sequence[Tensor], threshold: float) -> list[Tensor]:
     """Where sigmoid(value) is over a threshold; of each at least its floor of the largest."""
     least = math.log(threshold / (1 - threshold)) if threshold > 0 else -math.inf
     masks = [one.detach() > least for one in values]
-    return [mask if int(mask.sum()) >= floor_of(one) else largest(one, floor_of(one)) for mask, one in zip(masks, values, strict=True)]
+    return [
+        mask if int(mask.sum()) >= floor_of(one) else largest(one, floor_of(one))
+        for mask, one in zip(masks, values, strict=True)
+    ]
 
 
 def floor_of(values: Tensor) -> int:
@@ -89,7 +96,8 @@ def straight_through(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def sampled_gate(scores: Tensor) -> Tensor:
-    """Hard-concrete gates in training: uniform noise through a stretched sigmoid, clamped to [0, 1] (1712.01312, eq. 10)."""
+    """Hard-concrete gates in training: uniform noise through a stretched sigmoid, clamped to [0, 1] (1712.01312, eq.
+    10)."""
     noise = torch.rand_like(scores).clamp(1e-6, 1 - 1e-6)
     gate = torch.sigmoid((noise.log() - (-noise).log1p() + scores) / TEMPERATURE)
     return (gate * (RIGHT - LEFT) + LEFT).clamp(0, 1)

@@ -17,5 +17,5 @@ def calibration_batches(data: Encoded, rows: int, seed: int) -> "list[Batch]":
     """At most `rows` texts, drawn without repetition, with their `labels`."""
     drawn = np.random.default_rng(seed).permutation(len(data))[:rows]
     drawn = drawn[np.argsort(data.lengths[drawn], kind="stable")]
-    chosen = [drawn[start:start + BATCH].tolist() for start in range(0, len(drawn), BATCH)]
+    chosen = [drawn[start : start + BATCH].tolist() for start in range(0, len(drawn), BATCH)]
     return [data.batch(numbers) | {"labels": torch.from_numpy(data.labels[numbers])} for numbers in chosen]

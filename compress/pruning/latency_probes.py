@@ -1,4 +1,5 @@
-"""The parts of a transformer layer as an exported file computes them, to be timed one by one: rows of a matrix, weights of no meaning."""
+"""The parts of a transformer layer as an exported file computes them, to be timed one by one: rows of a matrix, weights
+of no meaning."""
 
 from dataclasses import dataclass
 
@@ -39,8 +40,10 @@ class Attention(nn.Module):
         if not self._heads:
             result: Tensor = self.norm(own + self.bias)
             return result
-        query, key, value = (part(given).reshape(1, len(given), self._heads, -1).permute(0, 2, 1, 3)
-                             for part, given in ((self.query, own), (self.key, hidden), (self.value, hidden)))
+        query, key, value = (
+            part(given).reshape(1, len(given), self._heads, -1).permute(0, 2, 1, 3)
+            for part, given in ((self.query, own), (self.key, hidden), (self.value, hidden))
+        )
         weights = torch.softmax(torch.einsum("bhqd,bhkd->bhqk", query, key) + mask, -1)
         context = torch.einsum("bhqk,bhkd->bhqd", weights, value).permute(0, 2, 1, 3).reshape(self._rows, self._inside)
         result = self.norm(self.output(context) + own)
@@ -71,7 +74,11 @@ class Ends(nn.Module):
     def __init__(self, widths: Widths) -> None:
         super().__init__()
         self.words, self.positions = nn.Embedding(TABLE, widths.hidden), nn.Parameter(torch.randn(1, widths.hidden))
-        self.norm, self.dense, self.labels = _Norm(widths.hidden), nn.Linear(widths.hidden, widths.hidden), nn.Linear(widths.hidden, LABELS)
+        self.norm, self.dense, self.labels = (
+            _Norm(widths.hidden),
+            nn.Linear(widths.hidden, widths.hidden),
+            nn.Linear(widths.hidden, LABELS),
+        )
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """[tokens, hidden], [1, 1, 1, tokens] -> [1, labels]; both look up something, as ids would."""

@@ -1,4 +1,5 @@
-"""What the parts of a transformer cost in LiteRT on this machine: a table by heads and feed-forward width, measured once and kept."""
+"""What the parts of a transformer cost in LiteRT on this machine: a table by heads and feed-forward width, measured
+once and kept."""
 
 import hashlib
 import json
@@ -44,7 +45,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Of one text of `length` tokens. In the last layer all but keys and values is computed for one token: a head reads no other."""
+    """Of one text of `length` tokens. In the last layer all but keys and values is computed for one token: a head reads
+    no other."""
 
     length: int
     threads: int
@@ -71,10 +73,15 @@ def check_measurable(family: str) -> None:
 
     lacking = [name for name in PACKAGES if find_spec(name.replace("-", "_")) is None]
     if lacking:
-        raise UserError(f"speedup needs {', '.join(lacking)} to measure the latency table: pip install 'palmtop[tflite]', or give 'keep'")
+        raise UserError(
+            f"speedup needs {', '.join(lacking)} to measure the latency table: pip install 'palmtop[tflite]', or give "
+            "'keep'"
+        )
     if family in OWN_PARTS:
-        raise UserError(f"speedup: layers of the family '{family}' have more parts than the latency table knows (attention to positions, "
-                        "bottlenecks): give 'keep' instead, and measure what it made faster")
+        raise UserError(
+            f"speedup: layers of the family '{family}' have more parts than the latency table knows (attention to "
+            "positions, bottlenecks): give 'keep' instead, and measure what it made faster"
+        )
 
 
 def latency_table(widths: "Widths", length: int, threads: int, say: Callable[[str], None]) -> LatencyTable:
@@ -87,7 +94,11 @@ def latency_table(widths: "Widths", length: int, threads: int, say: Callable[[st
         beside.write_text(written, encoding="utf-8")
         beside.replace(kept)
     found = json.loads(kept.read_text(encoding="utf-8"))
-    curves = {name: Curve(tuple(value["sizes"]), tuple(value["milliseconds"])) for name, value in found.items() if name in _CURVES}
+    curves = {
+        name: Curve(tuple(value["sizes"]), tuple(value["milliseconds"]))
+        for name, value in found.items()
+        if name in _CURVES
+    }
     return LatencyTable(**(found | curves))
 
 
@@ -118,8 +129,10 @@ def _measure(widths: "Widths", length: int, threads: int, machine: dict[str, Any
                 files.append(Path(folder) / f"{number}.tflite")
                 _convert(part.eval(), (torch.zeros(length, widths.hidden), torch.zeros(1, 1, 1, length)), files[-1])
         medians = dict(zip(parts, _medians_ms(files, threads), strict=True))
-    curves = {name: Curve(*zip(*((size, value) for (part, size), value in medians.items() if part == name), strict=True))
-              for name in _CURVES}
+    curves = {
+        name: Curve(*zip(*((size, value) for (part, size), value in medians.items() if part == name), strict=True))
+        for name in _CURVES
+    }
     return LatencyTable(length, threads, machine, **curves, ends_ms=medians["ends", 0])
 
 

@@ -1,4 +1,5 @@
-"""Least squares after removal: layer by layer, what is left of a sub-layer is fitted to what the full one says on the same texts."""
+"""Least squares after removal: layer by layer, what is left of a sub-layer is fitted to what the full one says on the
+same texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -53,19 +54,28 @@ class _Normal:
 def check_layers(config: "PreTrainedConfig") -> None:
     """Raises: UserError: a model whose layers don't simply follow each other."""
     if config.model_type == "deberta-v2" and config.to_dict().get("conv_kernel_size"):
-        raise UserError("this DeBERTa has a convolution between its layers, which matching layer by layer doesn't follow: choose the "
-                        "criterion magnitude, or fisher with rescale: false")
+        raise UserError(
+            "this DeBERTa has a convolution between its layers, which matching layer by layer doesn't follow: choose "
+            "the criterion magnitude, or fisher with rescale: false"
+        )
 
 
 @torch.no_grad()
-def match(full: "PreTrainedModel", pruned: "PreTrainedModel", sublayers: Sequence[SubLayer], kept: Sequence[tuple[int, ...]],
-          batches: "Sequence[Batch]", method: Method, damping: float) -> int:
+def match(
+    full: "PreTrainedModel",
+    pruned: "PreTrainedModel",
+    sublayers: Sequence[SubLayer],
+    kept: Sequence[tuple[int, ...]],
+    batches: "Sequence[Batch]",
+    method: Method,
+    damping: float,
+) -> int:
     """Fit each sub-layer of `pruned` in place, in the order in which they are computed; returns how many were.
 
-    The inputs are those that the pruned model has by then, the targets the full model's outputs of the same sub-layer. 'rescale' fits
-    one factor for each structure (Kwon et al. 2022: damp 1; it ends where a factor leaves +-10); 'refit' fits all weights that are
-    left and the bias, drawn to what they were by `damping` (share of the inputs' mean square): with the full model's own inputs this is
-    the second-order update.
+    The inputs are those that the pruned model has by then, the targets the full model's outputs of the same sub-layer.
+    'rescale' fits one factor for each structure (Kwon et al. 2022: damp 1; it ends where a factor leaves +-10); 'refit'
+    fits all weights that are left and the bias, drawn to what they were by `damping` (share of the inputs' mean
+    square): with the full model's own inputs this is the second-order update.
     """
     texts, fitted, going = [_start(full, batch) for batch in batches], 0, True
     for number, (theirs, ours) in enumerate(zip(layers_of(full), layers_of(pruned), strict=True)):
@@ -74,7 +84,11 @@ def match(full: "PreTrainedModel", pruned: "PreTrainedModel", sublayers: Sequenc
         for place, (sub, its) in enumerate(of_layer):
             if going and _can_be_fitted(sub, its, method):
                 equations = _normal_equations(ours, pruned, sub, its, texts, [said[place] for said, _ in heard])
-                going = _rescale(pruned, sub, its, equations) if method == "rescale" else _refit(pruned, sub, its, equations, damping)
+                going = (
+                    _rescale(pruned, sub, its, equations)
+                    if method == "rescale"
+                    else _refit(pruned, sub, its, equations, damping)
+                )
                 fitted += going
         for text, (_, output) in zip(texts, heard, strict=True):
             text.full, text.pruned = output, _call(ours, text, text.pruned)
@@ -82,7 +96,8 @@ def match(full: "PreTrainedModel", pruned: "PreTrainedModel", sublayers: Sequenc
 
 
 def _can_be_fitted(sub: SubLayer, kept: Sequence[int], method: Method) -> bool:
-    """A rescaling needs something that is left; a refit gives a sub-layer that lost everything what it said on average, as its bias."""
+    """A rescaling needs something that is left; a refit gives a sub-layer that lost everything what it said on average,
+    as its bias."""
     return sub.structures > 0 if method == "refit" else 0 < len(kept) < sub.structures
 
 
@@ -110,7 +125,9 @@ def _call(layer: Module, text: _Texts, hidden: Tensor) -> Tensor:
 def _hear(layer: Module, linears: Sequence[Module], text: _Texts, hidden: Tensor) -> tuple[list[Tensor], Tensor]:
     """What the last linears of a layer answer at real tokens, [tokens, outputs] each, and the layer's output."""
     said: list[Tensor] = []
-    hooks = [linear.register_forward_hook(lambda _, __, output: said.append(_every(output, text.real))) for linear in linears]
+    hooks = [
+        linear.register_forward_hook(lambda _, __, output: said.append(_every(output, text.real))) for linear in linears
+    ]
     output = _call(layer, text, hidden)
     for hook in hooks:
         hook.remove()
@@ -122,10 +139,18 @@ def _every(output: Tensor, real: Tensor) -> Tensor:
     return output.expand(int(real.sum()), -1) if output.dim() == 1 else output[real]
 
 
-def _normal_equations(layer: Module, model: "PreTrainedModel", sub: SubLayer, kept: Sequence[int], texts: Sequence[_Texts],
-                      targets: Sequence[Tensor]) -> _Normal:
+def _normal_equations(
+    layer: Module,
+    model: "PreTrainedModel",
+    sub: SubLayer,
+    kept: Sequence[int],
+    texts: Sequence[_Texts],
+    targets: Sequence[Tensor],
+) -> _Normal:
     columns, linear = sub.columns(kept), sub.last(model)
-    moments, lacking = (linear.weight.new_zeros(len(columns) + 1, size) for size in (len(columns) + 1, linear.out_features))
+    moments, lacking = (
+        linear.weight.new_zeros(len(columns) + 1, size) for size in (len(columns) + 1, linear.out_features)
+    )
     tokens, squares = 0, 0.0
     for text, target in zip(texts, targets, strict=True):
         given: list[Tensor] = []

@@ -30,7 +30,9 @@ class Magnitude(PruningStage):
         from palmtop.compress.pruning.masks import Rule
         from palmtop.compress.pruning.sparsity_schedule import Schedule
 
-        return Rule("magnitude", Schedule(self.mask_warmup, self.mask_cooldown), self.keep, self.scope or "local", 0.0, 0.0)
+        return Rule(
+            "magnitude", Schedule(self.mask_warmup, self.mask_cooldown), self.keep, self.scope or "local", 0.0, 0.0
+        )
 
     def rates(self) -> dict[str, float]:
         """Magnitudes aren't learnt."""

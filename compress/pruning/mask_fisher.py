@@ -21,20 +21,29 @@ SWAPS = 200
 """Most exchanges within one sub-layer."""
 
 
-def mask_gradients(model: "PreTrainedModel", sublayers: Sequence[SubLayer], batches: "Iterable[Batch]", task: Task,
-                   labels: Literal["task", "model"], seed: int) -> "list[Float[Tensor, 'rows structures']]":
+def mask_gradients(
+    model: "PreTrainedModel",
+    sublayers: Sequence[SubLayer],
+    batches: "Iterable[Batch]",
+    task: Task,
+    labels: Literal["task", "model"],
+    seed: int,
+) -> "list[Float[Tensor, 'rows structures']]":
     """The gradient of each text's loss in a factor on each structure (context of a head, activation of a neuron) at 1.
 
-    Every text has masks of its own, so one backward pass gives per-example gradients: the paper's formula; its code squares the sums
-    over mini-batches. labels 'model': drawn from the model's own answers (with them the outer products' mean is the Fisher information).
-    The model's parameters need no gradient afterwards.
+    Every text has masks of its own, so one backward pass gives per-example gradients: the paper's formula; its code
+    squares the sums over mini-batches. labels 'model': drawn from the model's own answers (with them the outer
+    products' mean is the Fisher information). The model's parameters need no gradient afterwards.
     """
     generator = torch.Generator().manual_seed(seed)
     found: list[list[Tensor]] = [[] for _ in sublayers]
     model.eval().requires_grad_(False)
     for batch in batches:
         masks = [torch.ones(len(batch["input_ids"]), sub.structures, requires_grad=True) for sub in sublayers]
-        hooks = [sub.last(model).register_forward_pre_hook(_Masking(mask, sub.size)) for sub, mask in zip(sublayers, masks, strict=True)]
+        hooks = [
+            sub.last(model).register_forward_pre_hook(_Masking(mask, sub.size))
+            for sub, mask in zip(sublayers, masks, strict=True)
+        ]
         logits = model(**model_inputs(batch)).logits.float()
         loss = example_losses(logits, batch["labels"], task, labels, generator).sum()
         gradients = torch.autograd.grad(loss, masks, allow_unused=True, materialize_grads=True)
@@ -46,7 +55,8 @@ def mask_gradients(model: "PreTrainedModel", sublayers: Sequence[SubLayer], batc
 
 
 def rearranged(gradients: "Float[Tensor, 'rows structures']", pruned: Iterable[int]) -> list[int]:
-    """The pruned structures of a sub-layer after exchanges that lower 1/2 m F m, m marking them, F = G' G / rows (paper: rearrangement).
+    """The pruned structures of a sub-layer after exchanges that lower 1/2 m F m, m marking them, F = G' G / rows
+    (paper: rearrangement).
 
     The best exchange of one pruned with one kept structure is made until none helps.
     """
@@ -58,7 +68,11 @@ def rearranged(gradients: "Float[Tensor, 'rows structures']", pruned: Iterable[i
         if not len(inside) or not len(outside):
             break
         pull, diagonal = fisher[:, inside].sum(1), fisher.diagonal()
-        gain = ((diagonal - 2 * pull)[inside][:, None] + (diagonal + 2 * pull)[outside][None, :] - 2 * fisher[inside][:, outside])
+        gain = (
+            (diagonal - 2 * pull)[inside][:, None]
+            + (diagonal + 2 * pull)[outside][None, :]
+            - 2 * fisher[inside][:, outside]
+        )
         best = int(gain.argmin())
         if float(gain.flatten()[best]) >= -1e-12 * float(diagonal.sum()):
             break
@@ -66,16 +80,23 @@ def rearranged(gradients: "Float[Tensor, 'rows structures']", pruned: Iterable[i
     return out.nonzero().flatten().tolist()
 
 
-def example_losses(logits: "Float[Tensor, 'batch outputs']", labels: Tensor, task: Task, whose: Literal["task", "model"],
-                   generator: torch.Generator) -> "Float[Tensor, ' batch']":
-    """Each text's loss, with the task's labels or with labels drawn from the answers themselves (for a regression: with variance 1)."""
+def example_losses(
+    logits: "Float[Tensor, 'batch outputs']",
+    labels: Tensor,
+    task: Task,
+    whose: Literal["task", "model"],
+    generator: torch.Generator,
+) -> "Float[Tensor, ' batch']":
+    """Each text's loss, with the task's labels or with labels drawn from the answers themselves (for a regression: with
+    variance 1)."""
     if whose == "task":
         return label_loss(task)(logits, labels)
     if task.kind == "regression":
         drawn = logits.detach() + torch.randn(logits.shape, generator=generator)
         return (logits - drawn).square().sum(-1) / 2
-    return torch.nn.functional.cross_entropy(logits, torch.multinomial(logits.detach().softmax(-1), 1, generator=generator)[:, 0],
-                                             reduction="none")
+    return torch.nn.functional.cross_entropy(
+        logits, torch.multinomial(logits.detach().softmax(-1), 1, generator=generator)[:, 0], reduction="none"
+    )
 
 
 class _Masking:

@@ -1,4 +1,5 @@
-"""Masks over a model's linear layers while it is trained: attached, set anew before each step, folded into the weights at the end."""
+"""Masks over a model's linear layers while it is trained: attached, set anew before each step, folded into the weights
+at the end."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -42,8 +43,8 @@ class Rule:
 
 
 class Masks:
-    """The masks of a model. They are a function of weights, scores and step alone, so that a training continued in the middle
-    goes on with the masks that it had.
+    """The masks of a model. They are a function of weights, scores and step alone, so that a training continued in the
+    middle goes on with the masks that it had.
     """
 
     def __init__(self, model: "PreTrainedModel", rule: Rule, granularity: Granularity) -> None:
@@ -55,7 +56,9 @@ class Masks:
             for group in self.groups:
                 group.scores = nn.Parameter(_first_scores(rule, group))
             setattr(model, SCORES, nn.ParameterDict({group.name: group.scores for group in self.groups}))
-        self._plain = _attach(model, {id(group.matrices[group.masked]): self._factor_of(group) for group in self.groups})
+        self._plain = _attach(
+            model, {id(group.matrices[group.masked]): self._factor_of(group) for group in self.groups}
+        )
 
     def each_step(self, step: int, steps: int) -> None:
         """Set the masks and the penalty's weight as they are before step `step` of `steps`."""
@@ -73,8 +76,9 @@ class Masks:
                 group.mask = mask
 
     def penalty(self) -> Tensor | None:
-        """The term of the loss that closes masks: its weight times the mean over groups of the mean sigmoid(score), or of the chance
-        that a gate is open. None for methods without one. It rests for kinds of which no more is open than the schedule wants.
+        """The term of the loss that closes masks: its weight times the mean over groups of the mean sigmoid(score), or
+        of the chance that a gate is open. None for methods without one. It rests for kinds of which no more is open
+        than the schedule wants.
         """
         if self._rule.method not in ("soft", "l0"):
             return None
@@ -85,7 +89,8 @@ class Masks:
         return self._pressure * torch.stack(means).mean()
 
     def fold(self) -> None:
-        """Set the masks to the end of the training, multiply them into the weights, and give the model its own linear layers back."""
+        """Set the masks to the end of the training, multiply them into the weights, and give the model its own linear
+        layers back."""
         self.each_step(1, 1)
         for name, linear in self._plain.items():
             self._model.set_submodule(name, linear)
@@ -96,18 +101,25 @@ class Masks:
                 group.fold(self._factor(group, False))
 
     def facts(self) -> dict[str, Any]:
-        """After folding: the share of weights that is not 0 in all matrices with masks, in each part and layer; encoder totals."""
+        """After folding: the share of weights that is not 0 in all matrices with masks, in each part and layer; encoder
+        totals."""
         with_masks = [(group.layer, part, matrix) for group in self.groups for part, matrix in group.matrices.items()]
         layers = sorted({layer for layer, _, _ in with_masks})
         whole = [group.matrices[group.masked] for group in groups_of(self._model, "weight")]
-        structures = {f"{kind}s_kept": [int(group.mask.sum()) for group in self.groups if group.kind == kind]
-                      for kind in ("head", "row") if any(group.kind == kind for group in self.groups)}
+        structures = {
+            f"{kind}s_kept": [int(group.mask.sum()) for group in self.groups if group.kind == kind]
+            for kind in ("head", "row")
+            if any(group.kind == kind for group in self.groups)
+        }
         by_part = {part: [matrix for _, of, matrix in with_masks if of == part] for part in PARTS}
-        return {"kept": _share([matrix for _, _, matrix in with_masks]), "kept_asked": self._rule.keep,
-                "kept_by_part": {part: _share(matrices) for part, matrices in by_part.items() if matrices},
-                "kept_by_layer": [_share([matrix for of, _, matrix in with_masks if of == layer]) for layer in layers],
-                "encoder_weights": sum(matrix.weight.numel() for matrix in whole),
-                "encoder_nonzeros": sum(int(matrix.weight.count_nonzero()) for matrix in whole)} | structures
+        return {
+            "kept": _share([matrix for _, _, matrix in with_masks]),
+            "kept_asked": self._rule.keep,
+            "kept_by_part": {part: _share(matrices) for part, matrices in by_part.items() if matrices},
+            "kept_by_layer": [_share([matrix for of, _, matrix in with_masks if of == layer]) for layer in layers],
+            "encoder_weights": sum(matrix.weight.numel() for matrix in whole),
+            "encoder_nonzeros": sum(int(matrix.weight.count_nonzero()) for matrix in whole),
+        } | structures
 
     def _factor_of(self, group: Group) -> Callable[[bool], Tensor]:
         return lambda training: group.spread(self._factor(group, training))
@@ -136,7 +148,8 @@ class _MaskedLinear(nn.Linear):
 
 
 def _first_scores(rule: Rule, group: Group) -> Tensor:
-    """What learning starts from: open gates, zeros, or the share of its group that each one is larger than, from 0 to 1."""
+    """What learning starts from: open gates, zeros, or the share of its group that each one is larger than, from 0 to
+    1."""
     if rule.method == "l0":
         return torch.full(group.shape, binarize.GATE_START)
     return torch.zeros(group.shape) if rule.start == "zero" else binarize.ranks(group.magnitudes())
@@ -144,8 +157,11 @@ def _first_scores(rule: Rule, group: Group) -> Tensor:
 
 def _attach(model: "PreTrainedModel", factors: dict[int, Callable[[bool], Tensor]]) -> dict[str, nn.Linear]:
     """Put masked layers in the place of plain ones, by their id; return the plain ones by name."""
-    plain = {name: module for name, module in model.named_modules(remove_duplicate=False)
-             if id(module) in factors and isinstance(module, nn.Linear)}
+    plain = {
+        name: module
+        for name, module in model.named_modules(remove_duplicate=False)
+        if id(module) in factors and isinstance(module, nn.Linear)
+    }
     masked = {id(linear): _MaskedLinear(linear, factors[id(linear)]) for linear in plain.values()}
     for name, linear in plain.items():
         model.set_submodule(name, masked[id(linear)])
@@ -163,7 +179,11 @@ def _choose(rule: Rule, values: Sequence[Tensor], kept: float | None, progress: 
         assert kept is not None  # the settings have checked it
         return rank(values, kept), False
     everything = [torch.ones_like(one, dtype=torch.bool) for one in values]
-    opened = binarize.over(values, rule.threshold * progress) if rule.method == "soft" else [one > binarize.CLOSED for one in values]
+    opened = (
+        binarize.over(values, rule.threshold * progress)
+        if rule.method == "soft"
+        else [one > binarize.CLOSED for one in values]
+    )
     unbound = opened if rule.method == "soft" else everything  # a closed gate may still be sampled open
     if kept is None:
         return unbound, True
@@ -178,4 +198,6 @@ def _choose(rule: Rule, values: Sequence[Tensor], kept: float | None, progress: 
 
 
 def _share(matrices: Sequence[nn.Linear]) -> float:
-    return sum(int(matrix.weight.count_nonzero()) for matrix in matrices) / sum(matrix.weight.numel() for matrix in matrices)
+    return sum(int(matrix.weight.count_nonzero()) for matrix in matrices) / sum(
+        matrix.weight.numel() for matrix in matrices
+    )

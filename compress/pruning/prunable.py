@@ -1,4 +1,5 @@
-"""What of a model is pruned: single weights, blocks of them, attention heads, feed-forward rows; each group of them with its mask."""
+"""What of a model is pruned: single weights, blocks of them, attention heads, feed-forward rows; each group of them
+with its mask."""
 
 import math
 from collections.abc import Iterator
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
 Granularity = Literal["weight", "block32", "head", "row", "structured", "hybrid"]
 Kind = Literal["weight", "block32", "head", "row"]
 KINDS: dict[Granularity, tuple[Kind | None, Kind | None]] = {
-    "weight": ("weight", "weight"), "block32": ("block32", "block32"), "head": ("head", None), "row": (None, "row"),
-    "structured": ("head", "row"), "hybrid": ("block32", "row")}
+    "weight": ("weight", "weight"),
+    "block32": ("block32", "block32"),
+    "head": ("head", None),
+    "row": (None, "row"),
+    "structured": ("head", "row"),
+    "hybrid": ("block32", "row"),
+}
 """What is pruned in the attention and in the feed-forward part."""
 BLOCK = 32
 """Side of a block (Lagunas et al. 2021, 2109.04838)."""
@@ -30,10 +36,12 @@ FEED_FORWARD: tuple[Part, ...] = ("feed_forward_in", "feed_forward_out")
 
 @dataclass(eq=False)
 class Group:
-    """Things of one kind that lie together and are kept or pruned one by one: a matrix' weights or blocks, a layer's heads or rows.
+    """Things of one kind that lie together and are kept or pruned one by one: a matrix' weights or blocks, a layer's
+    heads or rows.
 
-    Heads and rows are masked where they are read, in the columns of the last matrix: that says the same as masking all that is
-    theirs (nothing else reads it), and leaves a gradient to those that are pruned, which two masks in a row would make 0.
+    Heads and rows are masked where they are read, in the columns of the last matrix: that says the same as masking all
+    that is theirs (nothing else reads it), and leaves a gradient to those that are pruned, which two masks in a row
+    would make 0.
     """
 
     layer: int
@@ -77,7 +85,8 @@ class Group:
         return (inputs // self.size,)
 
     def spread(self, values: Tensor) -> Tensor:
-        """Values of the groups' shape as factors of the masked matrix: [outputs, inputs], or [inputs] for heads and rows."""
+        """Values of the groups' shape as factors of the masked matrix: [outputs, inputs], or [inputs] for heads and
+        rows."""
         if self.kind == "weight":
             return values
         if self.kind == "block32":
@@ -86,13 +95,15 @@ class Group:
         return values.repeat_interleave(self.size)
 
     def magnitudes(self) -> Tensor:
-        """How large each is, [shape]: |w| of a weight, else the root of the sum of its squared weights in all its matrices."""
+        """How large each is, [shape]: |w| of a weight, else the root of the sum of its squared weights in all its
+        matrices."""
         if self.kind == "weight":
             return self.weight.detach().abs()
         return self._squares().sqrt()
 
     def fold(self, factor: Tensor) -> None:
-        """Multiply the masked matrix by factors of the group's shape, and set to 0 all else that belongs to those of factor 0."""
+        """Multiply the masked matrix by factors of the group's shape, and set to 0 all else that belongs to those of
+        factor 0."""
         pruned = factor == 0
         with torch.no_grad():
             # set, not multiplied: a negative weight times 0 is -0, which packs worse
@@ -114,7 +125,8 @@ class Group:
 
 
 def groups_of(model: "PreTrainedModel", granularity: Granularity) -> list[Group]:
-    """All groups of a model, layer by layer. What several layers share is there once; parts that have no weights left are left out.
+    """All groups of a model, layer by layer. What several layers share is there once; parts that have no weights left
+    are left out.
 
     Raises:
         UserError: a part whose weight is a sum, so that zeros in it have no meaning.
@@ -135,8 +147,10 @@ def groups_of(model: "PreTrainedModel", granularity: Granularity) -> list[Group]
 def _plain(layer: Module, part: Part, model_type: str) -> Linear:
     matrix = part_of(layer, part, model_type)
     if not isinstance(matrix, Linear):
-        raise UserError(f"the {part.replace('_', ' ')} of a layer is a {type(matrix).__name__}, no plain linear layer, so its weights "
-                        "can't be pruned: share without corrections (rank 0), or prune before sharing")
+        raise UserError(
+            f"the {part.replace('_', ' ')} of a layer is a {type(matrix).__name__}, no plain linear layer, so its "
+            "weights can't be pruned: share without corrections (rank 0), or prune before sharing"
+        )
     return matrix
 
 

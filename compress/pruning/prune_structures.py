@@ -1,4 +1,5 @@
-"""Remove attention heads, feed-forward neurons and whole layers until a model is as fast as asked: smaller matrices, no retraining."""
+"""Remove attention heads, feed-forward neurons and whole layers until a model is as fast as asked: smaller matrices, no
+retraining."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,24 +22,30 @@ CHECKED = 64
 
 
 class PruneStructures(StructureSettings):
-    """Cut heads, feed-forward neurons and layers to a budget; the weights that are left are fitted to do what was done before."""
+    """Cut heads, feed-forward neurons and layers to a budget; the weights that are left are fitted to do what was done
+    before."""
 
     def outline(self, source: Outline | None) -> Outline:
         """The source with fewer layers, where some are dropped."""
         if source is None or source.labels is None or source.layers is None:
-            raise UserError("prune_structures needs a fine-tuned or distilled model: put a 'finetune' or 'distill' step before it")
+            raise UserError(
+                "prune_structures needs a fine-tuned or distilled model: put a 'finetune' or 'distill' step before it"
+            )
         family = source.family or "bert"
         check_family(family)
         if self.speedup is not None:
             check_measurable(family)
         if self.drop_layers >= source.layers:
-            raise UserError(f"drop_layers is {self.drop_layers}, but the source has {source.layers} layers: at least one must stay")
+            raise UserError(
+                f"drop_layers is {self.drop_layers}, but the source has {source.layers} layers: at least one must stay"
+            )
         check_own_weights(source.changes)
         left = source.layers - self.drop_layers
         return replace(source, format="torch", layers=left, layer_sets=left, changes=with_shape(source.changes))
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
-        """Choose, remove, fit, cut, compare, write a Hugging Face folder (which palmtop opens: its layers differ in width)."""
+        """Choose, remove, fit, cut, compare, write a Hugging Face folder (which palmtop opens: its layers differ in
+        width)."""
         from palmtop.compress.pruning.calibration import calibration_batches
         from palmtop.compress.pruning.slicing import check_equal, shape_facts, sliced
         from palmtop.compress.pruning.structure_choice import chosen_structures

@@ -1,4 +1,5 @@
-"""What pruning in a training has in common: settings, teacher, the loop, and folding the masks into an ordinary model."""
+"""What pruning in a training has in common: settings, teacher, the loop, and folding the masks into an ordinary
+model."""
 
 import math
 from abc import ABC, abstractmethod
@@ -33,25 +34,30 @@ if TYPE_CHECKING:
 
 
 class PruningStage(AnswerWeights, TrainingStage, ABC):
-    """Prune the linear layers of a model's transformer layers while it learns the task; embeddings, norms and head stay whole."""
+    """Prune the linear layers of a model's transformer layers while it learns the task; embeddings, norms and head stay
+    whole."""
 
     produces: ClassVar[Format] = "torch"
     fewest_steps: ClassVar[int] = 0
     """Fewer than these, as measured, may leave the method's masks unlearnt."""
 
     keep: float | None = Field(default=None, gt=0, le=1)
-    """Share that is kept of all weights (blocks, heads, rows) in queries, keys, values, attention output and feed-forward parts."""
+    """Share that is kept of all weights (blocks, heads, rows) in queries, keys, values, attention output and
+    feed-forward parts."""
     scope: Literal["local", "global"] | None = None
-    """Ranked within each matrix (or the heads, rows of a layer), or over all; by default local, and global for soft and l0."""
+    """Ranked within each matrix (or the heads, rows of a layer), or over all; by default local, and global for soft and
+    l0."""
     granularity: Literal["weight", "block32", "head", "row", "structured", "hybrid"] = "weight"
-    """What is kept or pruned as one: weights, 32x32 blocks, attention heads, feed-forward rows; structured: heads and rows; hybrid:
-    blocks in the attention, rows in the feed-forward parts."""
+    """What is kept or pruned as one: weights, 32x32 blocks, attention heads, feed-forward rows; structured: heads and
+    rows; hybrid: blocks in the attention, rows in the feed-forward parts."""
     mask_warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the training in which nothing is pruned yet."""
     mask_cooldown: float = Field(default=0.2, ge=0, lt=1)
-    """Share of the training, at its end, in which no more is pruned; between the two the share kept falls along a cubic."""
+    """Share of the training, at its end, in which no more is pruned; between the two the share kept falls along a
+    cubic."""
     teacher: str | None = None
-    """Folder of a torch bundle with the same tokenizer and labels that teaches; by default the source itself, unpruned."""
+    """Folder of a torch bundle with the same tokenizer and labels that teaches; by default the source itself,
+    unpruned."""
     soft_weight: float = Field(default=0.5, ge=0)
     """Weight of the teacher's soft targets; 0: no teacher."""
     freeze_embeddings: bool = True
@@ -64,12 +70,16 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.mask_warmup + self.mask_cooldown >= 1:
-            raise ValueError(f"the schedule is longer than the training: mask_warmup {self.mask_warmup} and mask_cooldown "
-                             f"{self.mask_cooldown} of the steps leave none to prune in; lower one of them")
+            raise ValueError(
+                f"the schedule is longer than the training: mask_warmup {self.mask_warmup} and mask_cooldown "
+                f"{self.mask_cooldown} of the steps leave none to prune in; lower one of them"
+            )
         if self.soft_weight == self.label_weight == 0:
             raise ValueError("soft_weight and label_weight are both 0: nothing would be learnt")
         if self.teacher is not None and self.soft_weight == 0:
-            raise ValueError(f"teacher is {self.teacher}, but soft_weight is 0, so that nobody would ask it: leave one of them out")
+            raise ValueError(
+                f"teacher is {self.teacher}, but soft_weight is 0, so that nobody would ask it: leave one of them out"
+            )
         return self
 
     @abstractmethod
@@ -111,27 +121,42 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
         warning = self._few_steps(len(data))
         said = signals(teacher, data, Wanted(), print) if teacher is not None else None
         head = FAMILIES[model.config.model_type].new_head if new else ()
-        fitted = fit(model, data, _with_penalty(distillation_loss(self, task), masks), self, scratch, said.batch if said else None,
-                     Special(head, self.head_rate, self.rates(), masks.each_step))
+        fitted = fit(
+            model,
+            data,
+            _with_penalty(distillation_loss(self, task), masks),
+            self,
+            scratch,
+            said.batch if said else None,
+            Special(head, self.head_rate, self.rates(), masks.each_step),
+        )
         masks.fold()
         model.requires_grad_(True)
         write_classifier(model, source, task, signature, out)
         keep_logs(scratch, out)
-        return fitted.facts() | masks.facts() | data.facts() | warning | {
-            "new_weights": new, "teacher": teacher.digest if teacher is not None else None}
+        return (
+            fitted.facts()
+            | masks.facts()
+            | data.facts()
+            | warning
+            | {"new_weights": new, "teacher": teacher.digest if teacher is not None else None}
+        )
 
     def _few_steps(self, rows: int) -> dict[str, str]:
         """A fact where the training is too short to rely on; told before it starts, too."""
         steps = math.ceil(self.epochs * rows / self.batch_size)
         if steps >= self.fewest_steps:
             return {}
-        told = (f"{steps} steps of training are few to learn in which weights to keep (fewer than {self.fewest_steps}): "
-                "raise epochs, or take magnitude, which ranks them by what they are")
+        told = (
+            f"{steps} steps of training are few to learn in which weights to keep (fewer than {self.fewest_steps}): "
+            "raise epochs, or take magnitude, which ranks them by what they are"
+        )
         print(told)
         return {"few_steps": told}
 
     def _teacher(self, source: Bundle, task: Task) -> Bundle | None:
-        """Raises: UserError: a teacher from which this source can't learn. Told here too: a recipe's teacher may be yet to be made."""
+        """Raises: UserError: a teacher from which this source can't learn. Told here too: a recipe's teacher may be yet
+        to be made."""
         if not self.soft_weight:
             return None
         if self.teacher is not None:
@@ -139,8 +164,10 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
             check_same_tokens(teacher.path, source.path)
             return teacher
         if Task.of(source.path) is None:
-            raise UserError(f"{source.name} has no head of a task, so it can't teach: name a teacher, set soft_weight: 0, or put a "
-                            "'finetune' step before this one")
+            raise UserError(
+                f"{source.name} has no head of a task, so it can't teach: name a teacher, set soft_weight: 0, or put "
+                "a 'finetune' step before this one"
+            )
         return source
 
 
@@ -150,8 +177,10 @@ def _taught_for(labels: tuple[str, ...] | None, folder: str) -> Bundle:
     task = Task.of(teacher.path)
     if task is None or task.label_names != labels:
         has = f"the labels {', '.join(task.label_names[:3])}, ..." if task is not None else "no head of a task"
-        raise UserError(f"the teacher {teacher.name} has {has}, not the {len(labels or ())} labels of this task in their order: "
-                        "fine-tune it on this task first")
+        raise UserError(
+            f"the teacher {teacher.name} has {has}, not the {len(labels or ())} labels of this task in their order: "
+            "fine-tune it on this task first"
+        )
     return teacher
 
 

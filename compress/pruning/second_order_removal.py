@@ -1,8 +1,9 @@
-"""Second-order removal of structures: what costs least by the layer's own inputs goes, the rest makes up for it (ZipLM, 2302.04089).
+"""Second-order removal of structures: what costs least by the layer's own inputs goes, the rest makes up for it (ZipLM,
+2302.04089).
 
-Optimal brain surgeon for groups of columns: with inputs x of a linear layer and H = E[x x'] + lambda, removing the columns S of W
-costs tr(W_S ([H^-1]_SS)^-1 W_S') at best, which W <- W - W_S ([H^-1]_SS)^-1 [H^-1]_S reaches; H^-1 is then that of the rest. The bias
-takes part as a column of its own that is never removed.
+Optimal brain surgeon for groups of columns: with inputs x of a linear layer and H = E[x x'] + lambda, removing the
+columns S of W costs tr(W_S ([H^-1]_SS)^-1 W_S') at best, which W <- W - W_S ([H^-1]_SS)^-1 [H^-1]_S reaches; H^-1 is
+then that of the rest. The bias takes part as a column of its own that is never removed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -51,11 +52,21 @@ class Path:
     """By the number of structures that are left."""
 
 
-def seen_by(model: "PreTrainedModel", sublayers: Sequence[SubLayer], batches: "Iterable[Batch]", task: Task,
-            labels: Literal["task", "model"], seed: int) -> list[Seen]:
-    """Run the calibration texts through the model once, forward and back; its parameters need no gradient afterwards."""
+def seen_by(
+    model: "PreTrainedModel",
+    sublayers: Sequence[SubLayer],
+    batches: "Iterable[Batch]",
+    task: Task,
+    labels: Literal["task", "model"],
+    seed: int,
+) -> list[Seen]:
+    """Run the calibration texts through the model once, forward and back; its parameters need no gradient
+    afterwards."""
     generator = torch.Generator().manual_seed(seed)
-    found = [Seen(torch.zeros(sub.structures * sub.size + 1, sub.structures * sub.size + 1, dtype=model.dtype)) for sub in sublayers]
+    found = [
+        Seen(torch.zeros(sub.structures * sub.size + 1, sub.structures * sub.size + 1, dtype=model.dtype))
+        for sub in sublayers
+    ]
     used = [number for number, sub in enumerate(sublayers) if sub.structures]
     model.eval().requires_grad_(False)
     for batch in batches:
@@ -75,7 +86,8 @@ def seen_by(model: "PreTrainedModel", sublayers: Sequence[SubLayer], batches: "I
 
 
 def removal_path(linear: Linear, sub: SubLayer, seen: Seen, multiple: int, damping: float) -> Path:
-    """Remove a sub-layer's structures until none is left, each time those that cost least; neurons go `multiple` at a time.
+    """Remove a sub-layer's structures until none is left, each time those that cost least; neurons go `multiple` at a
+    time.
 
     Losses are the error of the output, weighed with the sub-layer's sensitivity.
     """
@@ -95,7 +107,9 @@ def removal_path(linear: Linear, sub: SubLayer, seen: Seen, multiple: int, dampi
     return Path(order, losses)
 
 
-def remove(weight: "Float[Tensor, 'outputs columns']", inverse: "Float[Tensor, 'columns columns']", columns: Tensor) -> float:
+def remove(
+    weight: "Float[Tensor, 'outputs columns']", inverse: "Float[Tensor, 'columns columns']", columns: Tensor
+) -> float:
     """Remove columns of a weight, with the update of the others and of H^-1, in place; returns what it costs."""
     block, rows, taken = inverse[columns][:, columns], inverse[columns].clone(), weight[:, columns].clone()
     solved = torch.linalg.solve(block, rows)
@@ -130,11 +144,15 @@ class _Tap:
 
 
 def _cheapest(weight: Tensor, inverse: Tensor, sub: SubLayer, left: Sequence[int], count: int) -> list[int]:
-    """The structures to remove next, in order; one after the other, or of two that could replace each other both would go.
+    """The structures to remove next, in order; one after the other, or of two that could replace each other both would
+    go.
 
     Among the cheapest alone: what removing some of them makes of the others' costs needs their part of W and H^-1 only.
     """
-    likely = [structure for _, structure in sorted(zip(_costs(weight, inverse, sub, left), left, strict=True))[:CANDIDATES * count]]
+    likely = [
+        structure
+        for _, structure in sorted(zip(_costs(weight, inverse, sub, left), left, strict=True))[: CANDIDATES * count]
+    ]
     if count == 1 or len(likely) == count:
         return likely[:count]
     columns = torch.tensor(likely, dtype=torch.int64)
@@ -154,5 +172,8 @@ def _costs(weight: Tensor, inverse: Tensor, sub: SubLayer, left: Sequence[int]) 
         columns = torch.tensor(left, dtype=torch.int64)
         costs: list[float] = (weight[:, columns].square().sum(0) / inverse.diagonal()[columns]).tolist()
         return costs
-    blocks = [(weight[:, columns], inverse[columns][:, columns]) for columns in (sub.columns([structure]) for structure in left)]
+    blocks = [
+        (weight[:, columns], inverse[columns][:, columns])
+        for columns in (sub.columns([structure]) for structure in left)
+    ]
     return [float((torch.linalg.solve(block, taken.T) * taken.T).sum()) for taken, block in blocks]

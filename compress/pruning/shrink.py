@@ -28,13 +28,16 @@ class Shrink(Stage):
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers")
 
     width_multiple: int = Field(default=8, ge=1, le=256)
-    """Feed-forward widths are multiples of this, as kernels like them; neurons of zeros are kept where it takes them."""
+    """Feed-forward widths are multiples of this, as kernels like them; neurons of zeros are kept where it takes
+    them."""
 
     def outline(self, source: Outline | None) -> Outline:
         """The source with narrower layers."""
         if source is None or source.labels is None:
-            raise UserError("shrink needs a model with a task's head, of which heads or feed-forward rows were pruned: put such a step "
-                            "before it")
+            raise UserError(
+                "shrink needs a model with a task's head, of which heads or feed-forward rows were pruned: put such "
+                "a step before it"
+            )
         check_family(source.family or "bert")
         check_own_weights(source.changes)
         return replace(source, format="torch", changes=with_shape(source.changes))
@@ -49,8 +52,11 @@ class Shrink(Stage):
         smaller = sliced(model, alive(model, self.width_multiple))
         found = shape_facts(smaller, model)
         if found["layer_parameters_kept"] == 1:
-            raise UserError(f"{source.name} has no head and no {self.width_multiple} feed-forward neurons of a layer whose weights are all "
-                            "0: prune heads or rows first (movement or magnitude with granularity head, row or structured)")
+            raise UserError(
+                f"{source.name} has no head and no {self.width_multiple} feed-forward neurons of a layer whose "
+                "weights are all 0: prune heads or rows first (movement or magnitude with granularity head, row or "
+                "structured)"
+            )
         data = Encoded.of(task.load("train"), source.path, signature)
         difference = check_equal(model, smaller, calibration_batches(data, CHECKED, 0))
         write_classifier(smaller, source, task, signature, out)

@@ -1,4 +1,5 @@
-"""When pruning happens in a training: dense at first, then less and less along a cubic, then at its aim until the end."""
+"""When pruning happens in a training: dense at first, then less and less along a cubic, then at its aim until the
+end."""
 
 from dataclasses import dataclass
 
@@ -15,7 +16,8 @@ class Schedule:
     def progress(self, step: int, steps: int) -> float:
         """How far pruning has come before step `step` of `steps`, from 0 to 1: 1 - (1 - (t - t_i) / N)^3.
 
-        Zhu and Gupta 2017 (1710.01878, eq. 1); Sanh et al. 2020 (2005.07683, 4.1). t_i is where the ramp starts, N its length.
+        Zhu and Gupta 2017 (1710.01878, eq. 1); Sanh et al. 2020 (2005.07683, 4.1). t_i is where the ramp starts, N its
+        length.
         """
         ramp = 1 - self.warmup - self.cooldown
         passed = min(max((step / steps - self.warmup) / ramp, 0.0), 1.0)

@@ -11,7 +11,8 @@ from numpy import ndarray
 from palmtop.errors import UserError
 
 GRID = 4000
-"""Steps that the budget is counted in; costs are rounded up to them, so that it always holds, by at most a step for each sub-layer."""
+"""Steps that the budget is counted in; costs are rounded up to them, so that it always holds, by at most a step for
+each sub-layer."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,18 @@ def sizes_of(structures: int, multiple: int) -> list[int]:
 def choose(sublayers: Sequence[Levels], budget: float) -> list[int]:
     """The size of each sub-layer: least sum of losses of those whose costs add up to `budget` at most.
 
-    A multiple-choice knapsack, solved exactly on the grid by dynamic programming (as ZipLM does: Kurtic et al. 2023, 2302.04089).
+    A multiple-choice knapsack, solved exactly on the grid by dynamic programming (as ZipLM does: Kurtic et al. 2023,
+    2302.04089).
 
     Raises:
         UserError: not even the smallest sizes are within the budget.
     """
     least = sum(float(levels.costs[0]) for levels in sublayers)
     if budget < least:
-        raise UserError(f"not even without any heads and feed-forward neurons is the budget met ({budget:.4g}, and {least:.4g} are left "
-                        "then): ask for less, or drop whole layers with drop_layers")
+        raise UserError(
+            f"not even without any heads and feed-forward neurons is the budget met ({budget:.4g}, and {least:.4g} "
+            "are left then): ask for less, or drop whole layers with drop_layers"
+        )
     unit = max(budget - least, 1e-12) / GRID
     best, taken = np.zeros(GRID + 1), []
     for levels in sublayers:
@@ -56,7 +60,9 @@ def choose(sublayers: Sequence[Levels], budget: float) -> list[int]:
     return chosen[::-1]
 
 
-def _with_one_more(best: "ndarray[Any, Any]", steps: "ndarray[Any, Any]", losses: "ndarray[Any, Any]") -> "tuple[Any, Any]":
+def _with_one_more(
+    best: "ndarray[Any, Any]", steps: "ndarray[Any, Any]", losses: "ndarray[Any, Any]"
+) -> "tuple[Any, Any]":
     """(least loss by cost so far, a sub-layer's levels) -> least loss by cost with it, and the level that gives it."""
     found, level = np.full(GRID + 1, np.inf), np.zeros(GRID + 1, np.int64)
     for number, (step, loss) in enumerate(zip(steps, losses, strict=True)):

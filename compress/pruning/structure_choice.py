@@ -39,8 +39,9 @@ class Chosen:
     facts: dict[str, Any]
 
 
-def chosen_structures(model: "PreTrainedModel", settings: StructureSettings, full_layers: int, batches: "Sequence[Batch]",
-                      task: Task) -> Chosen:
+def chosen_structures(
+    model: "PreTrainedModel", settings: StructureSettings, full_layers: int, batches: "Sequence[Batch]", task: Task
+) -> Chosen:
     """Choose by the settings' criterion within their budget.
 
     Raises:
@@ -58,28 +59,41 @@ def chosen_structures(model: "PreTrainedModel", settings: StructureSettings, ful
         levels.append(Levels(np.array(sizes), cost.of(sub, sizes), np.array([path.losses[size] for size in sizes])))
     kept = _kept(sublayers, paths, choose(levels, cost.budget))
     if gradients is not None and settings.rearrange:
-        kept = [_others(sub, rearranged(rows, _others(sub, its))) for sub, its, rows in zip(sublayers, kept, gradients, strict=True)]
+        kept = [
+            _others(sub, rearranged(rows, _others(sub, its)))
+            for sub, its, rows in zip(sublayers, kept, gradients, strict=True)
+        ]
     masked = copy.deepcopy(model)
     silence(masked, sublayers, kept, constants=settings.criterion == "magnitude")
     fitted = _fit(model, masked, sublayers, kept, settings, batches)
     return Chosen(sublayers, kept, masked, cost.facts(sublayers, kept) | fitted)
 
 
-def _paths(model: "PreTrainedModel", sublayers: list[SubLayer], settings: StructureSettings, batches: "Sequence[Batch]",
-           task: Task) -> tuple[list[Path], list[torch.Tensor] | None]:
-    """The order in which each sub-layer's structures would go; and the gradients of masks, where the criterion takes them."""
+def _paths(
+    model: "PreTrainedModel",
+    sublayers: list[SubLayer],
+    settings: StructureSettings,
+    batches: "Sequence[Batch]",
+    task: Task,
+) -> tuple[list[Path], list[torch.Tensor] | None]:
+    """The order in which each sub-layer's structures would go; and the gradients of masks, where the criterion takes
+    them."""
     if settings.criterion == "second_order":
         seen = seen_by(model, sublayers, batches, task, settings.labels, settings.seed)
-        return [removal_path(sub.last(model), sub, its, settings.width_multiple, settings.damping)
-                for sub, its in zip(sublayers, seen, strict=True)], None
+        return [
+            removal_path(sub.last(model), sub, its, settings.width_multiple, settings.damping)
+            for sub, its in zip(sublayers, seen, strict=True)
+        ], None
     gradients = None
     if settings.criterion == "fisher":
         gradients = mask_gradients(model, sublayers, batches, task, settings.labels, settings.seed)
         importance = [rows.square().mean(0) / 2 for rows in gradients]
     else:
         importance = [_squares(model, sub) for sub in sublayers]
-    return [by_importance(values, settings.width_multiple if sub.kind == "feed_forward" else 1)
-            for sub, values in zip(sublayers, importance, strict=True)], gradients
+    return [
+        by_importance(values, settings.width_multiple if sub.kind == "feed_forward" else 1)
+        for sub, values in zip(sublayers, importance, strict=True)
+    ], gradients
 
 
 def by_importance(importance: torch.Tensor, multiple: int) -> Path:
@@ -90,22 +104,37 @@ def by_importance(importance: torch.Tensor, multiple: int) -> Path:
 
 
 def _squares(model: "PreTrainedModel", sub: SubLayer) -> torch.Tensor:
-    """The sum of squares of all weights that are a structure's: its rows of what comes in, its columns of what goes out."""
-    into = [part_of(sub.within(model), part, model.config.model_type) for part in (PARTS[:3] if sub.kind == "attention" else PARTS[4:5])]
-    rows = sum((linear.weight.detach().square().sum(1) for linear in into), sub.last(model).weight.detach().square().sum(0))
+    """The sum of squares of all weights that are a structure's: its rows of what comes in, its columns of what goes
+    out."""
+    into = [
+        part_of(sub.within(model), part, model.config.model_type)
+        for part in (PARTS[:3] if sub.kind == "attention" else PARTS[4:5])
+    ]
+    rows = sum(
+        (linear.weight.detach().square().sum(1) for linear in into), sub.last(model).weight.detach().square().sum(0)
+    )
     return rows.reshape(sub.structures, sub.size).sum(1)
 
 
 def _kept(sublayers: list[SubLayer], paths: list[Path], sizes: list[int]) -> list[tuple[int, ...]]:
-    return [tuple(sorted(path.order[len(path.order) - size:])) for _, path, size in zip(sublayers, paths, sizes, strict=True)]
+    return [
+        tuple(sorted(path.order[len(path.order) - size :]))
+        for _, path, size in zip(sublayers, paths, sizes, strict=True)
+    ]
 
 
 def _others(sub: SubLayer, structures: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(set(range(sub.structures)) - set(structures)))
 
 
-def _fit(full: "PreTrainedModel", masked: "PreTrainedModel", sublayers: list[SubLayer], kept: list[tuple[int, ...]],
-         settings: StructureSettings, batches: "Sequence[Batch]") -> dict[str, int]:
+def _fit(
+    full: "PreTrainedModel",
+    masked: "PreTrainedModel",
+    sublayers: list[SubLayer],
+    kept: list[tuple[int, ...]],
+    settings: StructureSettings,
+    batches: "Sequence[Batch]",
+) -> dict[str, int]:
     if settings.criterion == "second_order":
         return {"refitted_sublayers": match(full, masked, sublayers, kept, batches, "refit", settings.damping)}
     if settings.criterion == "fisher" and settings.rescale:
@@ -122,12 +151,19 @@ class _Cost:
         heads, size = int(config.num_attention_heads), head_size(config)
         neurons = int(config.hidden_dim if config.model_type == "distilbert" else config.intermediate_size)
         widths = Widths(config.hidden_size, heads, size, neurons)
-        self._table = latency_table(widths, settings.length, settings.threads, print) if settings.speedup is not None else None
+        self._table = (
+            latency_table(widths, settings.length, settings.threads, print) if settings.speedup is not None else None
+        )
         self._fixed = self._table.ends_ms if self._table else 0.0
-        whole = [float(self.of(sub, [sub.structures])[0]) for layer in (-1, self._layers - 1)
-                 for sub in (SubLayer(layer, "attention", heads, size), SubLayer(layer, "feed_forward", neurons, 1))]
+        whole = [
+            float(self.of(sub, [sub.structures])[0])
+            for layer in (-1, self._layers - 1)
+            for sub in (SubLayer(layer, "attention", heads, size), SubLayer(layer, "feed_forward", neurons, 1))
+        ]
         self.full = self._fixed + sum(whole[:2]) * (full_layers - 1) + sum(whole[2:])
-        self.budget = self.full * (settings.keep if settings.keep is not None else 1 / (settings.speedup or 1)) - self._fixed
+        self.budget = (
+            self.full * (settings.keep if settings.keep is not None else 1 / (settings.speedup or 1)) - self._fixed
+        )
         self._dropped = full_layers > self._layers
 
     def of(self, sub: SubLayer, sizes: Sequence[int]) -> "np.ndarray[Any, np.dtype[np.float64]]":
@@ -135,14 +171,26 @@ class _Cost:
         if self._table is None:
             return np.asarray(sizes, float) * operations(self._model, sub, self._settings.length)
         last = sub.layer == self._layers - 1
-        return self._table.attention_ms(sizes, last) if sub.kind == "attention" else self._table.feed_forward_ms(sizes, last)
+        return (
+            self._table.attention_ms(sizes, last)
+            if sub.kind == "attention"
+            else self._table.feed_forward_ms(sizes, last)
+        )
 
     def check(self, sublayers: Sequence[SubLayer]) -> None:
         """Raises: UserError: nothing would be removed."""
         present = sum(float(self.of(sub, [sub.structures])[0]) for sub in sublayers)
         if present <= self.budget and not self._dropped:
-            asked = f"speedup {self._settings.speedup:g}" if self._settings.speedup is not None else f"keep {self._settings.keep:g}"
-            now = f"{self.full / (present + self._fixed):.2f} times as fast as with" if self._table else f"{present / self.full:.0%} of"
+            asked = (
+                f"speedup {self._settings.speedup:g}"
+                if self._settings.speedup is not None
+                else f"keep {self._settings.keep:g}"
+            )
+            now = (
+                f"{self.full / (present + self._fixed):.2f} times as fast as with"
+                if self._table
+                else f"{present / self.full:.0%} of"
+            )
             raise UserError(f"{asked} is met already: the source is {now} all heads and neurons; ask for more")
 
     def facts(self, sublayers: Sequence[SubLayer], kept: Sequence[Sequence[int]]) -> dict[str, Any]:
@@ -151,5 +199,11 @@ class _Cost:
         if self._table is None:
             return {"operations_kept": round(left / self.full, 4)}
         table: LatencyTable = self._table
-        return {"speedup_by_table": round(self.full / left, 3), "table_ms_full": round(self.full, 4), "table_ms_left": round(left, 4),
-                "table_length": table.length, "table_threads": table.threads, "table_machine": table.machine}
+        return {
+            "speedup_by_table": round(self.full / left, 3),
+            "table_ms_full": round(self.full, 4),
+            "table_ms_left": round(left, 4),
+            "table_length": table.length,
+            "table_threads": table.threads,
+            "table_machine": table.machine,
+        }

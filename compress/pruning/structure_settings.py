@@ -17,10 +17,11 @@ class StructureSettings(Stage, ABC):
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers")
 
     criterion: Literal["magnitude", "fisher", "second_order"] = "second_order"
-    """What decides: the size of the weights; the Fisher information of masks (Kwon et al. 2022); or the error of each layer's output,
-    with the update that makes it least (ZipLM, Kurtic et al. 2023)."""
+    """What decides: the size of the weights; the Fisher information of masks (Kwon et al. 2022); or the error of each
+    layer's output, with the update that makes it least (ZipLM, Kurtic et al. 2023)."""
     speedup: float | None = Field(default=None, ge=1, le=100)
-    """How many times faster than with all heads and neurons, by a latency table measured in LiteRT on this machine; or give keep."""
+    """How many times faster than with all heads and neurons, by a latency table measured in LiteRT on this machine; or
+    give keep."""
     keep: float | None = Field(default=None, gt=0, le=1)
     """Share of the multiply-adds of all heads and feed-forward neurons that is kept."""
     drop_layers: int = Field(default=0, ge=0, le=100)
@@ -46,5 +47,7 @@ class StructureSettings(Stage, ABC):
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
         if (self.speedup is None) == (self.keep is None):
-            raise ValueError("give one of speedup (such as 2.0, measured in LiteRT) and keep (such as 0.5, of the multiply-adds)")
+            raise ValueError(
+                "give one of speedup (such as 2.0, measured in LiteRT) and keep (such as 0.5, of the multiply-adds)"
+            )
         return self

@@ -1,4 +1,5 @@
-"""A model's sub-layers (attention, feed-forward) and the structures in each (heads, neurons) that its last linear reads."""
+"""A model's sub-layers (attention, feed-forward) and the structures in each (heads, neurons) that its last linear
+reads."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,7 +32,11 @@ class SubLayer:
 
     def last(self, model: "PreTrainedModel") -> Linear:
         """The linear that reads the structures: of a model of the same widths."""
-        return part_of(self.within(model), "attention_output" if self.kind == "attention" else "feed_forward_out", model.config.model_type)
+        return part_of(
+            self.within(model),
+            "attention_output" if self.kind == "attention" else "feed_forward_out",
+            model.config.model_type,
+        )
 
     def within(self, model: "PreTrainedModel") -> Module:
         """Its layer."""
@@ -62,8 +67,8 @@ def kept_of(sublayers: list[SubLayer], structures: list[tuple[int, ...]]) -> lis
 def silence(model: "PreTrainedModel", sublayers: list[SubLayer], kept: list[tuple[int, ...]], constants: bool) -> None:
     """Zero what is not kept, in place.
 
-    `constants`: zero only the weights that read the text (rows of queries, keys and values; of the first feed-forward layer), so that
-    a structure still says what its biases say. Otherwise its outgoing columns, so that it says nothing.
+    `constants`: zero only the weights that read the text (rows of queries, keys and values; of the first feed-forward
+    layer), so that a structure still says what its biases say. Otherwise its outgoing columns, so that it says nothing.
     """
     for sub, its in zip(sublayers, kept, strict=True):
         gone = sub.columns(sorted(set(range(sub.structures)) - set(its)))

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from palmtop.compress.learning.training_loop import Batch
 
 
-def layers_to_keep(model: "PreTrainedModel", count: int, drop: int, batches: "Sequence[Batch]", task: Task) -> list[int]:
-    """The layers that stay when `drop` of `count` go, one after the other, each time the one without which the answers stay nearest.
+def layers_to_keep(
+    model: "PreTrainedModel", count: int, drop: int, batches: "Sequence[Batch]", task: Task
+) -> list[int]:
+    """The layers that stay when `drop` of `count` go, one after the other, each time the one without which the answers
+    stay nearest.
 
     Near: KL divergence from the full model's answers, or squared difference for a regression. No labels are needed.
     """
     left, full = list(range(count)), _answers(model, batches)
     for _ in range(drop):
+
         def distance(layer: int) -> float:
             without = keep_layers(model, [other for other in left if other != layer])
             return float(_distance(_answers(without, batches), full, task))

@@ -24,7 +24,9 @@ class Rounding:
     """Values of a row that share a scale; the whole row by default."""
 
 
-def plan(model: "PreTrainedModel", linear: Rounding, embedding: Rounding, int8_modules: Sequence[str]) -> dict[str, Rounding]:
+def plan(
+    model: "PreTrainedModel", linear: Rounding, embedding: Rounding, int8_modules: Sequence[str]
+) -> dict[str, Rounding]:
     """How each linear layer and embedding table of a model is stored, by the module's name.
 
     Args:
@@ -34,8 +36,11 @@ def plan(model: "PreTrainedModel", linear: Rounding, embedding: Rounding, int8_m
         UserError: a name that no module has, or a width that the blocks don't divide; all told together.
     """
     known = dict(_stored(model))
-    faults = [f"int8_modules: no linear layer or embedding has '{name}' in its name; {did_you_mean(name, _parts(known))}"
-              for name in int8_modules if not any(_is_in(module, name) for module in known)]
+    faults = [
+        f"int8_modules: no linear layer or embedding has '{name}' in its name; {did_you_mean(name, _parts(known))}"
+        for name in int8_modules
+        if not any(_is_in(module, name) for module in known)
+    ]
     chosen = {}
     for name, module in known.items():
         usual = linear if isinstance(module, nn.Linear) else embedding
@@ -43,14 +48,17 @@ def plan(model: "PreTrainedModel", linear: Rounding, embedding: Rounding, int8_m
     widths = {known[name].weight.shape[1] for name, rounding in chosen.items() if rounding.block}
     odd = sorted(width for width in widths if linear.block and width % linear.block)
     if odd:
-        faults.append(f"block_size is {linear.block}, which doesn't divide the width {' or '.join(map(str, odd))} of linear layers: "
-                      "choose one that does, or none")
+        faults.append(
+            f"block_size is {linear.block}, which doesn't divide the width {' or '.join(map(str, odd))} of linear "
+            "layers: choose one that does, or none"
+        )
     raise_all(faults)
     return chosen
 
 
 def join_only_type(model: "PreTrainedModel") -> None:
-    """Add the only token type's row to the positions, in place, where those are looked up (RoBERTa): the model computes what it did.
+    """Add the only token type's row to the positions, in place, where those are looked up (RoBERTa): the model computes
+    what it did.
 
     An export adds them up anyway, and a sum of two grids is on neither. The row left behind stays 0 in training.
     """
@@ -65,7 +73,8 @@ def join_only_type(model: "PreTrainedModel") -> None:
 
 
 def round_in_training(model: "PreTrainedModel", chosen: Mapping[str, Rounding], activations: bool) -> None:
-    """Let the modules compute on their grids, in place; parameters stay float, keep their names, and get straight-through gradients.
+    """Let the modules compute on their grids, in place; parameters stay float, keep their names, and get
+    straight-through gradients.
 
     Args:
         activations: whether the inputs of linear layers are rounded too, as the file's kernels do.
@@ -77,8 +86,6 @@ def round_in_training(model: "PreTrainedModel", chosen: Mapping[str, Rounding], 
         else:
             # a row has a scale of its own, so rounding what was looked up is rounding the table
             module.register_forward_hook(_round_rows(rounding))
-
-
 
 
 def write_back(model: "PreTrainedModel", chosen: Mapping[str, Rounding]) -> None:
@@ -98,7 +105,9 @@ class _RoundedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., width] -> [..., outputs]."""
         seen = grid.dynamic_int8(x) if self._activations else x
-        return nn.functional.linear(seen, grid.rounded(self.weight, self._rounding.bits, self._rounding.block), self.bias)
+        return nn.functional.linear(
+            seen, grid.rounded(self.weight, self._rounding.bits, self._rounding.block), self.bias
+        )
 
 
 def _round_rows(rounding: Rounding) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
@@ -112,7 +121,8 @@ def _stored(model: "PreTrainedModel") -> Iterator[tuple[str, nn.Linear | nn.Embe
     """Every linear layer, and every table that is looked up when the file runs."""
     counted = KNOWN[model.config.model_type].positions_after_pad
     for name, module in model.named_modules():
-        # positions that don't depend on the text end in the file as float constants, and relative ones pass a norm first
+        # positions that don't depend on the text end in the file as float constants, and relative ones pass a norm
+        # first
         constant = name.endswith("rel_embeddings") or (name.endswith("position_embeddings") and not counted)
         # layers that pruning left without heads or neurons have linears without weights
         if isinstance(module, nn.Linear | nn.Embedding) and not constant and module.weight.numel():

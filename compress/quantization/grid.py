@@ -1,8 +1,9 @@
-"""The grid of the integers in a .tflite: what ai-edge-quantizer's symmetric dynamic schemes round a weight to, in torch.
+"""The grid of the integers in a .tflite: what ai-edge-quantizer's symmetric dynamic schemes round a weight to, in
+torch.
 
-A row of a weight (an output of a linear layer, a token of an embedding table), or a block of a row, has one scale: the largest
-|w| / n with n = 127 for 8 bits and 7 for 4. An integer is w / scale, rounded half to even; the zero point is 0. So -128 and -8
-are never used, and nothing is clipped. Held against the written file in tests.
+A row of a weight (an output of a linear layer, a token of an embedding table), or a block of a row, has one scale: the
+largest |w| / n with n = 127 for 8 bits and 7 for 4. An integer is w / scale, rounded half to even; the zero point is 0.
+So -128 and -8 are never used, and nothing is clipped. Held against the written file in tests.
 """
 
 import torch
@@ -43,17 +44,19 @@ def on_grid(weight: Float[Tensor, "rows width"], bits: int, block: int | None = 
 def rounded(weight: Float[Tensor, "rows width"], bits: int, block: int | None = None) -> Float[Tensor, "rows width"]:
     """`on_grid` for training, with the straight-through gradient (Bengio et al. 2013, 1308.3432; 1910.06188, 2.2).
 
-    d rounded / d w is 1 everywhere: the scale counts as a constant, and as nothing is clipped there is no value to cut off.
+    d rounded / d w is 1 everywhere: the scale counts as a constant, and as nothing is clipped there is no value to cut
+    off.
     """
     # w - w is exactly 0, so the value is on_grid's own bit for bit; w + (on_grid - w) would be off by rounding
     return on_grid(weight.detach(), bits, block) + (weight - weight.detach())
 
 
 def dynamic_int8(x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-    """Activations as XNNPACK's qd8 kernels see them, with the straight-through gradient: each row on an int8 grid of its own.
+    """Activations as XNNPACK's qd8 kernels see them, with the straight-through gradient: each row on an int8 grid of
+    its own.
 
-    The grid reaches from the row's smallest value to its largest, 0 included; its zero point is moved to the nearest integer,
-    from the end of the range with the smaller error.
+    The grid reaches from the row's smallest value to its largest, 0 included; its zero point is moved to the nearest
+    integer, from the end of the range with the smaller error.
     """
     with torch.no_grad():
         low, high = x.amin(-1, keepdim=True).clamp_max(0), x.amax(-1, keepdim=True).clamp_min(0)

@@ -37,17 +37,21 @@ class QuantizeAware(DistillationWeights, StatesKept, TrainingStage):
     embedding_bits: int = 8
     """Bits of the tables that are looked up: 8 or 4."""
     int8_modules: tuple[str, ...] = ()
-    """Modules that keep 8 bits among those of 4, by name or dotted part of it (classifier, layer.0, query); the file must keep the same."""
+    """Modules that keep 8 bits among those of 4, by name or dotted part of it (classifier, layer.0, query); the file
+    must keep the same."""
     block_size: Literal["none", "32", "64", "128", "256"] = "none"
-    """Values of a row of a linear layer's 4-bit weight that share a scale; by default one scale for each output channel."""
+    """Values of a row of a linear layer's 4-bit weight that share a scale; by default one scale for each output
+    channel."""
     activations: bool = True
     """Round the inputs of linear layers too, as the file's kernels do when it runs."""
     teacher: str | None = None
-    """Folder of another torch bundle with the same tokenizer and labels that teaches; by default the source itself, in float."""
+    """Folder of another torch bundle with the same tokenizer and labels that teaches; by default the source itself, in
+    float."""
     epochs: float = Field(default=1, gt=0, le=1000)
     """Passes over the training data."""
     learning_rate: float = Field(default=5e-5, gt=0)
-    """AdamW's highest rate; it falls linearly to 0. For 4 bits up to the rate of the float training, for 8 a tenth of it."""
+    """AdamW's highest rate; it falls linearly to 0. For 4 bits up to the rate of the float training, for 8 a tenth of
+    it."""
     precision: Literal["float32"] = "float32"
     """bfloat16 has 8 bits of mantissa, and would round what lies on the grid once more."""
     dropout: bool = False
@@ -72,9 +76,14 @@ class QuantizeAware(DistillationWeights, StatesKept, TrainingStage):
         if self.soft_weight == self.label_weight == self.cosine_weight == 0:
             raise ValueError("soft_weight, label_weight and cosine_weight are all 0: nothing would be learnt")
         if self.linear_bits == max(WIDTHS) and self.block_size != "none":
-            raise ValueError(f"block_size is {self.block_size}, but linear_bits is 8, and the file has blocks of 4-bit weights only")
+            raise ValueError(
+                f"block_size is {self.block_size}, but linear_bits is 8, and the file has blocks of 4-bit weights only"
+            )
         if self.int8_modules and self.linear_bits == self.embedding_bits == max(WIDTHS):
-            raise ValueError("int8_modules names modules that keep 8 bits, but all of them have 8: set linear_bits or embedding_bits to 4")
+            raise ValueError(
+                "int8_modules names modules that keep 8 bits, but all of them have 8: set linear_bits or "
+                "embedding_bits to 4"
+            )
         return self
 
     def inputs(self) -> dict[str, str]:
@@ -84,7 +93,9 @@ class QuantizeAware(DistillationWeights, StatesKept, TrainingStage):
     def outline(self, source: Outline | None) -> Outline:
         """The source as it is; only its weights move."""
         if source is None or source.labels is None:
-            raise UserError("quantize_aware needs a fine-tuned or distilled model: put a 'finetune' or 'distill' step before it")
+            raise UserError(
+                "quantize_aware needs a fine-tuned or distilled model: put a 'finetune' or 'distill' step before it"
+            )
         check_named_task(source.labels, self.task)
         return source
 
@@ -109,14 +120,15 @@ class QuantizeAware(DistillationWeights, StatesKept, TrainingStage):
         write_back(model, chosen)
         write_classifier(model, source, task, signature, out)
         keep_logs(scratch, out)
-        return fitted.facts() | _counts(chosen) | data.facts() | {"scheme": self._scheme,
-                                                   "teacher": teacher.digest}
+        return fitted.facts() | _counts(chosen) | data.facts() | {"scheme": self._scheme, "teacher": teacher.digest}
 
     @property
     def _scheme(self) -> str:
         """What 'quantize' calls the grid."""
         block = "" if self.block_size == "none" else f"_block{self.block_size}"
-        return f"dynamic_int{self.linear_bits}{block}" + ("_embedding_int4" if self.embedding_bits == min(WIDTHS) else "")
+        return f"dynamic_int{self.linear_bits}{block}" + (
+            "_embedding_int4" if self.embedding_bits == min(WIDTHS) else ""
+        )
 
     def _roundings(self) -> "tuple[Rounding, Rounding]":
         from palmtop.compress.quantization.fake_quantized import Rounding

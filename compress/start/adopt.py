@@ -1,4 +1,5 @@
-"""Take a Hugging Face model into a bundle: a local folder, a hub id, or the model inside an installed Python package."""
+"""Take a Hugging Face model into a bundle: a local folder, a hub id, or the model inside an installed Python
+package."""
 
 import hashlib
 import importlib.util
@@ -24,8 +25,18 @@ PACKAGE = "package:"
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt",
-             "spiece.model", "spm.model", "sentencepiece.bpe.model", "added_tokens.json")
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
+    "added_tokens.json",
+)
 
 
 class Adopt(Stage):
@@ -84,7 +95,12 @@ class Adopt(Stage):
         Signature(inputs=inputs_of(config), output=output, max_length=longest_input(config), pad_id=pad_id).write(out)
         if outline.labels is not None and self.task is not None:
             Task.find(self.task).write(out)
-        return {"model": self.model, "family": outline.family, "layers": outline.layers, "head": list(outline.labels or ()) or "none"}
+        return {
+            "model": self.model,
+            "family": outline.family,
+            "layers": outline.layers,
+            "head": list(outline.labels or ()) or "none",
+        }
 
 
 def _is_local(model: str) -> bool:
@@ -104,11 +120,17 @@ def _in_package(name: str) -> Path:
     found = importlib.util.find_spec(name) if name.isidentifier() else None
     if found is None or not found.submodule_search_locations:
         raise UserError(f"no Python package '{name}' is installed: pip install {name.replace('_', '-')}")
-    folders = [path.parent for root in found.submodule_search_locations for path in Path(root).rglob("config.json")
-               if "model_type" in path.read_text(encoding="utf-8")]
+    folders = [
+        path.parent
+        for root in found.submodule_search_locations
+        for path in Path(root).rglob("config.json")
+        if "model_type" in path.read_text(encoding="utf-8")
+    ]
     if len(folders) != 1:
-        raise UserError(f"the package '{name}' holds {len(folders)} model folders; name one: "
-                        f"{', '.join(map(str, folders)) or 'there is none'}")
+        raise UserError(
+            f"the package '{name}' holds {len(folders)} model folders; name one: "
+            f"{', '.join(map(str, folders)) or 'there is none'}"
+        )
     return folders[0]
 
 
@@ -119,8 +141,10 @@ def _from_hub(model: str, revision: str | None, patterns: list[str]) -> Path:
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise UserError(f"the model '{model}' can't be had from the hub: {_first_line(error)}; check the name and the network, or give a "
-                        "local folder") from None
+        raise UserError(
+            f"the model '{model}' can't be had from the hub: {_first_line(error)}; check the name and the network, or "
+            "give a local folder"
+        ) from None
 
 
 def _hub_commit(model: str, revision: str | None) -> str:
@@ -139,8 +163,10 @@ def _config(folder: Path, model: str, trusted: bool) -> dict[str, Any]:
     except ValueError:
         raise UserError(f"{folder / 'config.json'} isn't JSON: fetch the model again") from None
     if "auto_map" in config and not trusted:
-        raise UserError(f"{model} brings Python code of its own ({', '.join(config['auto_map'])}), which is not run: read it, and set "
-                        "trust_remote_code: true if you trust it")
+        raise UserError(
+            f"{model} brings Python code of its own ({', '.join(config['auto_map'])}), which is not run: read it, and "
+            "set trust_remote_code: true if you trust it"
+        )
     return config
 
 
@@ -150,8 +176,10 @@ def _check_files(folder: Path, model: str, read_pickle: bool) -> None:
         if not pickles:
             raise UserError(f"{model} has no weights: there is no model.safetensors in {folder}")
         if not read_pickle:
-            raise UserError(f"{model} has pickled weights only ({pickles[0]}), which can run code when they are read: convert them to "
-                            "safetensors, or set read_pickle: true if you trust their maker")
+            raise UserError(
+                f"{model} has pickled weights only ({pickles[0]}), which can run code when they are read: convert "
+                "them to safetensors, or set read_pickle: true if you trust their maker"
+            )
         check_shards(folder, *PICKLES)
         return
     check_shards(folder, *WEIGHTS)
@@ -179,17 +207,23 @@ def _head_labels(config: dict[str, Any], task: str | dict[str, Any] | None) -> t
     if wanted is None or not any("ForSequenceClassification" in name for name in config.get("architectures") or ()):
         return None
     if wanted.kind == "classification" and config.get("problem_type") == "multi_label_classification":
-        raise UserError("the model's head answers each label by itself (problem_type: multi_label_classification), and a task's texts have "
-                        f"one label each: fine-tune it for '{wanted.name}' first, without 'task' in adopt")
+        raise UserError(
+            "the model's head answers each label by itself (problem_type: multi_label_classification), and a task's "
+            f"texts have one label each: fine-tune it for '{wanted.name}' first, without 'task' in adopt"
+        )
     named = {int(index): str(label) for index, label in config.get("id2label", {}).items()}
     labels = tuple(named[index] for index in sorted(named))
     if set(labels) != set(wanted.label_names):
         odd = sorted(set(labels) ^ set(wanted.label_names))[:4]
-        raise UserError(f"the model's head has other labels than the task '{wanted.name}' ({len(labels)} and {len(wanted.label_names)}; "
-                        f"not in both: {', '.join(odd)}): fine-tune it first, without 'task' in adopt")
+        raise UserError(
+            f"the model's head has other labels than the task '{wanted.name}' ({len(labels)} and "
+            f"{len(wanted.label_names)}; not in both: {', '.join(odd)}): fine-tune it first, without 'task' in adopt"
+        )
     if labels != wanted.label_names:
-        raise UserError(f"the model's head has the task's labels in another order ({', '.join(labels[:4])}, ...): give the task "
-                        "'labels' in that order")
+        raise UserError(
+            f"the model's head has the task's labels in another order ({', '.join(labels[:4])}, ...): give the task "
+            "'labels' in that order"
+        )
     return labels
 
 
@@ -205,7 +239,11 @@ def _copy_weights(folder: Path, out: Path, read_pickle: bool) -> None:
         merged: dict[str, Any] = {}
         for path in sorted(folder.glob("pytorch_model*.bin")):
             merged |= torch.load(path, map_location="cpu", weights_only=False)
-        save_file({name: weight.contiguous().clone() for name, weight in merged.items()}, out / WEIGHTS[0], metadata={"format": "pt"})
+        save_file(
+            {name: weight.contiguous().clone() for name, weight in merged.items()},
+            out / WEIGHTS[0],
+            metadata={"format": "pt"},
+        )
 
 
 def _copy_tokenizer(folder: Path, out: Path, trusted: bool) -> None:
@@ -215,7 +253,9 @@ def _copy_tokenizer(folder: Path, out: Path, trusted: bool) -> None:
     if not (out / "tokenizer.json").is_file():
         from transformers import AutoTokenizer
 
-        AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True, trust_remote_code=trusted).save_pretrained(out)
+        AutoTokenizer.from_pretrained(
+            folder, use_fast=True, local_files_only=True, trust_remote_code=trusted
+        ).save_pretrained(out)
 
 
 def _pad_id(folder: Path, config: dict[str, Any], model: str) -> int:
@@ -224,10 +264,16 @@ def _pad_id(folder: Path, config: dict[str, Any], model: str) -> int:
 
     pad_id = config.get("pad_token_id")
     if pad_id is None and kind_of(config["model_type"]) == "decoder":
-        pad_id = config.get("eos_token_id")  # decoders are often trained without padding; what stands there is never looked at
+        pad_id = config.get(
+            "eos_token_id"
+        )  # decoders are often trained without padding; what stands there is never looked at
     size = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size(with_added_tokens=True)
     if pad_id is None:
-        raise UserError(f"{model} has no pad_token_id in config.json: set it to the id of the tokenizer's padding token")
+        raise UserError(
+            f"{model} has no pad_token_id in config.json: set it to the id of the tokenizer's padding token"
+        )
     if size > config["vocab_size"]:
-        raise UserError(f"{model}: the tokenizer knows {size} tokens, the model {config['vocab_size']}: they don't belong together")
+        raise UserError(
+            f"{model}: the tokenizer knows {size} tokens, the model {config['vocab_size']}: they don't belong together"
+        )
     return int(pad_id)

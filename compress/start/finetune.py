@@ -28,15 +28,16 @@ if TYPE_CHECKING:
 
 
 class Finetune(TrainingStage):
-    """Train a sequence classifier, a regression (squared error), or a head that finds the answer to a question in its context."""
+    """Train a sequence classifier, a regression (squared error), or a head that finds the answer to a question in its
+    context."""
 
     without_layers: ClassVar[bool] = True
     tasks: ClassVar[frozenset[str]] = EVERY_TASK
     produces: ClassVar[Format] = "torch"
 
     layers: int | tuple[int, ...] | None = None
-    """How many of the source's layers are trained, or which (0-based), the others dropped; all by default. With fewer it makes the
-    student without a teacher that a distilled one has to beat."""
+    """How many of the source's layers are trained, or which (0-based), the others dropped; all by default. With fewer
+    it makes the student without a teacher that a distilled one has to beat."""
     choose: Choice = "spread"
     """Which layers a number means: spread from first to last; the lowest; or those of Shleifer and Rush's table."""
 
@@ -49,7 +50,12 @@ class Finetune(TrainingStage):
         if source is None or (self.task is None and source.labels is None):
             raise UserError("finetune needs a task: the name of a shipped one, or of a task's YAML file")
         task = Task.find(self.task) if self.task is not None else None
-        tuned = replace(source, format="torch", labels=task.label_names if task else source.labels, task=task.kind if task else source.task)
+        tuned = replace(
+            source,
+            format="torch",
+            labels=task.label_names if task else source.labels,
+            task=task.kind if task else source.task,
+        )
         if tuned.task == "question_answering":
             check_spans(tuned, self.max_length)
         if self.layers is None or source.layers is None:
@@ -57,7 +63,8 @@ class Finetune(TrainingStage):
         return replace(tuned, layers=len(start_layers(self.layers, self.choose, source.layers)), layer_sets=None)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
-        """Train and write a Hugging Face folder that AutoModelForSequenceClassification, or ...ForQuestionAnswering, opens."""
+        """Train and write a Hugging Face folder that AutoModelForSequenceClassification, or ...ForQuestionAnswering,
+        opens."""
         assert source is not None  # the driver checked `accepts`
         task = task_of(source, self.task)
         spans = task.kind == "question_answering"
@@ -78,23 +85,11 @@ class Finetune(TrainingStage):
         return fitted.facts() | data.facts() | {"new_weights": new}
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 def check_spans(tuned: Outline, max_length: int) -> None:
     """Raises: UserError: the model or the length isn't for questions on a context."""
     check_length_for_spans(max_length)
     if tuned.family == STATIC.model_type:
-        raise UserError(f"a model of the family '{STATIC.model_type}' knows no token from another, so it can't find an answer: fine-tune a "
-                        "transformer")
+        raise UserError(
+            f"a model of the family '{STATIC.model_type}' knows no token from another, so it can't find an answer: "
+            "fine-tune a transformer"
+        )

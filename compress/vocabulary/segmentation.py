@@ -1,4 +1,5 @@
-"""How a tokenizer cuts texts into tokens: how often each occurs, and what changes when another tokenizer takes its place."""
+"""How a tokenizer cuts texts into tokens: how often each occurs, and what changes when another tokenizer takes its
+place."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,8 @@ AT_ONCE = 4096
 
 @dataclass
 class Pair:
-    """Texts cut by an old and a new tokenizer; a number of each pair is before, the other after. Special tokens aren't counted."""
+    """Texts cut by an old and a new tokenizer; a number of each pair is before, the other after. Special tokens aren't
+    counted."""
 
     texts: int = 0
     unchanged: int = 0
@@ -26,10 +28,19 @@ class Pair:
 
     def facts(self) -> dict[str, Any]:
         """As a bundle's card holds it; unknown tokens as a share of all tokens."""
-        rates = [round(unknown / tokens, 6) if tokens else 0.0 for unknown, tokens in zip(self.unknown, self.tokens, strict=True)]
+        rates = [
+            round(unknown / tokens, 6) if tokens else 0.0
+            for unknown, tokens in zip(self.unknown, self.tokens, strict=True)
+        ]
         mean = [round(tokens / self.texts, 3) for tokens in self.tokens]
-        return {"texts": self.texts, "texts_unchanged": self.unchanged, "unknown_rate_before": rates[0], "unknown_rate_after": rates[1],
-                "tokens_per_text_before": mean[0], "tokens_per_text_after": mean[1]}
+        return {
+            "texts": self.texts,
+            "texts_unchanged": self.unchanged,
+            "unknown_rate_before": rates[0],
+            "unknown_rate_after": rates[1],
+            "tokens_per_text_before": mean[0],
+            "tokens_per_text_after": mean[1],
+        }
 
 
 def tokenizer_of(vocabulary: Vocabulary) -> "Tokenizer":
@@ -68,10 +79,14 @@ def compare(before: Vocabulary, after: Vocabulary, new: Mapping[int, int], texts
 
 def _encoded(tokenizer: "Tokenizer", texts: Sequence[str]) -> "Iterator[Encoding]":
     for start in range(0, len(texts), AT_ONCE):
-        yield from tokenizer.encode_batch(list(texts[start:start + AT_ONCE]), add_special_tokens=False)
+        yield from tokenizer.encode_batch(list(texts[start : start + AT_ONCE]), add_special_tokens=False)
 
 
 def _unknown_words(tokenizer: "Tokenizer", text: str, encoding: "Encoding", unknown: int | None) -> list[str]:
     """The words behind the unknown tokens of a text, as the tokenizer's normalizer writes them."""
-    found = [text[start:end] for number, (start, end) in zip(encoding.ids, encoding.offsets, strict=True) if number == unknown]
+    found = [
+        text[start:end]
+        for number, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)
+        if number == unknown
+    ]
     return [tokenizer.normalizer.normalize_str(word) for word in found] if tokenizer.normalizer else found

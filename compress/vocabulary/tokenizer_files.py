@@ -1,4 +1,5 @@
-"""The files of a tokenizer beside its tokenizer.json: each is rewritten for a smaller vocabulary, or left out because it can't be."""
+"""The files of a tokenizer beside its tokenizer.json: each is rewritten for a smaller vocabulary, or left out because
+it can't be."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,7 +12,8 @@ from palmtop.compress.vocabulary.tokenizer_vocabulary import Vocabulary
 from palmtop.data.tokenization import FILE
 
 SENTENCEPIECE = ("spiece.model", "spm.model", "sentencepiece.bpe.model", "tokenizer.model")
-"""SentencePiece's own files, in which the pieces can't be renumbered alone; tokenizer.json says the same and is what is read."""
+"""SentencePiece's own files, in which the pieces can't be renumbered alone; tokenizer.json says the same and is what is
+read."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,9 @@ class Renumbered:
 
 def write_tokenizer(folder: Path, out: Path, renumbered: Renumbered) -> list[str]:
     """Write tokenizer.json and what of its like lies in `folder`; return the names of the files that were left out."""
-    (out / FILE).write_text(json.dumps(renumbered.vocabulary.written, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    (out / FILE).write_text(
+        json.dumps(renumbered.vocabulary.written, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+    )
     for name, rewrite in _REWRITTEN.items():
         if (folder / name).is_file():
             (out / name).write_text(rewrite((folder / name).read_text(encoding="utf-8"), renumbered), encoding="utf-8")
@@ -83,4 +87,9 @@ def _json(content: Any) -> str:
 
 
 _REWRITTEN: dict[str, Callable[[str, Renumbered], str]] = {
-    "vocab.txt": _lines, "vocab.json": _ids, "merges.txt": _merges, "added_tokens.json": _added, "tokenizer_config.json": _config}
+    "vocab.txt": _lines,
+    "vocab.json": _ids,
+    "merges.txt": _merges,
+    "added_tokens.json": _added,
+    "tokenizer_config.json": _config,
+}

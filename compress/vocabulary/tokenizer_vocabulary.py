@@ -1,13 +1,15 @@
-"""The vocabulary of a tokenizer.json: which tokens a text needs, which can't go, and the file rewritten for those that stay.
+"""The vocabulary of a tokenizer.json: which tokens a text needs, which can't go, and the file rewritten for those that
+stay.
 
 Segmentation of a text whose tokens all stay is the same before and after:
-- WordPiece takes the longest match from the left. A match that stays is still the longest one. A word that ends as unknown does so
-  because of the pieces matched before the gap; those count as needed (`dead_ends`), so that it ends there again.
-- BPE merges the adjacent pair of the lowest rank. A token stays together with all that it can be merged from (`with_its_parts`), and a
-  merge stays when its two sides and its result do: the merges that made a text's tokens are all there, in their old order, and no others
-  come between them.
-- Unigram takes the path of the highest sum of scores. The best path is still there, with the scores it had; what an unknown
-  character costs is counted from the lowest score of the vocabulary, so the piece that has it stays.
+- WordPiece takes the longest match from the left. A match that stays is still the longest one. A word that ends as
+  unknown does so because of the pieces matched before the gap; those count as needed (`dead_ends`), so that it ends
+  there again.
+- BPE merges the adjacent pair of the lowest rank. A token stays together with all that it can be merged from
+  (`with_its_parts`), and a merge stays when its two sides and its result do: the merges that made a text's tokens are
+  all there, in their old order, and no others come between them.
+- Unigram takes the path of the highest sum of scores. The best path is still there, with the scores it had; what an
+  unknown character costs is counted from the lowest score of the vocabulary, so the piece that has it stays.
 """
 
 import json
@@ -46,7 +48,9 @@ class Vocabulary:
             raise UserError(f"{folder} has no {FILE}: a bundle carries its tokenizer; adopt the model again")
         read = cls(json.loads(path.read_text(encoding="utf-8")))
         if read.kind not in KINDS:
-            raise UserError(f"{path} is a {read.kind} tokenizer, whose vocabulary palmtop can't trim; known: {', '.join(KINDS)}")
+            raise UserError(
+                f"{path} is a {read.kind} tokenizer, whose vocabulary palmtop can't trim; known: {', '.join(KINDS)}"
+            )
         return read
 
     @property
@@ -57,7 +61,11 @@ class Vocabulary:
     def tokens(self) -> dict[int, str]:
         """The model's tokens by id, ascending."""
         known = self._model["vocab"]
-        pairs = enumerate(piece for piece, _ in known) if self.kind == "Unigram" else ((number, token) for token, number in known.items())
+        pairs = (
+            enumerate(piece for piece, _ in known)
+            if self.kind == "Unigram"
+            else ((number, token) for token, number in known.items())
+        )
         return dict(sorted(pairs))
 
     @cached_property
@@ -77,13 +85,18 @@ class Vocabulary:
         return len(self.tokens) + len(self.outside)
 
     def floor(self) -> set[int]:
-        """Ids that can't go: added and special tokens, the unknown one, every single character and byte; see above for Unigram's last.
+        """Ids that can't go: added and special tokens, the unknown one, every single character and byte; see above for
+        Unigram's last.
 
         A special token or a byte is what it is by being added, and so is matched as a whole: none of them goes.
         """
         added = {token["id"] for token in self.written.get("added_tokens") or ()}
-        named = {number for number, token in self.tokens.items() if token in _specials(self.written.get("post_processor"))}
-        short = {number for number, token in self.tokens.items() if len(self._bare(token)) <= 1 or BYTE.fullmatch(token)}
+        named = {
+            number for number, token in self.tokens.items() if token in _specials(self.written.get("post_processor"))
+        }
+        short = {
+            number for number, token in self.tokens.items() if len(self._bare(token)) <= 1 or BYTE.fullmatch(token)
+        }
         fixed = {number for number in (self.unknown,) if number is not None}
         if self.kind == "Unigram":
             fixed.add(min(self.tokens, key=lambda number: self._model["vocab"][number][1]))
@@ -99,8 +112,12 @@ class Vocabulary:
         return found
 
     def dead_ends(self, words: Sequence[str]) -> Iterator[int]:
-        """The tokens that WordPiece matches in a word before it finds no further one and calls the whole word unknown."""
-        prefix, limit = self._model.get("continuing_subword_prefix", "##"), self._model.get("max_input_chars_per_word", 100)
+        """The tokens that WordPiece matches in a word before it finds no further one and calls the whole word
+        unknown."""
+        prefix, limit = (
+            self._model.get("continuing_subword_prefix", "##"),
+            self._model.get("max_input_chars_per_word", 100),
+        )
         for word in words:
             start = 0
             while start < len(word) <= limit:
@@ -110,19 +127,23 @@ class Vocabulary:
                     yield self._ids[piece]
 
     def order(self, kept: set[int], pad: int) -> list[int]:
-        """The old ids in the order of the new ones: as before, the model's before those outside; the padding at its old place if it can."""
+        """The old ids in the order of the new ones: as before, the model's before those outside; the padding at its old
+        place if it can."""
         inner = sorted(kept & self.tokens.keys() - {pad})
         if pad in self.tokens:
             inner.insert(pad, pad)  # a place behind the end is the end
         return inner + sorted(kept & self.outside.keys())
 
     def rewritten(self, order: Sequence[int], max_length: int) -> dict[str, Any]:
-        """The tokenizer.json of the tokens `order`; nothing in it cuts or pads a text to more than `max_length` tokens."""
+        """The tokenizer.json of the tokens `order`; nothing in it cuts or pads a text to more than `max_length`
+        tokens."""
         new = {old: place for place, old in enumerate(order)}
         made = dict(self.written)
         made["model"] = self._model | self._model_of(new)
-        made["added_tokens"] = sorted(({**token, "id": new[token["id"]]} for token in self.written.get("added_tokens") or ()),
-                                      key=lambda token: token["id"])
+        made["added_tokens"] = sorted(
+            ({**token, "id": new[token["id"]]} for token in self.written.get("added_tokens") or ()),
+            key=lambda token: token["id"],
+        )
         made["post_processor"] = _renumbered(self.written.get("post_processor"), new)
         if padding := made.get("padding"):
             fixed = padding["strategy"].get("Fixed") if isinstance(padding["strategy"], dict) else None
@@ -144,8 +165,12 @@ class Vocabulary:
     @cached_property
     def _merges(self) -> list[tuple[str, str]]:
         """BPE's merges by rank; old files write a pair as one string."""
-        return [(left, right) for left, right in (merge.split(" ", 1) if isinstance(merge, str) else merge
-                                                  for merge in self._model.get("merges", ()))]
+        return [
+            (left, right)
+            for left, right in (
+                merge.split(" ", 1) if isinstance(merge, str) else merge for merge in self._model.get("merges", ())
+            )
+        ]
 
     @cached_property
     def _made_of(self) -> dict[int, set[int]]:
@@ -156,7 +181,7 @@ class Vocabulary:
         return made
 
     def _joined(self, left: str, right: str) -> str:
-        return left + right[len(self._model.get("continuing_subword_prefix") or ""):]
+        return left + right[len(self._model.get("continuing_subword_prefix") or "") :]
 
     def _bare(self, token: str) -> str:
         """A token without the marks that say where in a word it stands."""
@@ -171,10 +196,15 @@ class Vocabulary:
             inner = sorted((place, old) for old, place in new.items() if old in self.tokens)
             unknown = {"unk_id": new[self.unknown]} if self.unknown is not None else {}
             return {"vocab": [self._model["vocab"][old] for _, old in inner]} | unknown
-        words = {token: place for place, token in sorted((new[old], token) for old, token in self.tokens.items() if old in new)}
+        words = {
+            token: place
+            for place, token in sorted((new[old], token) for old, token in self.tokens.items() if old in new)
+        }
         if self.kind == "WordPiece":
             return {"vocab": words}
-        merges = [[left, right] for left, right in self._merges if {left, right, self._joined(left, right)} <= words.keys()]
+        merges = [
+            [left, right] for left, right in self._merges if {left, right, self._joined(left, right)} <= words.keys()
+        ]
         return {"vocab": words, "merges": merges}
 
 
@@ -195,6 +225,8 @@ def _renumbered(processor: Any, new: Mapping[int, int]) -> Any:
     if "processors" in made:
         made["processors"] = [_renumbered(one, new) for one in made["processors"]]
     if "special_tokens" in made:
-        made["special_tokens"] = {name: {**special, "ids": [new[number] for number in special["ids"]]}
-                                  for name, special in made["special_tokens"].items()}
+        made["special_tokens"] = {
+            name: {**special, "ids": [new[number] for number in special["ids"]]}
+            for name, special in made["special_tokens"].items()
+        }
     return made | {end: [made[end][0], new[made[end][1]]] for end in ("sep", "cls") if end in made}

@@ -1,11 +1,14 @@
-"""Keep the tokens that the user's text needs: a smaller tokenizer, fewer rows in the embedding, the same answers on that text.
+"""Keep the tokens that the user's text needs: a smaller tokenizer, fewer rows in the embedding, the same answers on
+that text.
 
-When: first, on the pretrained or fine-tuned model, before a teacher is asked; or last, on the student, before it is exported. In between,
-teacher and student would have different vocabularies: a teacher's answers are kept by token ids, and distilling layers or logits needs the
-same ids on both sides. A language model's softmax over the tokens that stay is a renormalised one.
+When: first, on the pretrained or fine-tuned model, before a teacher is asked; or last, on the student, before it is
+exported. In between, teacher and student would have different vocabularies: a teacher's answers are kept by token ids,
+and distilling layers or logits needs the same ids on both sides. A language model's softmax over the tokens that stay
+is a renormalised one.
 
-Sources: Abdaoui et al. 2020 (2010.05609) for rows of languages that aren't used; Ushio et al. 2023 (2305.15020) for before or after
-fine-tuning. They leave out what a corpus doesn't have; here every single character and byte stays too, so that no text becomes unreadable.
+Sources: Abdaoui et al. 2020 (2010.05609) for rows of languages that aren't used; Ushio et al. 2023 (2305.15020) for
+before or after fine-tuning. They leave out what a corpus doesn't have; here every single character and byte stays too,
+so that no text becomes unreadable.
 """
 
 import json
@@ -45,13 +48,14 @@ class TrimVocabulary(Stage):
     task: str | dict[str, Any] | None = None
     """The task whose training texts and labels are covered; by default the one the source was trained for."""
     text: str | tuple[str, ...] | dict[str, Any] | None = None
-    """Plain text that is covered besides, or alone where there is no task: .txt or .txt.gz files or folders of them; or written out, as
-    {dataset: NAME, column: text}."""
+    """Plain text that is covered besides, or alone where there is no task: .txt or .txt.gz files or folders of them; or
+    written out, as {dataset: NAME, column: text}."""
     min_count: int = Field(default=1, ge=1)
-    """Times that a token must occur to stay; from 2 on, rare words of the texts are cut into smaller pieces than before."""
+    """Times that a token must occur to stay; from 2 on, rare words of the texts are cut into smaller pieces than
+    before."""
     keep: int | None = Field(default=None, ge=1)
-    """Tokens of the new vocabulary. More than the texts need: filled up with others, those of the lowest ids first, which most
-    vocabularies give to frequent pieces. Fewer: the rarest go. By default as many as the texts need."""
+    """Tokens of the new vocabulary. More than the texts need: filled up with others, those of the lowest ids first,
+    which most vocabularies give to frequent pieces. Fewer: the rarest go. By default as many as the texts need."""
     max_length: int | None = Field(default=None, ge=4, le=8192)
     """Tokens of the longest text, specials included, for which positions are kept; by default what the source takes."""
     language: str | None = None
@@ -60,7 +64,10 @@ class TrimVocabulary(Stage):
     @model_validator(mode="after")
     def _one_measure(self) -> Self:
         if self.keep is not None and self.min_count > 1:
-            raise ValueError(f"min_count is {self.min_count} and keep is {self.keep}: give one of them, both say which tokens are too rare")
+            raise ValueError(
+                f"min_count is {self.min_count} and keep is {self.keep}: give one of them, both say which tokens are "
+                "too rare"
+            )
         return self
 
     def inputs(self) -> dict[str, str]:
@@ -72,7 +79,9 @@ class TrimVocabulary(Stage):
         if source is None or (self.task is None and source.labels is None and self.text is None):
             raise UserError("trim_vocabulary has no text to go by: name a task, or plain text with 'text'")
         if self.language is not None and self.task is None and source.labels is None:
-            raise UserError(f"language is '{self.language}', a column of the evaluation data, but there is no task: name one")
+            raise UserError(
+                f"language is '{self.language}', a column of the evaluation data, but there is no task: name one"
+            )
         return super().outline(source)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
@@ -88,21 +97,43 @@ class TrimVocabulary(Stage):
         longest = min(self.max_length or signature.max_length, signature.max_length)
         trimmed = _trimmed(vocabulary, kept, int(config["pad_token_id"]), longest)
         covered = self._covered(vocabulary, trimmed, texts)
-        facts = _write(source, out, config, Cut(trimmed.order, _positions(config, family, trimmed.pad, longest)), trimmed)
+        facts = _write(
+            source, out, config, Cut(trimmed.order, _positions(config, family, trimmed.pad, longest)), trimmed
+        )
         signature.model_copy(update={"max_length": longest, "pad_id": trimmed.pad}).write(out)
-        sizes = {"tokenizer": vocabulary.kind, "tokens_before": len(vocabulary), "tokens_after": len(kept), "tokens_fixed": len(floor)}
-        return sizes | facts | {"covered": covered.facts()} | {
-            name: compare(vocabulary, trimmed.vocabulary, trimmed.new, group).facts() for name, group in held_out.items()}
+        sizes = {
+            "tokenizer": vocabulary.kind,
+            "tokens_before": len(vocabulary),
+            "tokens_after": len(kept),
+            "tokens_fixed": len(floor),
+        }
+        return (
+            sizes
+            | facts
+            | {"covered": covered.facts()}
+            | {
+                name: compare(vocabulary, trimmed.vocabulary, trimmed.new, group).facts()
+                for name, group in held_out.items()
+            }
+        )
 
     def _check(self, vocabulary: Vocabulary, floor: set[int], signature: Signature) -> None:
         """What the tokenizer and the source's length make impossible."""
         if self.keep is not None and self.keep < len(floor):
-            raise UserError(f"keep is {self.keep}, but {len(floor)} tokens can't go (special tokens, single characters, bytes): give at "
-                            "least as many")
+            raise UserError(
+                f"keep is {self.keep}, but {len(floor)} tokens can't go (special tokens, single characters, bytes): "
+                "give at least as many"
+            )
         if self.keep is not None and self.keep >= len(vocabulary):
-            raise UserError(f"keep is {self.keep}, but the vocabulary has {len(vocabulary)} tokens: give fewer, or leave the stage out")
+            raise UserError(
+                f"keep is {self.keep}, but the vocabulary has {len(vocabulary)} tokens: give fewer, or leave the "
+                "stage out"
+            )
         if self.max_length is not None and self.max_length > signature.max_length:
-            raise UserError(f"max_length is {self.max_length}, but the source takes {signature.max_length} tokens at most: give no more")
+            raise UserError(
+                f"max_length is {self.max_length}, but the source takes {signature.max_length} tokens at most: give "
+                "no more"
+            )
 
     def _texts(self, task: Task | None) -> list[str]:
         """All that is covered: training texts, labels, and plain text."""
@@ -117,16 +148,24 @@ class TrimVocabulary(Stage):
         covered = compare(vocabulary, trimmed.vocabulary, trimmed.new, texts)
         changed = covered.texts - covered.unchanged
         if changed and self.keep is None and self.min_count == 1:
-            raise RuntimeError(f"{changed} of {covered.texts} texts are cut into other tokens, though all of theirs stayed")
+            raise RuntimeError(
+                f"{changed} of {covered.texts} texts are cut into other tokens, though all of theirs stayed"
+            )
         return covered
 
     def _chosen(self, vocabulary: Vocabulary, floor: set[int], needed: Counter[int]) -> set[int]:
         """The tokens that stay."""
-        ranked = [token for token, count in sorted(needed.items(), key=lambda item: (-item[1], item[0])) if count >= self.min_count]
+        ranked = [
+            token
+            for token, count in sorted(needed.items(), key=lambda item: (-item[1], item[0]))
+            if count >= self.min_count
+        ]
         kept = set(floor)
         if self.keep is None:
             return kept.union(*(vocabulary.with_its_parts(token) for token in ranked))
-        others = (token for token, word in vocabulary.tokens.items() if token not in needed and not UNUSED.fullmatch(word))
+        others = (
+            token for token, word in vocabulary.tokens.items() if token not in needed and not UNUSED.fullmatch(word)
+        )
         for token in (*ranked, *others):
             more = vocabulary.with_its_parts(token) - kept
             if len(kept) + len(more) <= self.keep:
@@ -143,7 +182,8 @@ def _trimmed(vocabulary: Vocabulary, kept: set[int], pad: int, longest: int) -> 
 def _positions(config: dict[str, Any], family: Family, pad: int, longest: int) -> range:
     """The rows of the position table that texts up to `longest` tokens use.
 
-    Where positions are counted from the padding's id on (RoBERTa's way), the rows up to that one stay too, and all move with it.
+    Where positions are counted from the padding's id on (RoBERTa's way), the rows up to that one stay too, and all move
+    with it.
     """
     if not family.positions_after_pad:
         return range(longest)
@@ -163,9 +203,16 @@ def _write(source: Bundle, out: Path, config: dict[str, Any], cut: Cut, trimmed:
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.path / name, out / name)
     before, after = sizes.token_bytes
-    positions = dict(zip(("positions_before", "positions_after"), sizes.positions, strict=True)) if sizes.positions else {}
-    return {"embedding_bytes_before": before, "embedding_bytes_after": after, "embedding_share": round(after / before, 4), **positions,
-            "left_out": left_out}
+    positions = (
+        dict(zip(("positions_before", "positions_after"), sizes.positions, strict=True)) if sizes.positions else {}
+    )
+    return {
+        "embedding_bytes_before": before,
+        "embedding_bytes_after": after,
+        "embedding_share": round(after / before, 4),
+        **positions,
+        "left_out": left_out,
+    }
 
 
 def _held_out(task: Task | None, language: str | None) -> dict[str, list[str]]:

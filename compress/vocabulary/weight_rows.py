@@ -1,4 +1,5 @@
-"""The rows of a model that belong to its tokens and positions, cut to those that stay: weights and config of a Hugging Face folder."""
+"""The rows of a model that belong to its tokens and positions, cut to those that stay: weights and config of a Hugging
+Face folder."""
 
 import copy
 import json
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-TOKEN_ROWS = re.compile(r"(^|\.)(word_embeddings(\.table)?\.weight|(predictions|lm_head)(\.decoder\.(weight|bias)|\.bias)|"
-                        r"(generator_lm_head|vocab_projector)\.(weight|bias))$")
-"""Weights with a row for each token: the table that is looked up (palmtop's own factorized one too); of a language model the decoder,
-where it is not that table, and its bias."""
+TOKEN_ROWS = re.compile(
+    r"(^|\.)(word_embeddings(\.table)?\.weight|(predictions|lm_head)(\.decoder\.(weight|bias)|\.bias)|"
+    r"(generator_lm_head|vocab_projector)\.(weight|bias))$"
+)
+"""Weights with a row for each token: the table that is looked up (palmtop's own factorized one too); of a language
+model the decoder, where it is not that table, and its bias."""
 TOKEN_COLUMNS = re.compile(r"(^|\.)cls\.predictions\.dense\.weight$")
 """MobileBERT's: the part of its decoder that the narrow table lacks, [width, tokens]."""
 POSITION_ROWS = re.compile(r"(^|\.)embeddings\.position_embeddings\.weight$")
@@ -49,7 +52,8 @@ def cut_weights(folder: Path, out: Path, vocab_size: int, cut: Cut) -> Sizes:
     """Write the weights in `folder` to `out` with fewer rows; every row that stays is the same bit for bit.
 
     Raises:
-        UserError: a weight has the vocabulary's size and isn't known to be of tokens, or the table of tokens isn't found.
+        UserError: a weight has the vocabulary's size and isn't known to be of tokens, or the table of tokens isn't
+        found.
     """
     from safetensors.torch import load_file, save_file
 
@@ -71,14 +75,17 @@ def weight_files(folder: Path) -> list[str]:
 
 
 def cut_config(config: Mapping[str, Any], cut: Cut, has_positions: bool) -> dict[str, Any]:
-    """The config of the smaller model: sizes, and each `*_token_id` by its new number (None where the tokenizer never had it)."""
+    """The config of the smaller model: sizes, and each `*_token_id` by its new number (None where the tokenizer never
+    had it)."""
     new = {old: place for place, old in enumerate(cut.tokens)}
     made = copy.deepcopy(dict(config)) | {"vocab_size": len(cut.tokens)}
     for name, value in config.items():
         if name.endswith("_token_id"):
             made[name] = [new.get(number) for number in value] if isinstance(value, list) else new.get(value)
     if has_positions:
-        if "max_relative_positions" in config and config["max_relative_positions"] < 1:  # DeBERTa's word for: as many as positions
+        if (
+            "max_relative_positions" in config and config["max_relative_positions"] < 1
+        ):  # DeBERTa's word for: as many as positions
             made["max_relative_positions"] = config["max_position_embeddings"]
         made["max_position_embeddings"] = len(cut.positions)
     return made
@@ -87,19 +94,31 @@ def cut_config(config: Mapping[str, Any], cut: Cut, has_positions: bool) -> dict
 def token_ids(config: Mapping[str, Any]) -> set[int]:
     """The ids that a config names."""
     named = [value for name, value in config.items() if name.endswith("_token_id")]
-    return {number for value in named for number in (value if isinstance(value, list) else [value]) if isinstance(number, int)}
+    return {
+        number
+        for value in named
+        for number in (value if isinstance(value, list) else [value])
+        if isinstance(number, int)
+    }
 
 
 def _check(state: "Mapping[str, Tensor]", vocab_size: int, folder: Path) -> None:
     known = [name for name in state if TOKEN_ROWS.search(name) or TOKEN_COLUMNS.search(name)]
     if not any("word_embeddings" in name for name in known):
-        raise UserError(f"the weights in {folder} have no word_embeddings.weight: palmtop can't tell which rows are the tokens'")
+        raise UserError(
+            f"the weights in {folder} have no word_embeddings.weight: palmtop can't tell which rows are the tokens'"
+        )
     wrong = [f"{name} {list(state[name].shape)}" for name in known if vocab_size not in state[name].shape]
-    others = [f"{name} {list(weight.shape)}" for name, weight in state.items() if name not in known and weight.shape[:1] == (vocab_size,)
-              and weight.shape[0] not in _other_sizes(state, known)]
+    others = [
+        f"{name} {list(weight.shape)}"
+        for name, weight in state.items()
+        if name not in known and weight.shape[:1] == (vocab_size,) and weight.shape[0] not in _other_sizes(state, known)
+    ]
     if wrong or others:
-        raise UserError(f"the weights in {folder} don't fit a vocabulary of {vocab_size} tokens that palmtop can trim: "
-                        f"{', '.join(wrong + others)}")
+        raise UserError(
+            f"the weights in {folder} don't fit a vocabulary of {vocab_size} tokens that palmtop can trim: "
+            f"{', '.join(wrong + others)}"
+        )
 
 
 def _other_sizes(state: "Mapping[str, Tensor]", known: Sequence[str]) -> set[int]:
@@ -115,8 +134,8 @@ def _cut(name: str, weight: "Tensor", cut: Cut) -> "Tensor":
     if TOKEN_COLUMNS.search(name):
         return weight[:, torch.tensor(cut.tokens)]
     if POSITION_ROWS.search(name):
-        return weight[cut.positions.start:cut.positions.stop].clone()
-    return weight[:, :len(cut.positions)].clone() if POSITION_COLUMNS.search(name) else weight
+        return weight[cut.positions.start : cut.positions.stop].clone()
+    return weight[:, : len(cut.positions)].clone() if POSITION_COLUMNS.search(name) else weight
 
 
 def _token_bytes(state: "Mapping[str, Tensor]") -> int:

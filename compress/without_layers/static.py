@@ -1,4 +1,5 @@
-"""The smallest student: a table of token vectors made of the teacher's, their mean, a small head, taught by the teacher's answers."""
+"""The smallest student: a table of token vectors made of the teacher's, their mean, a small head, taught by the
+teacher's answers."""
 
 import json
 from dataclasses import replace
@@ -19,7 +20,15 @@ from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
 from palmtop.compress.learning.training_settings import TrainingStage
-from palmtop.compress.without_layers.token_vectors import Reduced, by_counts, by_rank, reduced, states_of_tokens, text_scale, token_counts
+from palmtop.compress.without_layers.token_vectors import (
+    Reduced,
+    by_counts,
+    by_rank,
+    reduced,
+    states_of_tokens,
+    text_scale,
+    token_counts,
+)
 from palmtop.errors import UserError
 from palmtop.models.family import STATIC
 from palmtop.signature import Signature
@@ -31,17 +40,19 @@ if TYPE_CHECKING:
 
 
 class Static(AnswerWeights, TrainingStage):
-    """Ask the teacher for each token alone, reduce by PCA, weight by rarity; then train table and head on its answers and the labels."""
+    """Ask the teacher for each token alone, reduce by PCA, weight by rarity; then train table and head on its answers
+    and the labels."""
 
     produces: ClassVar[Format] = "torch"
 
     width: int = Field(default=256, ge=1)
-    """Numbers in a token's vector; at most as many as the teacher's hidden states have. With the vocabulary it decides the size."""
+    """Numbers in a token's vector; at most as many as the teacher's hidden states have. With the vocabulary it decides
+    the size."""
     pooling: Literal["token", "mean"] = "token"
     """Of [CLS] token [SEP] through the teacher: the token's own last hidden state, or the mean of all."""
     weighting: Literal["counts", "rank", "none"] = "rank"
-    """What a token weighs in the mean at first: a / (a + p), p its share of the training texts' tokens, or by Zipf's law from its id;
-    or all alike. The weight goes into the table."""
+    """What a token weighs in the mean at first: a / (a + p), p its share of the training texts' tokens, or by Zipf's
+    law from its id; or all alike. The weight goes into the table."""
     sif: float = Field(default=1e-4, gt=0)
     """a of the weights (Arora et al. 2017: 1e-4 to 1e-3): the smaller, the less do frequent tokens weigh."""
     head_size: int = Field(default=512, ge=0)
@@ -57,7 +68,8 @@ class Static(AnswerWeights, TrainingStage):
     learning_rate: float = Field(default=3e-3, gt=0)
     """The head's highest rate; it falls linearly to 0."""
     table_rate: float = Field(default=3e-3, gt=0)
-    """The table's highest rate; no weight decay, so that tokens which the training texts lack stay as the teacher has them."""
+    """The table's highest rate; no weight decay, so that tokens which the training texts lack stay as the teacher has
+    them."""
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
@@ -74,8 +86,10 @@ class Static(AnswerWeights, TrainingStage):
     def outline(self, source: Outline | None) -> Outline:
         """A model without layers."""
         if source is None or (source.labels is None and self.soft_weight):
-            raise UserError("static needs a teacher that was fine-tuned: put a 'finetune' step before it, or set soft_weight: 0 to learn "
-                            "from the labels alone")
+            raise UserError(
+                "static needs a teacher that was fine-tuned: put a 'finetune' step before it, or set soft_weight: 0 "
+                "to learn from the labels alone"
+            )
         task = Task.find(self.task) if self.task is not None else None
         if task is None and source.labels is None:
             raise UserError("static needs a task: the name of a shipped one, or of a task's YAML file")
@@ -101,30 +115,56 @@ class Static(AnswerWeights, TrainingStage):
         table, tokens = self._weighted(made, data), _own_tokens(data, len(states))
         said = signals(source, data, Wanted(), print) if self.soft_weight else None
         model = self._model(table[tokens], task, signature)
-        fitted = fit(model, _renumbered(data, tokens, len(table)), distillation_loss(self, task), self, scratch,
-                     said.batch if said else None, Special(rates={"word_embeddings": self.table_rate}))
+        fitted = fit(
+            model,
+            _renumbered(data, tokens, len(table)),
+            distillation_loss(self, task),
+            self,
+            scratch,
+            said.batch if said else None,
+            Special(rates={"word_embeddings": self.table_rate}),
+        )
         table[tokens] = model.word_embeddings.weight.detach().cpu().numpy()
         _put_table(model, table)
-        write_classifier(model, source, task, signature.model_copy(update={"inputs": ("input_ids", "attention_mask")}), out)
+        write_classifier(
+            model, source, task, signature.model_copy(update={"inputs": ("input_ids", "attention_mask")}), out
+        )
         keep_logs(scratch, out)
-        return fitted.facts() | data.facts() | {"tokens": len(table), "tokens_trained": len(tokens),
-                                 "variance_kept": round(made.variance, 4), "teacher": source.digest}
+        return (
+            fitted.facts()
+            | data.facts()
+            | {
+                "tokens": len(table),
+                "tokens_trained": len(tokens),
+                "variance_kept": round(made.variance, 4),
+                "teacher": source.digest,
+            }
+        )
 
     def _check_width(self, hidden: int) -> None:
         if self.width > hidden:
-            raise UserError(f"width is {self.width}, but the teacher's hidden states have {hidden} numbers: choose 1 to {hidden}")
+            raise UserError(
+                f"width is {self.width}, but the teacher's hidden states have {hidden} numbers: choose 1 to {hidden}"
+            )
 
     def _weighted(self, made: Reduced, data: Encoded) -> Float32[ndarray, "tokens width"]:
-        """The vectors with their weights, scaled so that the texts' means have numbers of size 1: rates mean the same for all teachers."""
+        """The vectors with their weights, scaled so that the texts' means have numbers of size 1: rates mean the same
+        for all teachers."""
         tokens = len(made.vectors)
         if self.weighting == "none":
             weighted = made.vectors
         else:
-            weights = by_counts(token_counts(data, tokens), self.sif) if self.weighting == "counts" else by_rank(tokens, self.sif)
+            weights = (
+                by_counts(token_counts(data, tokens), self.sif)
+                if self.weighting == "counts"
+                else by_rank(tokens, self.sif)
+            )
             weighted = made.vectors * weights[:, None]
         return np.ascontiguousarray(weighted / text_scale(weighted, data), np.float32)
 
-    def _model(self, table: Float32[ndarray, "tokens width"], task: Task, signature: Signature) -> "StaticForSequenceClassification":
+    def _model(
+        self, table: Float32[ndarray, "tokens width"], task: Task, signature: Signature
+    ) -> "StaticForSequenceClassification":
         """The student with a table of these rows and a random head."""
         import torch
 
@@ -133,11 +173,19 @@ class Static(AnswerWeights, TrainingStage):
         torch.manual_seed(self.seed)
         names = dict(enumerate(task.label_names))
         config = StaticConfig(
-            vocab_size=1, hidden_size=self.width, head_size=self.head_size, dropout=self.dropout,
-            max_position_embeddings=signature.max_length, pad_token_id=signature.pad_id, id2label=names,
+            vocab_size=1,
+            hidden_size=self.width,
+            head_size=self.head_size,
+            dropout=self.dropout,
+            max_position_embeddings=signature.max_length,
+            pad_token_id=signature.pad_id,
+            id2label=names,
             label2id={name: index for index, name in names.items()},
-            problem_type="regression" if task.kind == "regression" else "single_label_classification")
-        model = StaticForSequenceClassification(config)  # with one row: the head's random weights don't depend on the vocabulary
+            problem_type="regression" if task.kind == "regression" else "single_label_classification",
+        )
+        model = StaticForSequenceClassification(
+            config
+        )  # with one row: the head's random weights don't depend on the vocabulary
         _put_table(model, table)
         return model
 
@@ -148,7 +196,8 @@ def _own_tokens(data: Encoded, vocabulary: int) -> Int[ndarray, " known"]:
 
 
 def _renumbered(data: Encoded, tokens: Int[ndarray, " known"], vocabulary: int) -> Encoded:
-    """The data in a vocabulary of its own tokens alone: the rest of the table gets no gradient, and a step need not walk over it."""
+    """The data in a vocabulary of its own tokens alone: the rest of the table gets no gradient, and a step need not
+    walk over it."""
     places = np.zeros(vocabulary, np.int32)
     places[tokens] = np.arange(len(tokens), dtype=np.int32)
     return replace(data, ids=places[data.ids], pad_id=0, inputs=("input_ids", "attention_mask"))

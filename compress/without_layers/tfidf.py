@@ -56,7 +56,9 @@ class Tfidf(Stage):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.shortest > self.longest:
-            raise ValueError(f"the shortest n-gram ({self.shortest}) is longer than the longest ({self.longest}); swap them")
+            raise ValueError(
+                f"the shortest n-gram ({self.shortest}) is longer than the longest ({self.longest}); swap them"
+            )
         return self
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
@@ -69,15 +71,28 @@ class Tfidf(Stage):
         try:
             features = vectorizer.fit_transform([joined(text) for text in train.texts])
         except ValueError as error:  # scikit-learn's way to say that no term is left
-            raise UserError(f"tfidf: no {self.analyzer} n-gram occurs in {self.min_count} of the {len(train)} texts of '{task.name}' "
-                            f"({error}): lower min_count") from None
+            raise UserError(
+                f"tfidf: no {self.analyzer} n-gram occurs in {self.min_count} of the {len(train)} texts of "
+                f"'{task.name}' ({error}): lower min_count"
+            ) from None
         weights, bias = self._fit(features, train.labels, len(task.label_names))
         whole, scale = quantized(weights)
-        save_file({"idf": np.ascontiguousarray(vectorizer.idf_, np.float32), "weights": whole, "scale": scale, "bias": bias}, out / WEIGHTS)
-        (out / VOCABULARY).write_text(json.dumps({
-            "analyzer": self.analyzer, "ngrams": [self.shortest, self.longest],
-            "terms": sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)}, ensure_ascii=False,
-            separators=(",", ":")), encoding="utf-8")
+        save_file(
+            {"idf": np.ascontiguousarray(vectorizer.idf_, np.float32), "weights": whole, "scale": scale, "bias": bias},
+            out / WEIGHTS,
+        )
+        (out / VOCABULARY).write_text(
+            json.dumps(
+                {
+                    "analyzer": self.analyzer,
+                    "ngrams": [self.shortest, self.longest],
+                    "terms": sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__),
+                },
+                ensure_ascii=False,
+                separators=(",", ":"),
+            ),
+            encoding="utf-8",
+        )
         task.write(out)
         return {"rows": len(train), "features": features.shape[1], "precision": "int8"}
 
@@ -85,17 +100,29 @@ class Tfidf(Stage):
         """An unfitted scikit-learn vectorizer: lower-case, sublinear counts, L2 norm."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        return TfidfVectorizer(analyzer=self.analyzer, ngram_range=(self.shortest, self.longest), min_df=self.min_count,
-                               max_features=self.max_terms, sublinear_tf=True, dtype=np.float32,
-                               token_pattern=r"(?u)\b\w+\b" if self.analyzer == "word" else None)
+        return TfidfVectorizer(
+            analyzer=self.analyzer,
+            ngram_range=(self.shortest, self.longest),
+            min_df=self.min_count,
+            max_features=self.max_terms,
+            sublinear_tf=True,
+            dtype=np.float32,
+            token_pattern=r"(?u)\b\w+\b" if self.analyzer == "word" else None,
+        )
 
-    def _fit(self, features: Any, labels: Int[ndarray, " rows"], classes: int,
-             ) -> tuple[Float32[ndarray, "classes features"], Float32[ndarray, " classes"]]:
+    def _fit(
+        self,
+        features: Any,
+        labels: Int[ndarray, " rows"],
+        classes: int,
+    ) -> tuple[Float32[ndarray, "classes features"], Float32[ndarray, " classes"]]:
         """Weights and bias of every label of the task; one without training rows is never the answer."""
         from sklearn.linear_model import LogisticRegression
 
         # scikit-learn's own tolerance stops early enough to lose two points on CLINC150
-        model = LogisticRegression(C=self.strength, max_iter=5000, tol=1e-5, random_state=self.seed).fit(features, labels)
+        model = LogisticRegression(C=self.strength, max_iter=5000, tol=1e-5, random_state=self.seed).fit(
+            features, labels
+        )
         several = len(model.classes_) > 2  # noqa: PLR2004  # of two classes scikit-learn keeps one row of weights
         weights, bias = np.zeros((classes, features.shape[1]), np.float32), np.full(classes, -1e9, np.float32)
         weights[model.classes_] = model.coef_ if several else np.vstack([-model.coef_ / 2, model.coef_ / 2])
@@ -103,7 +130,9 @@ class Tfidf(Stage):
         return weights, bias
 
 
-def quantized(weights: Float32[ndarray, "classes features"]) -> tuple[Int8[ndarray, "classes features"], Float32[ndarray, " classes"]]:
+def quantized(
+    weights: Float32[ndarray, "classes features"],
+) -> tuple[Int8[ndarray, "classes features"], Float32[ndarray, " classes"]]:
     """Symmetric int8 with a scale a class: weights ~ int8 * scale."""
     scale = np.maximum(np.abs(weights).max(axis=1), np.finfo(np.float32).tiny) / 127
     return np.ascontiguousarray(np.round(weights / scale[:, None]), np.int8), scale.astype(np.float32)

@@ -1,4 +1,5 @@
-"""A vector for each token of a vocabulary: what a teacher makes of the token alone, reduced by PCA, weighted by how rare it is."""
+"""A vector for each token of a vocabulary: what a teacher makes of the token alone, reduced by PCA, weighted by how
+rare it is."""
 
 import hashlib
 import json
@@ -39,7 +40,8 @@ class Reduced:
 
 
 def states_of_tokens(teacher: Bundle, pooling: Pooling, say: Callable[[str], None]) -> Float[ndarray, "tokens hidden"]:
-    """The teacher's last hidden states for each token between the special tokens of a text; from the cache if they were ever asked for.
+    """The teacher's last hidden states for each token between the special tokens of a text; from the cache if they were
+    ever asked for.
 
     Args:
         pooling: token: the state at the token's own place; mean: of all places, those of the special tokens too.
@@ -60,10 +62,11 @@ def states_of_tokens(teacher: Bundle, pooling: Pooling, say: Callable[[str], Non
 
 
 def reduced(states: Float[ndarray, "tokens hidden"], width: int) -> Reduced:
-    """The first principal components of the states, centred (Pearson 1901), most of the variance first, [tokens, width].
+    """The first principal components of the states, centred (Pearson 1901), most of the variance first, [tokens,
+    width].
 
-    Each component points where its largest weight is positive, so that it is the same on every machine. The array is contiguous:
-    safetensors writes others in a wrong order.
+    Each component points where its largest weight is positive, so that it is the same on every machine. The array is
+    contiguous: safetensors writes others in a wrong order.
     """
     centred = states.astype(np.float64) - states.mean(axis=0, dtype=np.float64)
     variances, directions = np.linalg.eigh(centred.T @ centred / len(centred))
@@ -74,13 +77,15 @@ def reduced(states: Float[ndarray, "tokens hidden"], width: int) -> Reduced:
 
 
 def by_counts(counts: Int[ndarray, " tokens"], sif: float) -> Float[ndarray, " tokens"]:
-    """a / (a + p(w)), p a token's share of all tokens of the training texts (Arora et al. 2017, section 3): 1 for one that isn't there."""
+    """a / (a + p(w)), p a token's share of all tokens of the training texts (Arora et al. 2017, section 3): 1 for one
+    that isn't there."""
     weights: Float[ndarray, " tokens"] = sif / (sif + counts / counts.sum())
     return weights
 
 
 def by_rank(tokens: int, sif: float) -> Float[ndarray, " tokens"]:
-    """a / (a + p(w)) with p ~ 1 / rank (Zipf), a token's id for its rank: vocabularies are mostly in the order of frequency."""
+    """a / (a + p(w)) with p ~ 1 / rank (Zipf), a token's id for its rank: vocabularies are mostly in the order of
+    frequency."""
     inverse = 1 / np.arange(1, tokens + 1)
     weights: Float[ndarray, " tokens"] = sif / (sif + inverse / inverse.sum())
     return weights
@@ -108,7 +113,9 @@ def _compute(teacher: Bundle, pooling: Pooling, say: Callable[[str], None]) -> F
     return states
 
 
-def _ask(model: "PreTrainedModel", teacher: Bundle, pooling: Pooling, vocabulary: int) -> Float[ndarray, "tokens hidden"]:
+def _ask(
+    model: "PreTrainedModel", teacher: Bundle, pooling: Pooling, vocabulary: int
+) -> Float[ndarray, "tokens hidden"]:
     import torch
     from tqdm import tqdm
 
@@ -123,7 +130,9 @@ def _ask(model: "PreTrainedModel", teacher: Bundle, pooling: Pooling, vocabulary
             ids = torch.tensor(rows, device=device)
             given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
             hidden = body(**given | ({"token_type_ids": torch.zeros_like(ids)} if types else {})).last_hidden_state
-            states[start:start + BATCH] = (hidden[:, len(first)] if pooling == "token" else hidden.mean(1)).float().cpu().numpy()
+            states[start : start + BATCH] = (
+                (hidden[:, len(first)] if pooling == "token" else hidden.mean(1)).float().cpu().numpy()
+            )
     model.cpu()
     return states
 
@@ -137,4 +146,4 @@ def _around(teacher: Bundle) -> tuple[list[int], list[int]]:
     tokenizer.no_truncation()
     found = tokenizer.encode("a")
     own = [place for place, special in enumerate(found.special_tokens_mask) if not special]
-    return (found.ids[:own[0]], found.ids[own[-1] + 1:]) if own else (found.ids, [])
+    return (found.ids[: own[0]], found.ids[own[-1] + 1 :]) if own else (found.ids, [])

@@ -1,4 +1,5 @@
-"""Rules about exported graphs: what a GPU or NPU delegate refuses, what a quantizer or an old runtime gets wrong; each with its bug."""
+"""Rules about exported graphs: what a GPU or NPU delegate refuses, what a quantizer or an old runtime gets wrong; each
+with its bug."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -61,8 +62,11 @@ def rank_over_4(case: Case) -> Iterator[str]:
 def mask_constant(case: Case) -> Iterator[str]:
     """Float constants of at least LARGE_MASK that come into a softmax before any product."""
     for operator in case.anatomy.operators:
-        large = [name for name in case.flow.fixed_inputs(operator) if any(
-            (case.anatomy.stored[key].peak or 0) >= LARGE_MASK for key in case.flow.fixed[name])]
+        large = [
+            name
+            for name in case.flow.fixed_inputs(operator)
+            if any((case.anatomy.stored[key].peak or 0) >= LARGE_MASK for key in case.flow.fixed[name])
+        ]
         if large and not case.flow.role(operator) and _reaches_softmax(case.flow, operator):
             yield from (f"{case.anatomy.shown(name)} (up to {_peak(case, name):.3g})" for name in large)
 
@@ -72,7 +76,10 @@ def dynamic_shape(case: Case) -> Iterator[str]:
     read = {name for operator in case.anatomy.operators for name in operator.inputs}
     made = {name for operator in case.anatomy.operators for name in operator.outputs}
     open_sizes = [name for name in read | made if None in (case.anatomy.tensors[name].shape or ())]
-    return (case.anatomy.shown(name) for name in sorted(name for name in open_sizes if name not in made) or sorted(open_sizes))
+    return (
+        case.anatomy.shown(name)
+        for name in sorted(name for name in open_sizes if name not in made) or sorted(open_sizes)
+    )
 
 
 def named(*names: str) -> Find:
@@ -82,7 +89,11 @@ def named(*names: str) -> Find:
 
 def custom_operator(case: Case) -> Iterator[str]:
     """Operators that the runtime doesn't bring, Select TF's ('Flex...') among them."""
-    return (_operator(case, operator) for operator in case.anatomy.operators if operator.custom or operator.name.startswith("Flex"))
+    return (
+        _operator(case, operator)
+        for operator in case.anatomy.operators
+        if operator.custom or operator.name.startswith("Flex")
+    )
 
 
 def no_kernel(case: Case) -> Iterator[str]:
@@ -95,16 +106,27 @@ def rank_3_attention(case: Case) -> Iterator[str]:
     for operator in case.anatomy.operators:
         computed = case.flow.computed_inputs(operator)
         low = [name for name in computed if len(case.anatomy.tensors[name].shape or ()) == LARGEST_RANK - 1]
-        if operator.name in SUMS and low and len(computed) > 1 and _reaches_softmax(case.flow, operator) \
-                and any(case.flow.role(above) == "attend" for above in case.flow.reached(operator, case.flow.above, ("linear", "attend"))):
+        if (
+            operator.name in SUMS
+            and low
+            and len(computed) > 1
+            and _reaches_softmax(case.flow, operator)
+            and any(
+                case.flow.role(above) == "attend"
+                for above in case.flow.reached(operator, case.flow.above, ("linear", "attend"))
+            )
+        ):
             yield _operator(case, operator)
 
 
 def gpu_type(case: Case) -> Iterator[str]:
     """Computed tensors of 64-bit integers or truth values."""
     made = (name for operator in case.anatomy.operators for name in (*operator.inputs, *operator.outputs))
-    return (case.anatomy.shown(name) for name in dict.fromkeys(made)
-            if case.anatomy.tensors[name].dtype in ("int64", "bool", "uint64") and name not in case.flow.fixed)
+    return (
+        case.anatomy.shown(name)
+        for name in dict.fromkeys(made)
+        if case.anatomy.tensors[name].dtype in ("int64", "bool", "uint64") and name not in case.flow.fixed
+    )
 
 
 def hybrid_product(case: Case) -> Iterator[str]:
@@ -118,12 +140,19 @@ def channelwise_product(case: Case) -> Iterator[str]:
 
 
 def float_lookup(case: Case) -> Iterator[str]:
-    """Tables of floats read by GATHER, but for those of positions that the file counts: they are small, and better left as they are."""
+    """Tables of floats read by GATHER, but for those of positions that the file counts: they are small, and better left
+    as they are."""
     for operator in case.anatomy.operators:
-        if operator.name == "GATHER" and not any(above.name == "CUMSUM" for above in case.flow.reached(operator, case.flow.above, ())):
-            yield from (case.anatomy.shown(name) for name in case.flow.fixed_inputs(operator)
-                        if case.anatomy.tensors[name].dtype == "float32" and len(case.anatomy.tensors[name].shape or ()) >= MATRIX
-                        and _bytes(case, name) >= WORTH_TELLING)
+        if operator.name == "GATHER" and not any(
+            above.name == "CUMSUM" for above in case.flow.reached(operator, case.flow.above, ())
+        ):
+            yield from (
+                case.anatomy.shown(name)
+                for name in case.flow.fixed_inputs(operator)
+                if case.anatomy.tensors[name].dtype == "float32"
+                and len(case.anatomy.tensors[name].shape or ()) >= MATRIX
+                and _bytes(case, name) >= WORTH_TELLING
+            )
 
 
 def stored_twice(case: Case) -> Iterator[str]:
@@ -132,15 +161,19 @@ def stored_twice(case: Case) -> Iterator[str]:
     for key, tensor in case.anatomy.users():
         held = case.anatomy.stored[tensor.stored or ""]
         if held.size_bytes >= WORTH_TELLING and first.setdefault(held.digest, key) != key:
-            yield f"{case.anatomy.shown(key)} is {case.anatomy.shown(first[held.digest])} again ({held.size_bytes:,} bytes)"
+            twin = case.anatomy.shown(first[held.digest])
+            yield f"{case.anatomy.shown(key)} is {twin} again ({held.size_bytes:,} bytes)"
 
 
 def long_positions(case: Case) -> Iterator[str]:
     """Tables of positions with more rows than the longest text has tokens."""
     if case.signature is None:
         return
-    tables = {key: tensor for key, tensor in case.anatomy.users() if case.kinds.get(tensor.stored or "") == "embeddings"
-              and len(tensor.shape or ()) >= MATRIX}
+    tables = {
+        key: tensor
+        for key, tensor in case.anatomy.users()
+        if case.kinds.get(tensor.stored or "") == "embeddings" and len(tensor.shape or ()) >= MATRIX
+    }
     needed = case.signature.max_length + 2  # RoBERTa counts from the padding's id on
     largest = max((tensor.numbers for tensor in tables.values()), default=0)
     for key, tensor in tables.items():
@@ -168,42 +201,151 @@ def per_tensor_uint8(case: Case) -> Iterator[str]:
 
 
 RULES = (
-    Rule("masked-attention-rank-3", "GPU", "scores of rank 3 with a mask added are silently wrong: make them rank 4 before the mask",
-         ("google-ai-edge/LiteRT#8593", "google-ai-edge/LiteRT#8619", "google-ai-edge/LiteRT#8975"), TFLITE, rank_3_attention),
-    Rule("rank-over-4", "GPU, NPU", "delegates take tensors of at most 4 axes",
-         ("google-ai-edge/LiteRT#2540", "tensorflow/tensorflow#60793", "tensorflow/tensorflow#47546"), TFLITE, rank_over_4),
-    Rule("broadcast-to", "GPU", "one BROADCAST_TO (torch's expand) takes the whole graph off the GPU: let operators broadcast",
-         ("google-ai-edge/LiteRT#9191",), TFLITE, named("BROADCAST_TO")),
-    Rule("gather-nd", "GPU, old runtimes", "GATHER_ND has no GPU kernel, and its version 5 is refused by older runtimes",
-         ("google-ai-edge/LiteRT#5197",), TFLITE, named("GATHER_ND")),
-    Rule("gather", "GPU", "GATHER has had no GPU kernel: write lookups as EMBEDDING_LOOKUP, and rows as slices",
-         ("tensorflow/tensorflow#57610", "tensorflow/tensorflow#58295"), TFLITE, named("GATHER")),
-    Rule("custom-operator", "all", "an operator outside the built-in ones (Flex: Select TF) makes the app link and load another runtime",
-         ("keras-team/keras-hub#2608",), GRAPHS, custom_operator),
+    Rule(
+        "masked-attention-rank-3",
+        "GPU",
+        "scores of rank 3 with a mask added are silently wrong: make them rank 4 before the mask",
+        ("google-ai-edge/LiteRT#8593", "google-ai-edge/LiteRT#8619", "google-ai-edge/LiteRT#8975"),
+        TFLITE,
+        rank_3_attention,
+    ),
+    Rule(
+        "rank-over-4",
+        "GPU, NPU",
+        "delegates take tensors of at most 4 axes",
+        ("google-ai-edge/LiteRT#2540", "tensorflow/tensorflow#60793", "tensorflow/tensorflow#47546"),
+        TFLITE,
+        rank_over_4,
+    ),
+    Rule(
+        "broadcast-to",
+        "GPU",
+        "one BROADCAST_TO (torch's expand) takes the whole graph off the GPU: let operators broadcast",
+        ("google-ai-edge/LiteRT#9191",),
+        TFLITE,
+        named("BROADCAST_TO"),
+    ),
+    Rule(
+        "gather-nd",
+        "GPU, old runtimes",
+        "GATHER_ND has no GPU kernel, and its version 5 is refused by older runtimes",
+        ("google-ai-edge/LiteRT#5197",),
+        TFLITE,
+        named("GATHER_ND"),
+    ),
+    Rule(
+        "gather",
+        "GPU",
+        "GATHER has had no GPU kernel: write lookups as EMBEDDING_LOOKUP, and rows as slices",
+        ("tensorflow/tensorflow#57610", "tensorflow/tensorflow#58295"),
+        TFLITE,
+        named("GATHER"),
+    ),
+    Rule(
+        "custom-operator",
+        "all",
+        "an operator outside the built-in ones (Flex: Select TF) makes the app link and load another runtime",
+        ("keras-team/keras-hub#2608",),
+        GRAPHS,
+        custom_operator,
+    ),
     Rule("no-kernel", "all", "the interpreter has no kernel for this StableHLO operator", (), TFLITE, no_kernel),
-    Rule("dynamic-shape", "GPU, NPU", "delegates take fixed sizes only, the processor takes any: export fixed lengths for them",
-         ("tensorflow/tensorflow#38036",), TFLITE, dynamic_shape),
-    Rule("dynamic-shape-onnx", "NNAPI, QNN", "these providers of onnxruntime take fixed sizes only; the CPU's takes any",
-         ("microsoft/onnxruntime#11073", "microsoft/onnxruntime#22439"), frozenset({"onnx"}), dynamic_shape),
-    Rule("type", "GPU", "64-bit integers and truth values have no place on the GPU: keep ids int32 and masks float",
-         ("tensorflow/tensorflow#59232", "tensorflow/tensorflow#62314"), TFLITE, gpu_type),
-    Rule("int8-on-gpu", "GPU", "the GPU widens int8 weights to float, or refuses them unless told to: smaller there, not faster",
-         ("tensorflow/tensorflow#49835", "tensorflow/tensorflow#51586", "tensorflow/tensorflow#42098"), TFLITE, hybrid_product),
-    Rule("channelwise-int8", "old runtimes", "loads in tflite-support 0.4.4 and answers wrongly: use weight-only int8 or float16 there",
-         (), TFLITE, channelwise_product),
-    Rule("mask-constant", "static int8", "a mask of -1e4 or beyond leaves no int8 range for the scores: use a small one, such as -50",
-         (), GRAPHS, mask_constant),
-    Rule("float-gather", "quantizer", "GATHER's table stays float32 when the file is quantized: make it EMBEDDING_LOOKUP",
-         (), TFLITE, float_lookup),
-    Rule("stored-twice", "download", "equal weights are stored more than once", ("huggingface/transformers#8869",), GRAPHS, stored_twice),
-    Rule("long-positions", "download", "the table of positions has more rows than the longest text needs: cut it",
-         (), GRAPHS, long_positions),
-    Rule("outside-buffers", "metadata writers", "weights behind the flatbuffer are dropped in silence: bring them inside first",
-         (), TFLITE, outside_buffers),
-    Rule("many-shards", "browser", f"the loader waits for all headers first: over HTTP/1.1 more than {MOST_SHARDS} shards hang for ever",
-         (), frozenset({"tfjs"}), many_shards),
-    Rule("per-tensor-uint8", "accuracy", "one scale for a whole tensor changed 6 % of the answers: use a scale for each row", (),
-         frozenset({"tfjs"}), per_tensor_uint8),
+    Rule(
+        "dynamic-shape",
+        "GPU, NPU",
+        "delegates take fixed sizes only, the processor takes any: export fixed lengths for them",
+        ("tensorflow/tensorflow#38036",),
+        TFLITE,
+        dynamic_shape,
+    ),
+    Rule(
+        "dynamic-shape-onnx",
+        "NNAPI, QNN",
+        "these providers of onnxruntime take fixed sizes only; the CPU's takes any",
+        ("microsoft/onnxruntime#11073", "microsoft/onnxruntime#22439"),
+        frozenset({"onnx"}),
+        dynamic_shape,
+    ),
+    Rule(
+        "type",
+        "GPU",
+        "64-bit integers and truth values have no place on the GPU: keep ids int32 and masks float",
+        ("tensorflow/tensorflow#59232", "tensorflow/tensorflow#62314"),
+        TFLITE,
+        gpu_type,
+    ),
+    Rule(
+        "int8-on-gpu",
+        "GPU",
+        "the GPU widens int8 weights to float, or refuses them unless told to: smaller there, not faster",
+        ("tensorflow/tensorflow#49835", "tensorflow/tensorflow#51586", "tensorflow/tensorflow#42098"),
+        TFLITE,
+        hybrid_product,
+    ),
+    Rule(
+        "channelwise-int8",
+        "old runtimes",
+        "loads in tflite-support 0.4.4 and answers wrongly: use weight-only int8 or float16 there",
+        (),
+        TFLITE,
+        channelwise_product,
+    ),
+    Rule(
+        "mask-constant",
+        "static int8",
+        "a mask of -1e4 or beyond leaves no int8 range for the scores: use a small one, such as -50",
+        (),
+        GRAPHS,
+        mask_constant,
+    ),
+    Rule(
+        "float-gather",
+        "quantizer",
+        "GATHER's table stays float32 when the file is quantized: make it EMBEDDING_LOOKUP",
+        (),
+        TFLITE,
+        float_lookup,
+    ),
+    Rule(
+        "stored-twice",
+        "download",
+        "equal weights are stored more than once",
+        ("huggingface/transformers#8869",),
+        GRAPHS,
+        stored_twice,
+    ),
+    Rule(
+        "long-positions",
+        "download",
+        "the table of positions has more rows than the longest text needs: cut it",
+        (),
+        GRAPHS,
+        long_positions,
+    ),
+    Rule(
+        "outside-buffers",
+        "metadata writers",
+        "weights behind the flatbuffer are dropped in silence: bring them inside first",
+        (),
+        TFLITE,
+        outside_buffers,
+    ),
+    Rule(
+        "many-shards",
+        "browser",
+        f"the loader waits for all headers first: over HTTP/1.1 more than {MOST_SHARDS} shards hang for ever",
+        (),
+        frozenset({"tfjs"}),
+        many_shards,
+    ),
+    Rule(
+        "per-tensor-uint8",
+        "accuracy",
+        "one scale for a whole tensor changed 6 % of the answers: use a scale for each row",
+        (),
+        frozenset({"tfjs"}),
+        per_tensor_uint8,
+    ),
 )
 
 
@@ -214,7 +356,9 @@ def _reaches_softmax(flow: Flow, operator: Operator) -> bool:
 def _hybrid(case: Case) -> Iterator[tuple[Operator, str]]:
     for operator in case.anatomy.operators:
         types = [case.anatomy.tensors[name].dtype for name in case.flow.computed_inputs(operator)]
-        weight = next((name for name in case.flow.fixed_inputs(operator) if case.anatomy.tensors[name].dtype in SMALL), None)
+        weight = next(
+            (name for name in case.flow.fixed_inputs(operator) if case.anatomy.tensors[name].dtype in SMALL), None
+        )
         if operator.name in PRODUCTS and weight is not None and "float32" in types:
             yield operator, weight
 

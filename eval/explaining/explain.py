@@ -71,7 +71,9 @@ def explain(bundle: Bundle) -> Explanation:
     """
     reader = READERS.get(format_of(bundle))
     if reader is None:
-        raise UserError(f"{bundle.name} is {bundle.format}: explain reads {', '.join(READERS)} bundles, and apps of them")
+        raise UserError(
+            f"{bundle.name} is {bundle.format}: explain reads {', '.join(READERS)} bundles, and apps of them"
+        )
     known = Signature.read(bundle.path) if (bundle.path / signature.FILE).is_file() else None
     return explained(reader(bundle.path), bundle.name, known)
 
@@ -82,15 +84,32 @@ def explained(anatomy: Anatomy, name: str, known: Signature | None) -> Explanati
     found = kinds(anatomy, flow)
     sums = bytes_by_kind(anatomy, found)
     case = Case(anatomy, flow, found, known)
-    weights = [Weight(anatomy.shown(key).split(" ")[0], found[tensor.stored or ""], tensor.dtype, tensor.shape,
-                      anatomy.stored[tensor.stored or ""].size_bytes) for key, tensor in anatomy.users()]
+    weights = [
+        Weight(
+            anatomy.shown(key).split(" ")[0],
+            found[tensor.stored or ""],
+            tensor.dtype,
+            tensor.shape,
+            anatomy.stored[tensor.stored or ""].size_bytes,
+        )
+        for key, tensor in anatomy.users()
+    ]
     counts = Counter((operator.name, operator.version) for operator in anatomy.operators)
-    findings = [Finding(rule.id, rule.where, rule.says, rule.source, places) for rule in RULES if anatomy.format in rule.formats
-                and (places := tuple(rule.find(case)))]
-    return Explanation(name, anatomy.format, anatomy.size_bytes, {kind: sums[kind] for kind in KINDS},
-                       tuple(sorted(weights, key=lambda weight: -weight.size_bytes)),
-                       tuple((*operator, count) for operator, count in counts.most_common()), tuple(findings),
-                       tuple(_advice(anatomy, sums, weights)))
+    findings = [
+        Finding(rule.id, rule.where, rule.says, rule.source, places)
+        for rule in RULES
+        if anatomy.format in rule.formats and (places := tuple(rule.find(case)))
+    ]
+    return Explanation(
+        name,
+        anatomy.format,
+        anatomy.size_bytes,
+        {kind: sums[kind] for kind in KINDS},
+        tuple(sorted(weights, key=lambda weight: -weight.size_bytes)),
+        tuple((*operator, count) for operator, count in counts.most_common()),
+        tuple(findings),
+        tuple(_advice(anatomy, sums, weights)),
+    )
 
 
 def _advice(anatomy: Anatomy, sums: dict[str, int], weights: list[Weight]) -> list[str]:

@@ -1,4 +1,5 @@
-"""How numbers flow through a model: what is fixed, who makes and who reads a tensor, and what part of a transformer an operator plays."""
+"""How numbers flow through a model: what is fixed, who makes and who reads a tensor, and what part of a transformer an
+operator plays."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterator
@@ -7,20 +8,46 @@ from typing import Literal
 
 from palmtop.formats.anatomy import Anatomy, Operator
 
-PRODUCTS = {"FULLY_CONNECTED", "BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "QGemm",
-            "MatMulNBits", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "FusedMatMul", "Conv", "Einsum", "_FusedMatMul", "BatchMatMul",
-            "BatchMatMulV2"}
+PRODUCTS = {
+    "FULLY_CONNECTED",
+    "BATCH_MATMUL",
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "Gemm",
+    "MatMul",
+    "MatMulInteger",
+    "QLinearMatMul",
+    "QGemm",
+    "MatMulNBits",
+    "DynamicQuantizeMatMul",
+    "MatMulIntegerToFloat",
+    "FusedMatMul",
+    "Conv",
+    "Einsum",
+    "_FusedMatMul",
+    "BatchMatMul",
+    "BatchMatMulV2",
+}
 LOOKUPS = {"EMBEDDING_LOOKUP", "GATHER", "GATHER_ND", "Gather", "GatherV2", "ResourceGather", "GatherBlockQuantized"}
-NORMS = {"RSQRT", "SQRT", "Rsqrt", "Sqrt", "LayerNormalization", "SkipLayerNormalization", "EmbedLayerNormalization",
-         "SimplifiedLayerNormalization", "RMSNormalization"}
+NORMS = {
+    "RSQRT",
+    "SQRT",
+    "Rsqrt",
+    "Sqrt",
+    "LayerNormalization",
+    "SkipLayerNormalization",
+    "EmbedLayerNormalization",
+    "SimplifiedLayerNormalization",
+    "RMSNormalization",
+}
 SUMS = {"ADD", "Add", "AddV2"}
 SOFTMAXES = {"SOFTMAX", "Softmax"}
 MATRIX = 2
 """The rank of a matrix."""
 
 Role = Literal["linear", "attend", "lookup", "norm", ""]
-"""linear: a product with stored numbers; attend: a product of two computed tensors; lookup: rows of a stored table; norm: the root
-in a normalization."""
+"""linear: a product with stored numbers; attend: a product of two computed tensors; lookup: rows of a stored table;
+norm: the root in a normalization."""
 Step = Callable[[Operator], Iterator[Operator]]
 
 
@@ -38,7 +65,11 @@ class Flow:
     @cached_property
     def fixed(self) -> dict[str, frozenset[str]]:
         """The tensors that depend on no input, with the keys of the stored numbers behind each."""
-        found = {key: frozenset((tensor.stored,)) for key, tensor in self.anatomy.tensors.items() if tensor.stored is not None}
+        found = {
+            key: frozenset((tensor.stored,))
+            for key, tensor in self.anatomy.tensors.items()
+            if tensor.stored is not None
+        }
         for operator in self.anatomy.operators:
             if operator.inputs and all(name in found for name in operator.inputs):
                 behind = frozenset().union(*(found[name] for name in operator.inputs))
@@ -88,7 +119,11 @@ class Flow:
             if playing := [operator for operator in level if self.role(operator)]:
                 return playing
             seen |= {operator.outputs for operator in level}
-            level = list({other.outputs: other for operator in level for other in step(operator) if other.outputs not in seen}.values())
+            level = list(
+                {
+                    other.outputs: other for operator in level for other in step(operator) if other.outputs not in seen
+                }.values()
+            )
         return []
 
     def joins(self, operator: Operator) -> bool:
@@ -101,5 +136,10 @@ class Flow:
 
     @cached_property
     def _matrices(self) -> frozenset[str]:
-        return frozenset(tensor.stored for tensor in self.anatomy.tensors.values() if tensor.stored is not None
-                         and len(tensor.shape or ()) >= MATRIX and tensor.dtype not in ("int32", "int64", "bool"))
+        return frozenset(
+            tensor.stored
+            for tensor in self.anatomy.tensors.values()
+            if tensor.stored is not None
+            and len(tensor.shape or ()) >= MATRIX
+            and tensor.dtype not in ("int32", "int64", "bool")
+        )

@@ -1,7 +1,8 @@
-"""What a model's bytes are for: embeddings, attention, feed-forward, head, norms, scales, other constants, and the graph itself.
+"""What a model's bytes are for: embeddings, attention, feed-forward, head, norms, scales, other constants, and the
+graph itself.
 
-A file's own names of tensors come and go with converters, so a weight of a graph is told by what is done with it; in a torch
-bundle, which has no graph, by its name.
+A file's own names of tensors come and go with converters, so a weight of a graph is told by what is done with it; in a
+torch bundle, which has no graph, by its name.
 """
 
 import re
@@ -20,14 +21,23 @@ NAMES = {
     "feed-forward": r"intermediate|output|ffn|\blin[12]\b|bottleneck|mlp",
 }
 """Parts of the names of a Hugging Face model's weights; the first that fits decides."""
-SCALING = {"DequantizeLinear", "QuantizeLinear", "MatMulInteger", "QLinearMatMul", "DynamicQuantizeLinear", "MatMulNBits"}
+SCALING = {
+    "DequantizeLinear",
+    "QuantizeLinear",
+    "MatMulInteger",
+    "QLinearMatMul",
+    "DynamicQuantizeLinear",
+    "MatMulNBits",
+}
 """Operators of ONNX that take scales and zero points as operands after the numbers."""
 
 
 def kinds(anatomy: Anatomy, flow: Flow) -> dict[str, str]:
     """The kind of each stretch of stored numbers, by its key."""
     if not anatomy.operators:
-        return {tensor.stored: _by_name(tensor.name) for tensor in anatomy.tensors.values() if tensor.stored is not None}
+        return {
+            tensor.stored: _by_name(tensor.name) for tensor in anatomy.tensors.values() if tensor.stored is not None
+        }
     return {key: "other" for key in anatomy.stored} | _by_use(anatomy, flow)
 
 
@@ -44,7 +54,8 @@ def _by_name(name: str) -> str:
 
 
 def _by_use(anatomy: Anatomy, flow: Flow) -> dict[str, str]:
-    """Tables first, then matrices and norms, then what is added and multiplied: tied numbers belong to the first use."""
+    """Tables first, then matrices and norms, then what is added and multiplied: tied numbers belong to the first
+    use."""
     shown = {tensor.stored: tensor for tensor in anatomy.tensors.values() if tensor.stored is not None}
     found: dict[str, str] = {}
     roles = [(operator, flow.role(operator)) for operator in anatomy.operators if flow.computed_inputs(operator)]
@@ -53,7 +64,9 @@ def _by_use(anatomy: Anatomy, flow: Flow) -> dict[str, str]:
             if role in wanted:
                 kind = kind_of(flow, operator)
                 for name in flow.fixed_inputs(operator):
-                    found |= {key: kind for key in flow.fixed[name] if key not in found and _is_weight(shown[key], role)}
+                    found |= {
+                        key: kind for key in flow.fixed[name] if key not in found and _is_weight(shown[key], role)
+                    }
     return found | {key: "scales" for key in _scales(anatomy) if anatomy.format == "onnx"}
 
 
@@ -71,8 +84,12 @@ def kind_of(flow: Flow, operator: Operator) -> str:
 
 
 def _kind_of_linear(flow: Flow, operator: Operator) -> str:
-    """By what is around it: products of activations next to it, and whether anything is added or normalized after it."""
-    near = [*flow.reached(operator, flow.below, ("linear", "attend")), *flow.reached(operator, flow.above, ("linear", "attend"))]
+    """By what is around it: products of activations next to it, and whether anything is added or normalized after
+    it."""
+    near = [
+        *flow.reached(operator, flow.below, ("linear", "attend")),
+        *flow.reached(operator, flow.above, ("linear", "attend")),
+    ]
     if any(flow.role(other) == "attend" for other in near):
         return "attention"
     if not any(flow.joins(other) or flow.role(other) == "norm" for other in flow.reached(operator, flow.below)):
@@ -89,6 +106,11 @@ def _is_weight(tensor: Tensor, role: str) -> bool:
 
 
 def _scales(anatomy: Anatomy) -> list[str]:
-    places = {tensor.stored for operator in anatomy.operators if operator.name in SCALING for name in operator.inputs
-              if (tensor := anatomy.tensors[name]).stored is not None and len(tensor.shape or ()) <= 1}
+    places = {
+        tensor.stored
+        for operator in anatomy.operators
+        if operator.name in SCALING
+        for name in operator.inputs
+        if (tensor := anatomy.tensors[name]).stored is not None and len(tensor.shape or ()) <= 1
+    }
     return [key for key in places if key is not None]

@@ -34,7 +34,8 @@ class Answers:
     truncated: int
     """Texts that were cut to the model's longest length."""
     tokenizer_mismatches: int | None
-    """Texts whose token ids differ from the Hugging Face tokenizer's; None where that is the one used, or there is none."""
+    """Texts whose token ids differ from the Hugging Face tokenizer's; None where that is the one used, or there is
+    none."""
 
 
 def answers(subject: Subject, split: Split, run: Path, threads: int) -> Answers:
@@ -60,7 +61,9 @@ def _mismatches(bundle: Bundle, runner: Runner, encodings: list[Encoding], texts
     if not (bundle.path / TOKENIZER).is_file():
         return None
     expected = HostTokenizer(bundle.path, Signature.read(bundle.path).max_length).encode(texts)
-    return sum(not np.array_equal(theirs.input_ids, ours.input_ids) for theirs, ours in zip(encodings, expected, strict=True))
+    return sum(
+        not np.array_equal(theirs.input_ids, ours.input_ids) for theirs, ours in zip(encodings, expected, strict=True)
+    )
 
 
 def _keep(path: Path, depends: dict[str, Any], made: Answers) -> None:
@@ -72,8 +75,19 @@ def _keep(path: Path, depends: dict[str, Any], made: Answers) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
-    write_durably(_note(path), json.dumps(depends | {"truncated": made.truncated, "tokenizer_mismatches": made.tokenizer_mismatches,
-                                                     "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}, indent=1) + "\n")
+    write_durably(
+        _note(path),
+        json.dumps(
+            depends
+            | {
+                "truncated": made.truncated,
+                "tokenizer_mismatches": made.tokenizer_mismatches,
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            },
+            indent=1,
+        )
+        + "\n",
+    )
 
 
 def _kept(path: Path, depends: dict[str, Any]) -> Answers | None:

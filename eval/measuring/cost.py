@@ -38,7 +38,9 @@ class Cost:
     def take(self, subject: Subject) -> None:
         """Size, non-zeros and loading of one subject, if they aren't known yet."""
         bundle = subject.bundle
-        stored = {"precision": precision(bundle)} | _quantized_from(bundle) | conditions(bundle, self.plan.bundles.values())
+        stored = (
+            {"precision": precision(bundle)} | _quantized_from(bundle) | conditions(bundle, self.plan.bundles.values())
+        )
         if not self.ledger.knows(subject, SIZES, stored):
             sizes = (Score(measure(bundle), "bytes") for measure in (model_bytes, download_bytes, gzip_bytes))
             self.ledger.write(subject, dict(zip(SIZES, (*sizes, nonzeros(bundle)), strict=True)), stored)
@@ -48,7 +50,11 @@ class Cost:
 
     def take_latencies(self, group: list[Subject]) -> None:
         """Latencies of a group, in turns; kept if all of them were taken in one session."""
-        sessions = {self.ledger.session_of(subject, f"{kind}_p99_ms", self._timing(subject)) for subject in group for kind in TIMES}
+        sessions = {
+            self.ledger.session_of(subject, f"{kind}_p99_ms", self._timing(subject))
+            for subject in group
+            for kind in TIMES
+        }
         if len(sessions) == 1 and None not in sessions:
             self.say(f"{', '.join(map(str, group))}: latencies measured before, kept")
             return
@@ -57,8 +63,10 @@ class Cost:
         for subject, timings in zip(group, timed, strict=True):
             taken = _by_quantile(timings)
             self.ledger.write(subject, taken, self._timing(subject), session)
-            self.say(f"{subject}: {_shown(taken['latency_ms'])}{self._at(subject)}, "
-                     f"{_shown(taken['text_latency_ms'])} from text to answer")
+            self.say(
+                f"{subject}: {_shown(taken['latency_ms'])}{self._at(subject)}, {_shown(taken['text_latency_ms'])} "
+                "from text to answer"
+            )
 
     def _loading(self, subject: Subject) -> dict[str, Score]:
         text = self._texts(1)[0]
@@ -70,7 +78,9 @@ class Cost:
     def _side_by_side(self, group: list[Subject]) -> list[Timings]:
         texts = self._texts(self.options.runs)
         with ExitStack() as stack:
-            runners = [stack.enter_context(subject.target.open(subject.bundle.path, self.options.threads)) for subject in group]
+            runners = [
+                stack.enter_context(subject.target.open(subject.bundle.path, self.options.threads)) for subject in group
+            ]
             return side_by_side(runners, texts, self.options.length, self.options.runs)
 
     def _texts(self, count: int) -> list[Text]:
@@ -81,17 +91,31 @@ class Cost:
     def _timing(self, subject: Subject) -> dict[str, Any]:
         """The conditions of a latency: asked for is `length`, and `padded_to` is what the artefact really ran at."""
         asked, on = self.options, subject.target
-        return {"threads": on.threads_used(asked.threads), "length": asked.length,
-                "padded_to": on.padded_to(subject.bundle.path, asked.length), "runs": asked.runs}
+        return {
+            "threads": on.threads_used(asked.threads),
+            "length": asked.length,
+            "padded_to": on.padded_to(subject.bundle.path, asked.length),
+            "runs": asked.runs,
+        }
 
     def _at(self, subject: Subject) -> str:
         padded = subject.target.padded_to(subject.bundle.path, self.options.length)
-        return f" at {padded} tokens" if isinstance(padded, int) else " at each text's own length" if padded == OWN_LENGTH else ""
+        return (
+            f" at {padded} tokens"
+            if isinstance(padded, int)
+            else " at each text's own length"
+            if padded == OWN_LENGTH
+            else ""
+        )
 
 
 def _quantized_from(bundle: Bundle) -> dict[str, str]:
     """The digest of the float file that a quantized one was made of, so that the two are set side by side."""
-    return {"quantized_from": bundle.lineage[-2].digest} if bundle.card.origin.stage == "quantize" and bundle.card.lineage else {}
+    return (
+        {"quantized_from": bundle.lineage[-2].digest}
+        if bundle.card.origin.stage == "quantize" and bundle.card.lineage
+        else {}
+    )
 
 
 def _by_quantile(timings: Timings) -> dict[str, Score]:
@@ -104,8 +128,11 @@ def _by_quantile(timings: Timings) -> dict[str, Score]:
             taken |= {f"{kind}_{end}": Score(None, "ms", why=why) for end in ("ms", "p90_ms", "p99_ms")}
             continue
         found = quantiles(measured)
-        taken |= {f"{kind}_ms": Score(found.median, "ms", found.low, found.high, found.runs),
-                  f"{kind}_p90_ms": Score(found.p90, "ms", n=found.runs), f"{kind}_p99_ms": Score(found.p99, "ms", n=found.runs)}
+        taken |= {
+            f"{kind}_ms": Score(found.median, "ms", found.low, found.high, found.runs),
+            f"{kind}_p90_ms": Score(found.p90, "ms", n=found.runs),
+            f"{kind}_p99_ms": Score(found.p99, "ms", n=found.runs),
+        }
     return taken
 
 

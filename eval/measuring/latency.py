@@ -92,7 +92,9 @@ class _Seat:
 
     def warm_up(self) -> None:
         """Untimed answers in every way that will be timed."""
-        self.runner.latencies_ms(self.encodings, None, max(WARM_UP, len(self.texts)))  # meets every length the texts have
+        self.runner.latencies_ms(
+            self.encodings, None, max(WARM_UP, len(self.texts))
+        )  # meets every length the texts have
         self.runner.tokenize_latencies_ms(self.texts, WARM_UP)
         try:
             self.runner.latencies_ms(self.encodings, self.length, WARM_UP)

@@ -22,7 +22,8 @@ class Ledger:
         self._known = {_key(known): known for known in measurement.read(self._path)}
 
     def knows(self, subject: Subject, metrics: Sequence[str], conditions: Conditions) -> bool:
-        """Whether all of this was measured before: same bundle, name, target, machine, versions, data and conditions."""
+        """Whether all of this was measured before: same bundle, name, target, machine, versions, data and
+        conditions."""
         return all(self.session_of(subject, metric, conditions) is not None for metric in metrics)
 
     def session_of(self, subject: Subject, metric: str, conditions: Conditions) -> str | None:
@@ -30,18 +31,37 @@ class Ledger:
         known = self._known.get(_key(self._measurement(subject, metric, Score(None), conditions)))
         return known.session if known else None
 
-    def write(self, subject: Subject, scores: Mapping[str, Score], conditions: Conditions, session: str | None = None) -> None:
-        """Append numbers by metric, durably. `session`: another than the ledger's own, for numbers taken side by side."""
+    def write(
+        self, subject: Subject, scores: Mapping[str, Score], conditions: Conditions, session: str | None = None
+    ) -> None:
+        """Append numbers by metric, durably. `session`: another than the ledger's own, for numbers taken side by
+        side."""
         taken = [self._measurement(subject, metric, score, conditions, session) for metric, score in scores.items()]
         measurement.append(self._path, taken)
         self._known |= {_key(one): one for one in taken}
 
-    def _measurement(self, subject: Subject, metric: str, score: Score, conditions: Conditions, session: str | None = None) -> Measurement:
+    def _measurement(
+        self, subject: Subject, metric: str, score: Score, conditions: Conditions, session: str | None = None
+    ) -> Measurement:
         return Measurement(
-            bundle=subject.bundle.digest, name=subject.name, format=subject.bundle.format, target=subject.target.name, metric=metric,
-            value=score.value, unit=score.unit, low=score.low, high=score.high, n=score.n, conditions=dict(conditions),
-            machine=subject.machine, task=self._task_id, session=session or self._session,
-            date=datetime.now(UTC).isoformat(timespec="seconds"), valid=score.why is None, why=score.why)
+            bundle=subject.bundle.digest,
+            name=subject.name,
+            format=subject.bundle.format,
+            target=subject.target.name,
+            metric=metric,
+            value=score.value,
+            unit=score.unit,
+            low=score.low,
+            high=score.high,
+            n=score.n,
+            conditions=dict(conditions),
+            machine=subject.machine,
+            task=self._task_id,
+            session=session or self._session,
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            valid=score.why is None,
+            why=score.why,
+        )
 
 
 def _key(of: Measurement) -> str:

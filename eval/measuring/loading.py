@@ -19,8 +19,18 @@ from palmtop.data.tokenization import Text
 
 def cost_of_loading(name: str, folder: Path, text: Text, threads: int) -> tuple[float, float]:
     """Milliseconds and MB (10^6 bytes) for the target `name`, whose file lists its imports as RUNTIME."""
-    # -P: or Python files lying in the folder one stands in, which may be a bundle's, would be imported before the real ones, and run
-    command = [sys.executable, "-P", "-m", "palmtop.eval.measuring.loading", name, str(folder), "--threads", str(threads)]
+    # -P: or Python files lying in the folder one stands in, which may be a bundle's, would be imported before the real
+    # ones, and run
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "palmtop.eval.measuring.loading",
+        name,
+        str(folder),
+        "--threads",
+        str(threads),
+    ]
     command = [sys.executable, "-m", "palmtop.eval.measuring.loading", name, str(folder), "--threads", str(threads)]
     done = subprocess.run(command, input=json.dumps(text), capture_output=True, text=True, check=False)
     if done.returncode:
@@ -61,7 +71,11 @@ def _lower_peak() -> int:
 
 def _peak_bytes() -> int:
     try:
-        line = next(line for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+        line = next(
+            line
+            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+            if line.startswith("VmHWM")
+        )
         return int(line.split()[1]) * 1024
     except (OSError, StopIteration):
         unit = 1 if sys.platform == "darwin" else 1024

@@ -19,7 +19,8 @@ NO_WEIGHTS = ("scales", "other")
 
 
 def nonzeros(bundle: Bundle) -> Score:
-    """The weights that aren't zero; `n` is how many there are. Matrices, tables, norms and biases, each counted once where tied."""
+    """The weights that aren't zero; `n` is how many there are. Matrices, tables, norms and biases, each counted once
+    where tied."""
     made = format_of(bundle)
     package = NEEDS.get(made)
     if package is not None and find_spec(package) is None:
@@ -35,7 +36,8 @@ def nonzeros(bundle: Bundle) -> Score:
 
 
 def _weights(anatomy: Anatomy) -> Iterator[tuple[str, int]]:
-    """The keys of stored weights, and how many numbers each has. A bundle of weights has nothing else, but for whole numbers."""
+    """The keys of stored weights, and how many numbers each has. A bundle of weights has nothing else, but for whole
+    numbers."""
     known = kinds(anatomy, Flow(anatomy)) if anatomy.operators else {}
     for _, tensor in anatomy.users():
         assert tensor.stored is not None  # `users` yields those that show stored numbers

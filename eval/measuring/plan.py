@@ -28,7 +28,8 @@ class Subject:
 
     @property
     def group(self) -> str:
-        """Subjects of one group take turns when they are timed: those of the targets host_..., or those of the browser."""
+        """Subjects of one group take turns when they are timed: those of the targets host_..., or those of the
+        browser."""
         return self.target.name.split("_")[0]
 
 
@@ -37,8 +38,8 @@ class Plan:
     """The subjects of one task."""
 
     task_id: str
-    """The task as measurements name it: name, version, digest of the evaluation data. Of several tasks that differ only in what is
-    learnt from, the name of the first."""
+    """The task as measurements name it: name, version, digest of the evaluation data. Of several tasks that differ only
+    in what is learnt from, the name of the first."""
     task: Task
     split: Split
     """The evaluation data."""
@@ -51,8 +52,8 @@ class Plan:
     _others: dict[str, Subject] = field(default_factory=dict)
 
     def torch_ancestor(self, bundle: Bundle) -> str | None:
-        """The torch bundle that a bundle was made from, where it was given; a torch bundle is its own. No earlier one will do: what was
-        pruned or trained in between answers otherwise.
+        """The torch bundle that a bundle was made from, where it was given; a torch bundle is its own. No earlier one
+        will do: what was pruned or trained in between answers otherwise.
         """
         return next((name for name, given in self.bundles.items() if given.digest == bundle.in_torch), None)
 
@@ -62,11 +63,14 @@ class Plan:
         if known:
             return known
         torch = target.find("host_torch")
-        return torch.missing() or self._others.setdefault(name, Subject(name, self.bundles[name], torch, torch.machine().as_dict()))
+        return torch.missing() or self._others.setdefault(
+            name, Subject(name, self.bundles[name], torch, torch.machine().as_dict())
+        )
 
 
 def plans(bundles: Mapping[str, Bundle], options: MeasureText, say: Say) -> list[Plan]:
-    """One plan for each task's evaluation data: what learnt from other rows stands in the same table. What can't be measured is said.
+    """One plan for each task's evaluation data: what learnt from other rows stands in the same table. What can't be
+    measured is said.
 
     Raises:
         UserError: unknown names, packages or programs that a target lacks, nothing to measure; told together.
@@ -79,7 +83,10 @@ def plans(bundles: Mapping[str, Bundle], options: MeasureText, say: Say) -> list
         bundle.verify()
         task = _task(bundle, bundles.values())
         if task is None and bundle.format == "app":
-            say(f"{name}: not measured, it is an app's folder, which doesn't know its task's texts: give the bundle it was made of too")
+            say(
+                f"{name}: not measured, it is an app's folder, which doesn't know its task's texts: give the bundle "
+                "it was made of too"
+            )
             continue
         if task is None:
             say(f"{name}: not measured, it has no task (no task.json: it wasn't trained for one)")
@@ -91,11 +98,22 @@ def plans(bundles: Mapping[str, Bundle], options: MeasureText, say: Say) -> list
     made = []
     for identity, task in given.items():
         subjects, of_task = _subjects(by_task[identity], targets, options, say), by_task[identity]
-        made.append(Plan(identity, task, task.load("evaluation"), of_task, tuple(subjects), _baseline(subjects, options),
-                         _teacher(of_task, options)))
+        made.append(
+            Plan(
+                identity,
+                task,
+                task.load("evaluation"),
+                of_task,
+                tuple(subjects),
+                _baseline(subjects, options),
+                _teacher(of_task, options),
+            )
+        )
     if not any(plan.subjects for plan in made):
-        raise UserError(f"there is nothing to measure on {', '.join(options.on)}: name bundles that were trained for a task, "
-                        "and a target that runs their format")
+        raise UserError(
+            f"there is nothing to measure on {', '.join(options.on)}: name bundles that were trained for a task, and "
+            "a target that runs their format"
+        )
     return made
 
 
@@ -110,17 +128,24 @@ def _task(bundle: Bundle, given: Iterable[Bundle]) -> Task | None:
         return Task.of(bundle.path)
     others = {other.digest: other for other in given if other.format != "app"}
     tasks = (Task.of(others[step.digest].path) for step in reversed(bundle.lineage) if step.digest in others)
-    return next((task for task in tasks if task is not None), None)  # the pretrained model, the first of its ancestors, has none
+    return next(
+        (task for task in tasks if task is not None), None
+    )  # the pretrained model, the first of its ancestors, has none
 
 
 def _targets(bundles: Mapping[str, Bundle], options: MeasureText) -> list[Target]:
     """The targets that are needed, after checking every name and what they lack."""
-    faults = [f"measure: no bundle '{name}'; {did_you_mean(name, bundles)}"
-              for name in (options.baseline, options.teacher, *(options.bundles or ())) if name is not None and name not in bundles]
+    faults = [
+        f"measure: no bundle '{name}'; {did_you_mean(name, bundles)}"
+        for name in (options.baseline, options.teacher, *(options.bundles or ()))
+        if name is not None and name not in bundles
+    ]
     teacher = bundles.get(options.teacher or "")
     if teacher is not None and teacher.format != "torch":
-        faults.append(f"measure: the teacher '{options.teacher}' has the format {teacher.format}; name the torch bundle that it was "
-                      "made from")
+        faults.append(
+            f"measure: the teacher '{options.teacher}' has the format {teacher.format}; name the torch bundle that it "
+            "was made from"
+        )
     formats, found = {bundle.format for bundle in bundles.values()}, []
     for name in options.on:
         try:
@@ -135,12 +160,18 @@ def _targets(bundles: Mapping[str, Bundle], options: MeasureText) -> list[Target
     return found
 
 
-def _subjects(bundles: Mapping[str, Bundle], targets: Mapping[Target, dict[str, Any]], options: MeasureText, say: Say) -> list[Subject]:
+def _subjects(
+    bundles: Mapping[str, Bundle], targets: Mapping[Target, dict[str, Any]], options: MeasureText, say: Say
+) -> list[Subject]:
     subjects: list[Subject] = []
     for name, bundle in bundles.items():
         if options.bundles is not None and name not in options.bundles:
             continue
-        fitting = [Subject(name, bundle, wanted, machine) for wanted, machine in targets.items() if bundle.format in wanted.formats]
+        fitting = [
+            Subject(name, bundle, wanted, machine)
+            for wanted, machine in targets.items()
+            if bundle.format in wanted.formats
+        ]
         if not fitting:
             say(f"{name}: not measured, none of {', '.join(options.on)} runs {bundle.format}")
         for subject in fitting:
@@ -161,13 +192,26 @@ def _teacher(bundles: Mapping[str, Bundle], options: MeasureText) -> str | None:
     """The bundle that was named, or the first that was fine-tuned."""
     if options.teacher in bundles:
         return options.teacher
-    return next((name for name, bundle in bundles.items() if bundle.format == "torch" and bundle.card.origin.stage == "finetune"), None)
+    return next(
+        (
+            name
+            for name, bundle in bundles.items()
+            if bundle.format == "torch" and bundle.card.origin.stage == "finetune"
+        ),
+        None,
+    )
 
 
 def _check_comparable(options: MeasureText, by_task: Mapping[str, Mapping[str, Bundle]]) -> None:
     """A baseline and a teacher of different tasks, or of none, can't be compared with anything."""
-    tasks = {f"the {role} '{name}'": next((task for task, given in by_task.items() if name in given), "no task")
-             for role, name in (("baseline", options.baseline), ("teacher", options.teacher)) if name is not None}
+    tasks = {
+        f"the {role} '{name}'": next((task for task, given in by_task.items() if name in given), "no task")
+        for role, name in (("baseline", options.baseline), ("teacher", options.teacher))
+        if name is not None
+    }
     if len(set(tasks.values())) > 1 or "no task" in tasks.values():
-        raise UserError("measure: " + " and ".join(f"{who} is of {task}" for who, task in tasks.items())
-                        + ": choose both among the bundles of one task")
+        raise UserError(
+            "measure: "
+            + " and ".join(f"{who} is of {task}" for who, task in tasks.items())
+            + ": choose both among the bundles of one task"
+        )

@@ -1,4 +1,5 @@
-"""The quality of a task's subjects: metrics, agreement with teacher and torch, the paired difference from the baseline."""
+"""The quality of a task's subjects: metrics, agreement with teacher and torch, the paired difference from the
+baseline."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,9 @@ class Quality:
         """Everything about one subject's answers that isn't known yet."""
         self._metrics(subject)
         torch = self.plan.torch_ancestor(subject.bundle)
-        self._agreement(subject, "agreement_teacher", self.plan.teacher, "no fine-tuned torch bundle was given as the teacher")
+        self._agreement(
+            subject, "agreement_teacher", self.plan.teacher, "no fine-tuned torch bundle was given as the teacher"
+        )
         self._agreement(subject, "agreement_torch", torch, "the torch bundle that it was made from was not given")
         self._versus_baseline(subject)
 
@@ -69,7 +72,9 @@ class Quality:
         labels = self.plan.split.labels
         taken = {"difference_baseline": difference(task.main_metric, ours, theirs, labels)}
         if task.kind == "classification" and taken["difference_baseline"].value is not None:
-            taken["mcnemar_p"] = Score(mcnemar(ours.argmax(axis=1), theirs.argmax(axis=1), labels), "probability", n=len(labels))
+            taken["mcnemar_p"] = Score(
+                mcnemar(ours.argmax(axis=1), theirs.argmax(axis=1), labels), "probability", n=len(labels)
+            )
         self.ledger.write(subject, taken, conditions)
 
     def _answers(self, subject: Subject) -> Answers:
@@ -78,7 +83,8 @@ class Quality:
         return self._answered[subject]
 
     def _graded(self, subject: Subject) -> Num[ndarray, "texts outputs"]:
-        """Once for each: comparing a question's answers as words takes longer than reading them, and the baseline is everyone's."""
+        """Once for each: comparing a question's answers as words takes longer than reading them, and the baseline is
+        everyone's."""
         if subject not in self._grades:
             self._grades[subject] = graded(self.plan.task.kind, self._answers(subject).outputs, self.plan.split)
         return self._grades[subject]
@@ -87,4 +93,6 @@ class Quality:
 def _shown(score: Score) -> str:
     if score.value is None:
         return f"not valid ({score.why})"
-    return f"{score.value:.4f}" + (f" ({score.low:.4f} to {score.high:.4f})" if score.low is not None and score.high is not None else "")
+    return f"{score.value:.4f}" + (
+        f" ({score.low:.4f} to {score.high:.4f})" if score.low is not None and score.high is not None else ""
+    )

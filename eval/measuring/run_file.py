@@ -45,7 +45,9 @@ class RunFile(BaseModel):
         except FileNotFoundError:
             return cls()
         except (ValidationError, UnicodeDecodeError):
-            raise UserError(f"{run / FILE} is damaged: remove it and measure again (what was measured is kept)") from None
+            raise UserError(
+                f"{run / FILE} is damaged: remove it and measure again (what was measured is kept)"
+            ) from None
 
     def write(self, run: Path) -> None:
         """Write it durably."""
@@ -55,5 +57,9 @@ class RunFile(BaseModel):
         """Take in one call's choices; bundles of earlier calls stay, under their names."""
         older = self.tasks.get(task, Standing())
         kept = {name: digest for name, digest in older.bundles.items() if name not in newer.bundles}
-        self.tasks[task] = Standing(metric=newer.metric, bundles=newer.bundles | kept, baseline=newer.baseline or older.baseline,
-                                    teacher=newer.teacher or older.teacher)
+        self.tasks[task] = Standing(
+            metric=newer.metric,
+            bundles=newer.bundles | kept,
+            baseline=newer.baseline or older.baseline,
+            teacher=newer.teacher or older.teacher,
+        )

@@ -31,9 +31,14 @@ class Score:
     """Why the number doesn't exist."""
 
 
-def scores(kind: str, outputs: Float[ndarray, "texts outputs"], labels: Num[ndarray, " texts"], label_names: tuple[str, ...],
-           ) -> dict[str, Score]:
-    """Every metric of a task of this kind: Wilson's interval for accuracy and exact match, the bootstrap's for the others.
+def scores(
+    kind: str,
+    outputs: Float[ndarray, "texts outputs"],
+    labels: Num[ndarray, " texts"],
+    label_names: tuple[str, ...],
+) -> dict[str, Score]:
+    """Every metric of a task of this kind: Wilson's interval for accuracy and exact match, the bootstrap's for the
+    others.
 
     Args:
         outputs: as palmtop.metrics.graded gives them.
@@ -45,12 +50,16 @@ def scores(kind: str, outputs: Float[ndarray, "texts outputs"], labels: Num[ndar
         return {metric: _correlation(metric, outputs[:, 0], labels) for metric in METRICS[kind]}
     if kind == "question_answering":
         f1, exact = (answers_of(metric, outputs) for metric in METRICS[kind])
-        return {"f1": bootstrapped(lambda chosen: float(f1[chosen].mean()), len(labels), ""),
-                "exact_match": proportion(int(exact.sum()), len(labels))}
+        return {
+            "f1": bootstrapped(lambda chosen: float(f1[chosen].mean()), len(labels), ""),
+            "exact_match": proportion(int(exact.sum()), len(labels)),
+        }
     answers, classes = outputs.argmax(axis=1), len(label_names)
-    return {"accuracy": proportion(int((answers == labels).sum()), len(labels)),
-            "macro_f1": _from_counts(macro_f1, "no answer and no label is of any class", answers, labels, classes),
-            "matthews": _from_counts(matthews, "all answers, or all labels, are the same", answers, labels, classes)}
+    return {
+        "accuracy": proportion(int((answers == labels).sum()), len(labels)),
+        "macro_f1": _from_counts(macro_f1, "no answer and no label is of any class", answers, labels, classes),
+        "matthews": _from_counts(matthews, "all answers, or all labels, are the same", answers, labels, classes),
+    }
 
 
 def agreement(kind: str, outputs: Float[ndarray, "texts outputs"], other: Float[ndarray, "texts outputs"]) -> Score:
@@ -64,7 +73,11 @@ def agreement(kind: str, outputs: Float[ndarray, "texts outputs"], other: Float[
         return Score(None, n=len(outputs), why=fault)
     if kind == "regression":
         return _correlation("pearson", outputs[:, 0], other[:, 0])
-    same = (outputs == other).all(axis=1) if kind == "question_answering" else outputs.argmax(axis=1) == other.argmax(axis=1)
+    same = (
+        (outputs == other).all(axis=1)
+        if kind == "question_answering"
+        else outputs.argmax(axis=1) == other.argmax(axis=1)
+    )
     return proportion(int(same.sum()), len(outputs))
 
 
@@ -88,9 +101,14 @@ def mcnemar(answers: Int[ndarray, " texts"], others: Int[ndarray, " texts"], lab
     return float(binomtest(only, only + only_other).pvalue) if only + only_other else 1.0
 
 
-def difference(metric: Metric, outputs: Float[ndarray, "texts outputs"], other: Float[ndarray, "texts outputs"],
-               labels: Num[ndarray, " texts"]) -> Score:
-    """The first model's metric minus the other's on the same texts, both `graded`, with the paired bootstrap's interval."""
+def difference(
+    metric: Metric,
+    outputs: Float[ndarray, "texts outputs"],
+    other: Float[ndarray, "texts outputs"],
+    labels: Num[ndarray, " texts"],
+) -> Score:
+    """The first model's metric minus the other's on the same texts, both `graded`, with the paired bootstrap's
+    interval."""
     fault = _fault(outputs, other.shape[1]) or _fault(other, other.shape[1])
     if fault:
         return Score(None, n=len(labels), why=fault)
@@ -98,13 +116,16 @@ def difference(metric: Metric, outputs: Float[ndarray, "texts outputs"], other: 
     ours, theirs = (answers_of(metric, side) for side in (outputs, other))
 
     def of(chosen: Int[ndarray, " rows"]) -> float:
-        return value(metric, ours[chosen], labels[chosen], classes) - value(metric, theirs[chosen], labels[chosen], classes)
+        return value(metric, ours[chosen], labels[chosen], classes) - value(
+            metric, theirs[chosen], labels[chosen], classes
+        )
 
     return bootstrapped(of, len(labels), f"{metric} isn't defined for one of the two")
 
 
 def bootstrapped(of: Callable[[Int[ndarray, " rows"]], float], n: int, why: str) -> Score:
-    """The statistic on all rows, and its 2.5 and 97.5 percentiles over resampled rows (Efron 1979), always the same resamples."""
+    """The statistic on all rows, and its 2.5 and 97.5 percentiles over resampled rows (Efron 1979), always the same
+    resamples."""
     whole = of(np.arange(n))
     if math.isnan(whole):
         return Score(None, n=n, why=f"undefined: {why}")
@@ -117,12 +138,20 @@ def bootstrapped(of: Callable[[Int[ndarray, " rows"]], float], n: int, why: str)
 
 def _correlation(metric: Metric, answers: Float[ndarray, " texts"], values: Num[ndarray, " texts"]) -> Score:
     wide = answers.astype(np.float64)
-    return bootstrapped(lambda chosen: value(metric, wide[chosen], values[chosen], 1), len(values),
-                         "all answers, or all values, are the same")
+    return bootstrapped(
+        lambda chosen: value(metric, wide[chosen], values[chosen], 1),
+        len(values),
+        "all answers, or all values, are the same",
+    )
 
 
-def _from_counts(metric: Callable[[Int[ndarray, "labels answers"]], float], why: str, answers: Int[ndarray, " texts"],
-                 labels: Num[ndarray, " texts"], classes: int) -> Score:
+def _from_counts(
+    metric: Callable[[Int[ndarray, "labels answers"]], float],
+    why: str,
+    answers: Int[ndarray, " texts"],
+    labels: Num[ndarray, " texts"],
+    classes: int,
+) -> Score:
     return bootstrapped(lambda chosen: metric(confusion(answers[chosen], labels[chosen], classes)), len(labels), why)
 
 

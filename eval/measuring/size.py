@@ -1,4 +1,5 @@
-"""How large a model is: its own files, all that an app fetches with them, and that compressed. Bytes; nothing is estimated."""
+"""How large a model is: its own files, all that an app fetches with them, and that compressed. Bytes; nothing is
+estimated."""
 
 import zlib
 from pathlib import Path
@@ -25,7 +26,8 @@ _BESIDE = (tokenization.FILE, "labels.txt", signature.FILE)
 
 
 def model_bytes(bundle: Bundle) -> int:
-    """The files of the model itself: weights and graph; for the linear model the vocabulary too, without which it is nothing."""
+    """The files of the model itself: weights and graph; for the linear model the vocabulary too, without which it is
+    nothing."""
     return sum(path.stat().st_size for path in _files(bundle, _MODEL[bundle.format]))
 
 

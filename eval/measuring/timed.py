@@ -1,4 +1,5 @@
-"""What a latency was timed at, and why two of one session still can't make a ratio: other lengths, threads or machines."""
+"""What a latency was timed at, and why two of one session still can't make a ratio: other lengths, threads or
+machines."""
 
 from typing import Any
 
@@ -10,7 +11,8 @@ LINEAR = "linear"
 
 
 def timed_at(latency: Measurement) -> Any:
-    """Tokens that the model ran with; OWN_LENGTH where each text had its own; None where the model pads nothing, or it isn't known."""
+    """Tokens that the model ran with; OWN_LENGTH where each text had its own; None where the model pads nothing, or it
+    isn't known."""
     asked = latency.conditions
     return asked.get("padded_to", asked.get("length"))
 
@@ -23,7 +25,8 @@ def in_words(tokens: Any) -> str:
 
 
 def apart(ours: Measurement, theirs: Measurement) -> str | None:
-    """Why the one latency by the other says nothing, and what to do; None where both did the same work on equal terms."""
+    """Why the one latency by the other says nothing, and what to do; None where both did the same work on equal
+    terms."""
     at, beside = timed_at(ours), timed_at(theirs)
     if LINEAR not in (ours.format, theirs.format) and at != beside:
         return f"timed at {in_words(at)}, {theirs.name} at {in_words(beside)}: {_remedy(ours, theirs)}"

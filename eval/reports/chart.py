@@ -1,4 +1,5 @@
-"""The chart of a run: the deciding metric against the share that bundles keep, a line for each method; PNG, SVG, and its numbers."""
+"""The chart of a run: the deciding metric against the share that bundles keep, a line for each method; PNG, SVG, and
+its numbers."""
 
 import fnmatch
 import itertools
@@ -55,7 +56,8 @@ class Chart:
 
 
 def charts(table: Table, bundles: Mapping[str, Bundle], wanted: ChartText) -> list[Chart]:
-    """The charts of a table, one for each task that has points: rows without a valid metric or without the fact have none."""
+    """The charts of a table, one for each task that has points: rows without a valid metric or without the fact have
+    none."""
     made = [_chart(section, bundles, wanted) for section in table.sections]
     return [chart for chart in made if any(chart.lines.values())]
 
@@ -74,7 +76,8 @@ def write(chart: Chart, folder: Path) -> None:
 
 
 def markdown(chart: Chart) -> str:
-    """The chart's numbers: a row for each share asked for, a column for each line, the share reached where it is another."""
+    """The chart's numbers: a row for each share asked for, a column for each line, the share reached where it is
+    another."""
     by_line = {name: {str(point.asked): point for point in points} for name, points in chart.lines.items()}
     asked = {str(point.asked): point.kept for points in chart.lines.values() for point in points}
     head = ["kept", *by_line]
@@ -82,14 +85,39 @@ def markdown(chart: Chart) -> str:
     rows = [[key, *(_cell(points.get(key)) for points in by_line.values())] for key in order]
     lines = ["| " + " | ".join(row) + " |" for row in [head, ["---:"] * len(head), *rows]]
     levels = [f"- {name}: {value:.3f}" for name, value in chart.levels.items()]
-    return "\n".join([f"## {chart.task}: {chart.metric} by share of the weights kept", "", *lines, "", *levels, f"- {_footing(chart)}", ""])
+    return "\n".join(
+        [
+            f"## {chart.task}: {chart.metric} by share of the weights kept",
+            "",
+            *lines,
+            "",
+            *levels,
+            f"- {_footing(chart)}",
+            "",
+        ]
+    )
 
 
 def _chart(section: Section, bundles: Mapping[str, Bundle], wanted: ChartText) -> Chart:
     rows = {row.name: row for row in reversed(section.rows)}  # of one on several targets the first
-    lines = {name: tuple(_points([(row, bundles[row.name]) for row in rows.values() if row.name in bundles
-                                  and fnmatch.fnmatchcase(row.name, pattern)], wanted)) for name, pattern in wanted.lines.items()}
-    levels = {name: value for name in wanted.levels if name in rows and (value := rows[name].cells["metric"].value) is not None}
+    lines = {
+        name: tuple(
+            _points(
+                [
+                    (row, bundles[row.name])
+                    for row in rows.values()
+                    if row.name in bundles and fnmatch.fnmatchcase(row.name, pattern)
+                ],
+                wanted,
+            )
+        )
+        for name, pattern in wanted.lines.items()
+    }
+    levels = {
+        name: value
+        for name in wanted.levels
+        if name in rows and (value := rows[name].cells["metric"].value) is not None
+    }
     texts = max((row.cells["metric"].n or 0 for row in rows.values()), default=0)
     return Chart(section.task, section.metric, texts, lines, levels)
 
@@ -106,8 +134,10 @@ def _points(found: Sequence[tuple[Row, Bundle]], wanted: ChartText) -> list[Poin
 def _point(group: Sequence[tuple[float, Row, Any]]) -> Point:
     cells = [row.cells["metric"] for _, row, _ in group]
     values = [cell.value for cell in cells if cell.value is not None]
-    low, high = (mean(bound if bound is not None else value for bound, value in zip(bounds, values, strict=True))
-                 for bounds in ([cell.low for cell in cells], [cell.high for cell in cells]))
+    low, high = (
+        mean(bound if bound is not None else value for bound, value in zip(bounds, values, strict=True))
+        for bounds in ([cell.low for cell in cells], [cell.high for cell in cells])
+    )
     return Point(group[0][2], mean(kept for kept, _, _ in group), tuple(values), low, high)
 
 
@@ -117,20 +147,42 @@ def _draw(chart: Chart, axes: "Axes") -> None:
             continue
         kept, values = [point.kept for point in points], [point.value for point in points]
         spread = [[point.value - point.low for point in points], [point.high - point.value for point in points]]
-        axes.errorbar(kept, values, yerr=spread, color=colour, marker=marker, markersize=6, linewidth=1.8, elinewidth=1, capsize=3,
-                      label=name)
+        axes.errorbar(
+            kept,
+            values,
+            yerr=spread,
+            color=colour,
+            marker=marker,
+            markersize=6,
+            linewidth=1.8,
+            elinewidth=1,
+            capsize=3,
+            label=name,
+        )
         seeds = [(point.kept, value) for point in points if len(point.values) > 1 for value in point.values]
         axes.scatter([at for at, _ in seeds], [value for _, value in seeds], s=9, color=colour, alpha=0.6)
-    for (name, value), dashes in zip(chart.levels.items(), itertools.cycle(((6, 3), (2, 2), (6, 2, 1, 2))), strict=False):
+    for (name, value), dashes in zip(
+        chart.levels.items(), itertools.cycle(((6, 3), (2, 2), (6, 2, 1, 2))), strict=False
+    ):
         axes.axhline(value, color=GREY, linewidth=1, dashes=dashes, zorder=0)
-        axes.annotate(f"{name} {value:.3f}", (1, value), xycoords=("axes fraction", "data"), xytext=(-4, 3), textcoords="offset points",
-                      ha="right", color=GREY, fontsize=8.5)
+        axes.annotate(
+            f"{name} {value:.3f}",
+            (1, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(-4, 3),
+            textcoords="offset points",
+            ha="right",
+            color=GREY,
+            fontsize=8.5,
+        )
     axes.set_xscale("log")
     ticks = _ticks([point for points in chart.lines.values() for point in points])
     axes.set_xticks(ticks, [f"{100 * tick:.3g} %" for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.set(xlabel="share of the weights kept", ylabel=chart.metric.replace("_", " "))
-    axes.set_title(f"{chart.task.split(' ')[0]}: {chart.metric.replace('_', ' ')} by share kept", loc="left", fontsize=11)
+    axes.set_title(
+        f"{chart.task.split(' ')[0]}: {chart.metric.replace('_', ' ')} by share kept", loc="left", fontsize=11
+    )
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)
@@ -141,7 +193,9 @@ def _draw(chart: Chart, axes: "Axes") -> None:
 def _ticks(points: Sequence[Point]) -> list[float]:
     """The shares asked for (kept, where none was), but of those so close that their names would touch only one."""
     ticks: list[float] = []
-    for share in sorted({point.asked if isinstance(point.asked, float) else float(f"{point.kept:.2g}") for point in points}):
+    for share in sorted(
+        {point.asked if isinstance(point.asked, float) else float(f"{point.kept:.2g}") for point in points}
+    ):
         if not ticks or share / ticks[-1] > 1.2:  # noqa: PLR2004  # a name is about so wide on the axis
             ticks.append(share)
     return ticks

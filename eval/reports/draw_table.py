@@ -23,7 +23,8 @@ def render(table: Table, form: str) -> str:
 
 
 def markdown(table: Table) -> str:
-    """For each task two tables, quality and size, speed and memory, and under them where the numbers come from and what they say."""
+    """For each task two tables, quality and size, speed and memory, and under them where the numbers come from and what
+    they say."""
     return "\n".join(_markdown_section(section) for section in table.sections)
 
 
@@ -32,22 +33,54 @@ def as_csv(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     parts = ("", "_low", "_high", "_n", "_word")
-    writer.writerow(["task", "metric_name", "name", "digest", "format", "precision", "target", "machine", "roles",
-                     *(f"{column}{part}" for column in COLUMNS for part in parts)])
+    writer.writerow(
+        [
+            "task",
+            "metric_name",
+            "name",
+            "digest",
+            "format",
+            "precision",
+            "target",
+            "machine",
+            "roles",
+            *(f"{column}{part}" for column in COLUMNS for part in parts),
+        ]
+    )
     for section in table.sections:
         for row in section.rows:
             cells = [row.cells[column] for column in COLUMNS]
             numbers = [part for cell in cells for part in (cell.value, cell.low, cell.high, cell.n, cell.word)]
-            writer.writerow([section.task, section.metric, row.name, row.digest, row.format, row.precision, row.target, row.machine,
-                             " ".join(row.roles), *numbers])
+            writer.writerow(
+                [
+                    section.task,
+                    section.metric,
+                    row.name,
+                    row.digest,
+                    row.format,
+                    row.precision,
+                    row.target,
+                    row.machine,
+                    " ".join(row.roles),
+                    *numbers,
+                ]
+            )
     return out.getvalue()
 
 
 def as_json(table: Table) -> str:
     """Everything, and each row's measurements as they were written."""
-    content = [asdict(section) | {"rows": [asdict(row) | {"numbers": {metric: number.model_dump(mode="json")
-                                                                     for metric, number in row.numbers.items()}} for row in section.rows]}
-               for section in table.sections]
+    content = [
+        asdict(section)
+        | {
+            "rows": [
+                asdict(row)
+                | {"numbers": {metric: number.model_dump(mode="json") for metric, number in row.numbers.items()}}
+                for row in section.rows
+            ]
+        }
+        for section in table.sections
+    ]
     return json.dumps({"tasks": content}, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -56,26 +89,40 @@ FORMS: dict[str, Callable[[Table], str]] = {"markdown": markdown, "csv": as_csv,
 
 def _markdown_section(section: Section) -> str:
     several = len(section.machines) > 1
-    lengths = list(dict.fromkeys(_drawn(0)(row.cells["timed_at"]) for row in section.rows if row.cells["timed_at"].word not in NO_LENGTH))
+    lengths = list(
+        dict.fromkeys(
+            _drawn(0)(row.cells["timed_at"]) for row in section.rows if row.cells["timed_at"].word not in NO_LENGTH
+        )
+    )
     several_lengths = len(lengths) > 1
     time = "ms" if several_lengths else f"ms @{lengths[0] if lengths else '?'}"
     headings = {"metric": section.metric.replace("_", " "), "latency_ms": time}
     lines = ["", f"## {section.task}", ""]
-    left_out = {*(() if any(stages_of(row) for row in section.rows) else OF_PRUNED), *(() if several_lengths else OF_LENGTHS)}
+    left_out = {
+        *(() if any(stages_of(row) for row in section.rows) else OF_PRUNED),
+        *(() if several_lengths else OF_LENGTHS),
+    }
     for columns in (QUALITY, SPEED):
         chosen = {column: drawing for column, drawing in columns.items() if column not in left_out}
         heads = [headings.get(column, heading) for column, (heading, _) in chosen.items()]
-        drawn = [[_name(row), _target(row, several), *(draw(row.cells[column]) for column, (_, draw) in chosen.items())]
-                 for row in section.rows]
+        drawn = [
+            [_name(row), _target(row, several), *(draw(row.cells[column]) for column, (_, draw) in chosen.items())]
+            for row in section.rows
+        ]
         lines += [*_grid([["model", "format, precision, target", *heads], *drawn]), ""]
     lines += [f"- {note}" for note in section.notes]
-    return "\n".join([*lines, *(["", *(f"- **{verdict}**" for verdict in section.verdicts)] if section.verdicts else []), ""])
+    return "\n".join(
+        [*lines, *(["", *(f"- **{verdict}**" for verdict in section.verdicts)] if section.verdicts else []), ""]
+    )
 
 
 def _grid(rows: Sequence[Sequence[str]]) -> list[str]:
     """Markdown with columns of even width; the two columns of words to the left, the numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [[cell.ljust(widths[place]) if place < WORDS else cell.rjust(widths[place]) for place, cell in enumerate(row)] for row in rows]
+    lines = [
+        [cell.ljust(widths[place]) if place < WORDS else cell.rjust(widths[place]) for place, cell in enumerate(row)]
+        for row in rows
+    ]
     rule = ["-" * width if place < WORDS else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
     return ["| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:])]
 
@@ -94,7 +141,9 @@ def _drawn(digits: int, scale: float = 1.0, interval: bool = False, sign: str = 
     def draw(cell: Cell) -> str:
         if cell.value is None:
             return cell.word or ""
-        value, *bounds = (f"{number * scale:{sign}.{digits}f}" for number in (cell.value, cell.low, cell.high) if number is not None)
+        value, *bounds = (
+            f"{number * scale:{sign}.{digits}f}" for number in (cell.value, cell.low, cell.high) if number is not None
+        )
         shown = f"{value} [{', '.join(bounds)}]" if interval and bounds else value
         return shown if cell.kind == "measured" else f"{shown} ({cell.kind})"
 
@@ -103,7 +152,11 @@ def _drawn(digits: int, scale: float = 1.0, interval: bool = False, sign: str = 
 
 def _time(cell: Cell) -> str:
     """How a column of milliseconds shows its cells."""
-    return _drawn(2)(cell) if cell.value is None else milliseconds(cell.value) + ("" if cell.kind == "measured" else f" ({cell.kind})")
+    return (
+        _drawn(2)(cell)
+        if cell.value is None
+        else milliseconds(cell.value) + ("" if cell.kind == "measured" else f" ({cell.kind})")
+    )
 
 
 WORDS = 2
@@ -114,14 +167,24 @@ OF_LENGTHS = ("timed_at",)
 NO_LENGTH = (NOT_MEASURED, "not padded")
 Columns = dict[str, tuple[str, Callable[[Cell], str]]]
 QUALITY: Columns = {
-    "model_mb": ("MB", _drawn(2)), "download_mb": ("MB to fetch", _drawn(2)), "gzip_mb": ("MB compressed", _drawn(2)),
-    "nonzero_percent": ("% not zero", _drawn(1)), "metric": ("metric", _drawn(3, interval=True)),
-    "difference_points": ("points to baseline", _drawn(1, interval=True, sign="+")), "kept_percent": ("% of teacher", _drawn(1)),
-    "agreement_torch": ("% as torch", _drawn(1, 100)), "agreement_teacher": ("% as teacher", _drawn(1, 100)),
+    "model_mb": ("MB", _drawn(2)),
+    "download_mb": ("MB to fetch", _drawn(2)),
+    "gzip_mb": ("MB compressed", _drawn(2)),
+    "nonzero_percent": ("% not zero", _drawn(1)),
+    "metric": ("metric", _drawn(3, interval=True)),
+    "difference_points": ("points to baseline", _drawn(1, interval=True, sign="+")),
+    "kept_percent": ("% of teacher", _drawn(1)),
+    "agreement_torch": ("% as torch", _drawn(1, 100)),
+    "agreement_teacher": ("% as teacher", _drawn(1, 100)),
 }
 SPEED: Columns = {
     "timed_at": ("tokens", _drawn(0)),
-    "latency_ms": ("ms", _time), "latency_p90_ms": ("p90", _time), "latency_p99_ms": ("p99", _time),
-    "speedup": ("x faster", _drawn(2)), "tokenize_ms": ("tokenize ms", _time), "text_latency_ms": ("text to answer ms", _time),
-    "load_ms": ("load ms", _drawn(0)), "memory_mb": ("memory MB", _drawn(0)),
+    "latency_ms": ("ms", _time),
+    "latency_p90_ms": ("p90", _time),
+    "latency_p99_ms": ("p99", _time),
+    "speedup": ("x faster", _drawn(2)),
+    "tokenize_ms": ("tokenize ms", _time),
+    "text_latency_ms": ("text to answer ms", _time),
+    "load_ms": ("load ms", _drawn(0)),
+    "memory_mb": ("memory MB", _drawn(0)),
 }

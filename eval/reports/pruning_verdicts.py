@@ -1,4 +1,5 @@
-"""The verdict on what was pruned: what is zero, what that saves, and what it doesn't, beside the unpruned form of the same model."""
+"""The verdict on what was pruned: what is zero, what that saves, and what it doesn't, beside the unpruned form of the
+same model."""
 
 from collections.abc import Sequence
 
@@ -10,14 +11,6 @@ SMALLER = "shrink"
 """The one after which matrices are smaller, not only emptier."""
 TIMES = 1.5
 """From here on a speed is told as a multiple."""
-
-
-
-
-
-
-
-
 
 
 def stages_of(row: Row) -> list[str]:
@@ -34,8 +27,14 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
 
 def notes(rows: Sequence[Row]) -> list[str]:
     """How the numbers were taken that only matter where something was pruned."""
-    return ["MB compressed: what is fetched, each file alone through gzip, as a web server sends it; % not zero: of the weights in the "
-            "file, biases and norms among them"] if any(map(stages_of, rows)) else []
+    return (
+        [
+            "MB compressed: what is fetched, each file alone through gzip, as a web server sends it; % not zero: of "
+            "the weights in the file, biases and norms among them"
+        ]
+        if any(map(stages_of, rows))
+        else []
+    )
 
 
 def _verdict(row: Row, rows: Sequence[Row]) -> str:
@@ -51,7 +50,10 @@ def _verdict(row: Row, rows: Sequence[Row]) -> str:
 def _beside(row: Row, rows: Sequence[Row]) -> Row | None:
     """The unpruned form on the same target of the same machine."""
     digest = row.numbers["model_bytes"].conditions.get("unpruned")
-    return next((other for other in rows if (other.digest, other.target, other.machine) == (digest, row.target, row.machine)), None)
+    return next(
+        (other for other in rows if (other.digest, other.target, other.machine) == (digest, row.target, row.machine)),
+        None,
+    )
 
 
 def _zeros(row: Row) -> str:
@@ -64,7 +66,9 @@ def _zeros(row: Row) -> str:
 def _bytes(row: Row) -> str:
     packed = row.cells["gzip_mb"].value
     dense = f"{row.cells['model_mb'].value or 0:.2f} MB as a file"
-    return dense + (f", {packed:.2f} MB to fetch compressed" if packed is not None else ", compressed size not measured")
+    return dense + (
+        f", {packed:.2f} MB to fetch compressed" if packed is not None else ", compressed size not measured"
+    )
 
 
 def _speed(row: Row, beside: Row) -> str:
@@ -96,18 +100,27 @@ def _download(row: Row, beside: Row) -> str:
 
 
 def _structured(row: Row, rows: Sequence[Row], beside: Row) -> list[str]:
-    """Of a model that is only emptier: the fastest one with smaller matrices, beside the same unpruned form, that is as good."""
+    """Of a model that is only emptier: the fastest one with smaller matrices, beside the same unpruned form, that is as
+    good."""
     good, ours = row.cells["metric"], _latency(row)
     if SMALLER in stages_of(row) or good.value is None or ours is None:
         return []
     base = _latency(beside)
-    timed = [(other, latency) for other in rows if SMALLER in stages_of(other) and _beside(other, rows) is beside
-             and (other.cells["metric"].value or 0) >= (good.low if good.low is not None else good.value)
-             and (latency := _latency(other)) is not None and _together(latency, base)]
+    timed = [
+        (other, latency)
+        for other in rows
+        if SMALLER in stages_of(other)
+        and _beside(other, rows) is beside
+        and (other.cells["metric"].value or 0) >= (good.low if good.low is not None else good.value)
+        and (latency := _latency(other)) is not None
+        and _together(latency, base)
+    ]
     if not timed or base is None or not _together(ours, base):
         return []
     best, latency = min(timed, key=lambda pair: pair[1].value or 0)
-    return [f"a structured form, no worse by the interval: {best.name}, {_faster((base.value or 0) / (latency.value or 1))}"]
+    return [
+        f"a structured form, no worse by the interval: {best.name}, {_faster((base.value or 0) / (latency.value or 1))}"
+    ]
 
 
 def _latency(row: Row) -> Measurement | None:

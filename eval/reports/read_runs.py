@@ -1,4 +1,5 @@
-"""Reading the measurements of several runs into rows: one artefact on one target on one machine, newest number first."""
+"""Reading the measurements of several runs into rows: one artefact on one target on one machine, newest number
+first."""
 
 import json
 from collections.abc import Sequence
@@ -61,13 +62,17 @@ def gather(runs: Sequence[Path]) -> list[Gathered]:
     for run in runs:
         taken = measurement.read(run / measurement.FILE)
         if not taken:
-            raise UserError(f"{run} has no {measurement.FILE} with measurements in it: run 'palmtop measure' with its bundles first")
+            raise UserError(
+                f"{run} has no {measurement.FILE} with measurements in it: run 'palmtop measure' with its bundles first"
+            )
         standings = RunFile.read(run).tasks
         for task in dict.fromkeys(one.task or "" for one in taken):
             of_task = [one for one in taken if (one.task or "") == task]
             standing = standings.get(task, Standing())
             known = tasks.setdefault(task, Gathered(task, Standing()))
-            names = {name: _name(name, digest, run, task, owners) for name, digest in _current(of_task, standing).items()}
+            names = {
+                name: _name(name, digest, run, task, owners) for name, digest in _current(of_task, standing).items()
+            }
             _merge_standing(known, standing, names, run)
             _add(known, of_task, _current(of_task, standing), names)
     return list(tasks.values())
@@ -103,8 +108,14 @@ def _add(known: Gathered, taken: Sequence[Measurement], current: dict[str, str],
         if one.bundle != current[one.name]:
             continue
         machine = _number(known.machines, {key: value for key, value in one.machine.items() if key != "versions"})
-        row = next((row for row in known.artefacts if (row.name, row.digest, row.target, row.machine)
-                    == (names[one.name], one.bundle, one.target, machine)), None)
+        row = next(
+            (
+                row
+                for row in known.artefacts
+                if (row.name, row.digest, row.target, row.machine) == (names[one.name], one.bundle, one.target, machine)
+            ),
+            None,
+        )
         if row is None:
             row = Artefact(names[one.name], one.bundle, one.format, one.target, machine)
             known.artefacts.append(row)

@@ -1,4 +1,5 @@
-"""Means over seeds: bundles made alike but for their seed, their mean metric, and how much it gains on a control, paired by text."""
+"""Means over seeds: bundles made alike but for their seed, their mean metric, and how much it gains on a control,
+paired by text."""
 
 import json
 from collections import defaultdict
@@ -41,14 +42,17 @@ class SeedMean:
 
 
 def seed_tables(bundles: Mapping[str, Bundle], options: MeasureText, run: Path) -> str:
-    """The means over seeds of what was measured in `run`, as Markdown, a table for each task; empty where no two bundles are made alike."""
+    """The means over seeds of what was measured in `run`, as Markdown, a table for each task; empty where no two
+    bundles are made alike."""
     drawn: list[str] = []
     known = [_made_as(bundle) for bundle in bundles.values() if "seed" in bundle.card.origin.settings]
     if len(set(known)) == len(known):
         return ""
     for plan in plans(bundles, options, lambda _: None):
-        outputs = {subject: graded(plan.task.kind, answers(subject, plan.split, run, options.threads).outputs, plan.split)
-                   for subject in plan.subjects}
+        outputs = {
+            subject: graded(plan.task.kind, answers(subject, plan.split, run, options.threads).outputs, plan.split)
+            for subject in plan.subjects
+        }
         means = seed_means(plan, outputs, options.control)
         if means:
             drawn.append(_markdown(plan, means, options.control))
@@ -59,8 +63,8 @@ def seed_means(plan: Plan, outputs: Mapping[Subject, Outputs], control: str | No
     """The mean of each group of two bundles or more, in the order of their first.
 
     Args:
-        control: the name of the group that the others are compared with; or of a step of which there are several, each for those
-            of the same settings (magnitude: soft-0.1 with magnitude-0.1).
+        control: the name of the group that the others are compared with; or of a step of which there are several, each
+            for those of the same settings (magnitude: soft-0.1 with magnitude-0.1).
     """
     alike: dict[str, list[Subject]] = defaultdict(list)
     for subject in outputs:
@@ -68,8 +72,16 @@ def seed_means(plan: Plan, outputs: Mapping[Subject, Outputs], control: str | No
             alike[subject.target.name + _made_as(subject.bundle)].append(subject)
     groups = [group for group in alike.values() if len(group) > 1]
     teacher = next((outputs[subject] for subject in outputs if subject.name == plan.teacher), None)
-    return [_mean(plan, group, [outputs[subject] for subject in group], teacher,
-                  [outputs[subject] for subject in _control_of(group, groups, control)]) for group in groups]
+    return [
+        _mean(
+            plan,
+            group,
+            [outputs[subject] for subject in group],
+            teacher,
+            [outputs[subject] for subject in _control_of(group, groups, control)],
+        )
+        for group in groups
+    ]
 
 
 def name_of(group: Sequence[Subject]) -> str:
@@ -77,14 +89,19 @@ def name_of(group: Sequence[Subject]) -> str:
     return group[0].name.removesuffix(f"-{group[0].bundle.card.origin.settings['seed']}")
 
 
-def _control_of(group: Sequence[Subject], groups: Sequence[Sequence[Subject]], control: str | None) -> Sequence[Subject]:
-    """What a group is compared with: the control or, where that has other settings in its name too, the one whose name ends alike."""
+def _control_of(
+    group: Sequence[Subject], groups: Sequence[Sequence[Subject]], control: str | None
+) -> Sequence[Subject]:
+    """What a group is compared with: the control or, where that has other settings in its name too, the one whose name
+    ends alike."""
     named = {name_of(other): other for other in groups if other[0].target.name == group[0].target.name}
     own = name_of(group)
     if control is None or control in named:
         return () if control in (None, own) else named[control]
     controls = [name for name in named if name.startswith(f"{control}-")]
-    return next((named[name] for name in controls if own not in controls and own.endswith(name.removeprefix(control))), ())
+    return next(
+        (named[name] for name in controls if own not in controls and own.endswith(name.removeprefix(control))), ()
+    )
 
 
 def _made_as(bundle: Bundle) -> str:
@@ -94,8 +111,13 @@ def _made_as(bundle: Bundle) -> str:
     return json.dumps([origin.stage, same, source], sort_keys=True, default=str)
 
 
-def _mean(plan: Plan, group: Sequence[Subject], outputs: Sequence[Outputs], teacher: Outputs | None,
-          control: Sequence[Outputs]) -> SeedMean:
+def _mean(
+    plan: Plan,
+    group: Sequence[Subject],
+    outputs: Sequence[Outputs],
+    teacher: Outputs | None,
+    control: Sequence[Outputs],
+) -> SeedMean:
     metric, labels, classes = plan.task.main_metric, plan.split.labels, len(plan.task.label_names)
 
     def of(answered: Sequence[Num[ndarray, " texts"]], chosen: Int[ndarray, " rows"]) -> float:
@@ -104,11 +126,22 @@ def _mean(plan: Plan, group: Sequence[Subject], outputs: Sequence[Outputs], teac
     every = np.arange(len(labels))
     ours, theirs = _answers(metric, outputs), _answers(metric, control)
     mean = _over_texts(lambda chosen: of(ours, chosen), outputs, metric)
-    gain = _over_texts(lambda chosen: of(ours, chosen) - of(theirs, chosen), [*outputs, *control], metric) if control else None
+    gain = (
+        _over_texts(lambda chosen: of(ours, chosen) - of(theirs, chosen), [*outputs, *control], metric)
+        if control
+        else None
+    )
     whole = of(_answers(metric, [teacher]), every) if teacher is not None else None
     kept = 100 * mean.value / whole if whole and mean.value is not None else None
-    return SeedMean(name_of(group), group[0].target.name, tuple(subject.bundle.card.origin.settings["seed"] for subject in group),
-                    tuple(of([one], every) for one in ours), mean, kept, gain)
+    return SeedMean(
+        name_of(group),
+        group[0].target.name,
+        tuple(subject.bundle.card.origin.settings["seed"] for subject in group),
+        tuple(of([one], every) for one in ours),
+        mean,
+        kept,
+        gain,
+    )
 
 
 def _over_texts(of: Callable[[Int[ndarray, " rows"]], float], outputs: Sequence[Outputs], metric: Metric) -> Score:
@@ -125,12 +158,30 @@ def _answers(metric: Metric, outputs: Sequence[Outputs]) -> list[Num[ndarray, " 
 def _markdown(plan: Plan, means: Sequence[SeedMean], control: str | None) -> str:
     head = ["model", "target", "seeds", plan.task.main_metric, "lowest to highest", "% of teacher"]
     head += [f"points to {control}"] if control else []
-    rows = [[mean.name, mean.target, str(len(mean.seeds)), _score(mean.mean, 1, ".3f"), f"{min(mean.values):.3f} to {max(mean.values):.3f}",
-             "" if mean.kept is None else f"{mean.kept:.1f}", *([_gain(mean, control)] if control else [])] for mean in means]
+    rows = [
+        [
+            mean.name,
+            mean.target,
+            str(len(mean.seeds)),
+            _score(mean.mean, 1, ".3f"),
+            f"{min(mean.values):.3f} to {max(mean.values):.3f}",
+            "" if mean.kept is None else f"{mean.kept:.1f}",
+            *([_gain(mean, control)] if control else []),
+        ]
+        for mean in means
+    ]
     lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * 2 + ["---:"] * (len(head) - 2), *rows]]
-    return "\n".join([f"## {plan.task.name}: means over seeds", "", *lines, "",
-                      f"- In brackets 95 % intervals over the {len(plan.split.labels):,} texts, paired for differences; "
-                      "what seeds add is in 'lowest to highest'.", ""])
+    return "\n".join(
+        [
+            f"## {plan.task.name}: means over seeds",
+            "",
+            *lines,
+            "",
+            f"- In brackets 95 % intervals over the {len(plan.split.labels):,} texts, paired for differences; what "
+            "seeds add is in 'lowest to highest'.",
+            "",
+        ]
+    )
 
 
 def _gain(mean: SeedMean, control: str) -> str:

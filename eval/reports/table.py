@@ -8,10 +8,28 @@ from palmtop.measurement import Measurement
 NOT_MEASURED, NOT_COMPARABLE, NOT_VALID = "not measured", "not comparable", "not valid"
 NOT_BESIDE = "not timed side by side with the baseline"
 
-COLUMNS = ("model_mb", "download_mb", "gzip_mb", "nonzero_percent", "metric", "difference_points", "kept_percent", "agreement_torch",
-           "agreement_teacher", "timed_at", "latency_ms", "latency_p90_ms", "latency_p99_ms", "speedup", "tokenize_ms", "text_latency_ms",
-           "load_ms", "memory_mb")
-"""Names of a row's cells. MB are 10^6 bytes, points are hundredths of the metric; timed_at: tokens of the three after it."""
+COLUMNS = (
+    "model_mb",
+    "download_mb",
+    "gzip_mb",
+    "nonzero_percent",
+    "metric",
+    "difference_points",
+    "kept_percent",
+    "agreement_torch",
+    "agreement_teacher",
+    "timed_at",
+    "latency_ms",
+    "latency_p90_ms",
+    "latency_p99_ms",
+    "speedup",
+    "tokenize_ms",
+    "text_latency_ms",
+    "load_ms",
+    "memory_mb",
+)
+"""Names of a row's cells. MB are 10^6 bytes, points are hundredths of the metric; timed_at: tokens of the three after
+it."""
 
 
 @dataclass(frozen=True)

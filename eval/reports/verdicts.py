@@ -22,8 +22,10 @@ def notes(rows: Sequence[Row], task: str, machines: Sequence[dict[str, Any]], ba
         f"versions: {_versions(numbers)}",
         f"date: {dates[0][:10]}" + (f" to {dates[-1][:10]}" if dates[-1][:10] != dates[0][:10] else ""),
         *_timing(numbers),
-        f"points to baseline: hundredths of the metric, from {baseline}; with an interval where both answered in one run" if baseline else
-        "baseline: none; measure a .tflite, or name one with --baseline",
+        f"points to baseline: hundredths of the metric, from {baseline}; with an interval where both answered in one "
+        "run"
+        if baseline
+        else "baseline: none; measure a .tflite, or name one with --baseline",
         *pruning_verdicts.notes(rows),
         *_oddities(rows),
     )
@@ -32,13 +34,19 @@ def notes(rows: Sequence[Row], task: str, machines: Sequence[dict[str, Any]], ba
 def verdicts(rows: Sequence[Row], task: str, metric: str) -> tuple[str, ...]:
     """A line for each artefact that is slower than the baseline or not valid or pruned, and what the floor says."""
     slower = [_slower(row, rows) for row in rows if (row.cells["speedup"].value or 1) < 1]
-    broken = [f"{row}: {metric} is not valid: {row.cells['metric'].why}" for row in rows if row.cells["metric"].word == NOT_VALID]
+    broken = [
+        f"{row}: {metric} is not valid: {row.cells['metric'].why}"
+        for row in rows
+        if row.cells["metric"].word == NOT_VALID
+    ]
     return (*broken, *slower, *_slower_than_float(rows), *pruning_verdicts.verdicts(rows), *_floor(rows, task, metric))
 
 
 def _machine(number: int, machine: dict[str, Any]) -> str:
-    return (f"machine {number}: {machine.get('processor')}, {machine.get('cores')} cores, {machine.get('memory_gb')} GB, "
-            f"{machine.get('system')}")
+    return (
+        f"machine {number}: {machine.get('processor')}, {machine.get('cores')} cores, {machine.get('memory_gb')} GB, "
+        f"{machine.get('system')}"
+    )
 
 
 def _versions(numbers: Sequence[Measurement]) -> str:
@@ -53,14 +61,18 @@ def _timing(numbers: Sequence[Measurement]) -> list[str]:
     times = [number for number in numbers if number.metric == "latency_ms"]
     if not times:
         return ["latency: not measured"]
-    threads, length, runs = (_words(time.conditions.get(name) for time in times) for name in ("threads", "length", "runs"))
+    threads, length, runs = (
+        _words(time.conditions.get(name) for time in times) for name in ("threads", "length", "runs")
+    )
     odd = any(time.conditions.get("padded_to") not in (None, time.conditions.get("length")) for time in times)
     length += " tokens, or what the column 'tokens' says" if odd else " tokens"
-    return [f"latency: {threads} thread(s), one text at a time, padded to {length}, {runs} timed answers after warm-up; "
-            "runtimes of this machine, and pages of the browser, took turns among themselves",
-            "text to answer: tokenization and model, each text at the shortest length the artefact accepts",
-            f"load: from file to first answer, and the memory it added; fresh process, runtime imported, files in the disk cache, "
-            f"median of {_words(number.n for number in numbers if number.metric == 'load_ms')}"]
+    return [
+        f"latency: {threads} thread(s), one text at a time, padded to {length}, {runs} timed answers after warm-up; "
+        "runtimes of this machine, and pages of the browser, took turns among themselves",
+        "text to answer: tokenization and model, each text at the shortest length the artefact accepts",
+        "load: from file to first answer, and the memory it added; fresh process, runtime imported, files in the "
+        f"disk cache, median of {_words(number.n for number in numbers if number.metric == 'load_ms')}",
+    ]
 
 
 def _oddities(rows: Sequence[Row]) -> list[str]:
@@ -75,9 +87,16 @@ def _oddities(rows: Sequence[Row]) -> list[str]:
         said += _hard_strings(row)
         if time is not None and time.conditions.get("padded_to") not in (None, time.conditions.get("length")):
             at, asked = time.conditions["padded_to"], time.conditions.get("length")
-            said.append(f"{row}: timed at {in_words(at)}, {'not padded' if at == OWN_LENGTH else 'the shortest it accepts'} for {asked}")
-    reasons = dict.fromkeys(f"{row}: {column.replace('_', ' ')} {cell.word}: {cell.why}" for row in rows
-                            for column, cell in row.cells.items() if cell.why and cell.word == NOT_MEASURED)
+            said.append(
+                f"{row}: timed at {in_words(at)}, {'not padded' if at == OWN_LENGTH else 'the shortest it accepts'} "
+                f"for {asked}"
+            )
+    reasons = dict.fromkeys(
+        f"{row}: {column.replace('_', ' ')} {cell.word}: {cell.why}"
+        for row in rows
+        for column, cell in row.cells.items()
+        if cell.why and cell.word == NOT_MEASURED
+    )
     return said + list(reasons) + _no_ratios(rows)
 
 
@@ -96,27 +115,43 @@ def _hard_strings(row: Row) -> list[str]:
     ids, answers = row.numbers.get("hard_strings_other_ids"), row.numbers.get("hard_strings_other_answers")
     if ids is None or answers is None:
         return []
-    return [f"{row}: tokenizer: {ids.n:,} hard strings, {ids.value:.0f} differ in {ids.conditions['tokenizer']}, "
-            f"{answers.value:.0f} with another answer"]
+    return [
+        f"{row}: tokenizer: {ids.n:,} hard strings, {ids.value:.0f} differ in {ids.conditions['tokenizer']}, "
+        f"{answers.value:.0f} with another answer"
+    ]
 
 
 def _slower(row: Row, rows: Sequence[Row]) -> str:
     ours = row.numbers["latency_ms"]
-    theirs = next(other for other in rows if "baseline" in other.roles and other.numbers.get("latency_ms")
-                  and other.numbers["latency_ms"].session == ours.session and other.numbers["latency_ms"].value is not None)
+    theirs = next(
+        other
+        for other in rows
+        if "baseline" in other.roles
+        and other.numbers.get("latency_ms")
+        and other.numbers["latency_ms"].session == ours.session
+        and other.numbers["latency_ms"].value is not None
+    )
     against = theirs.numbers["latency_ms"]
     noise = ", within the noise of this run" if (ours.low or 0) <= (against.high or 0) else ""
-    return (f"{row} is slower than the baseline: {milliseconds(ours.value)} ms against {milliseconds(against.value)} ms "
-            f"({row.cells['speedup'].value:.2f} x){noise}")
+    return (
+        f"{row} is slower than the baseline: {milliseconds(ours.value)} ms against {milliseconds(against.value)} ms "
+        f"({row.cells['speedup'].value:.2f} x){noise}"
+    )
 
 
 def _slower_than_float(rows: Sequence[Row]) -> list[str]:
-    """Quantized files slower than the float file they were made of, in one session. (Where that is the baseline, it is told already.)"""
+    """Quantized files slower than the float file they were made of, in one session. (Where that is the baseline, it is
+    told already.)"""
     said = []
     for row in rows:
         made_of = next((other for other in rows if _is_float_of(row, other) and "baseline" not in other.roles), None)
         ours, theirs = row.numbers.get("latency_ms"), made_of.numbers.get("latency_ms") if made_of else None
-        if ours is None or theirs is None or ours.session != theirs.session or not (ours.value or 0) > (theirs.value or 0) > 0:
+        if (
+            ours is None
+            or theirs is None
+            or ours.session != theirs.session
+            or not (ours.value or 0) > (theirs.value or 0) > 0
+        ):
             continue
         if apart(ours, theirs):
             continue
@@ -151,7 +186,9 @@ def _floor(rows: Sequence[Row], task: str, metric: str) -> list[str]:
 
 def _interval(row: Row) -> str:
     cell = row.cells["metric"]
-    return f"{cell.value:.3f}" + (f" [{cell.low:.3f}, {cell.high:.3f}]" if cell.low is not None and cell.high is not None else "")
+    return f"{cell.value:.3f}" + (
+        f" [{cell.low:.3f}, {cell.high:.3f}]" if cell.low is not None and cell.high is not None else ""
+    )
 
 
 def _words(values: Iterable[object]) -> str:

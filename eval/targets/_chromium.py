@@ -15,8 +15,16 @@ from typing import Any, TypeVar
 from palmtop.errors import UserError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 TIMEOUT_S = 300
 """The longest that one question to a page may take; a page that hangs is ended with its browser."""
 
@@ -32,7 +40,9 @@ def find_chromium() -> str | None:
 @functools.cache
 def chromium_version(executable: str) -> str:
     """The version number that the browser says it has."""
-    said = subprocess.run([executable, "--version"], capture_output=True, text=True, timeout=60, check=False).stdout.split()
+    said = subprocess.run(
+        [executable, "--version"], capture_output=True, text=True, timeout=60, check=False
+    ).stdout.split()
     return next((word for word in said if word[:1].isdigit()), "unknown")
 
 
@@ -80,8 +90,11 @@ class Chromium:
     def renderer_peaks_kb(self) -> dict[int, int]:
         """The peak resident memory (VmHWM) of each renderer process of this browser, by process id."""
         parents = {pid: _status(pid, "PPid") for pid in _processes()}
-        return {pid: _status(pid, "VmHWM") for pid in parents
-                if self._pid() in _ancestors(pid, parents) and "--type=renderer" in _command(pid)}
+        return {
+            pid: _status(pid, "VmHWM")
+            for pid in parents
+            if self._pid() in _ancestors(pid, parents) and "--type=renderer" in _command(pid)
+        }
 
     def close(self) -> None:
         """End the browser and its thread."""
@@ -97,7 +110,9 @@ class Chromium:
 
         self._playwright = sync_playwright().start()
         try:
-            self.browser = self._playwright.chromium.launch(executable_path=executable, headless=True, args=[*FLAGS, self._mark])
+            self.browser = self._playwright.chromium.launch(
+                executable_path=executable, headless=True, args=[*FLAGS, self._mark]
+            )
         except BaseException:
             self._playwright.stop()
             raise

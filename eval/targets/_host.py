@@ -1,4 +1,5 @@
-"""What the host targets share: what loading costs, a runner around one answering function, and what is said when a package isn't there."""
+"""What the host targets share: what loading costs, a runner around one answering function, and what is said when a
+package isn't there."""
 
 import time
 from abc import ABC
@@ -32,7 +33,8 @@ class HostTarget(Target, ABC):
 
 
 class HostRunner(Runner):
-    """An artefact that takes token ids. Texts are batched only with texts of like length, and only if `batch` allows it."""
+    """An artefact that takes token ids. Texts are batched only with texts of like length, and only if `batch` allows
+    it."""
 
     def __init__(self, folder: Path, signature: Signature, answer: Answer, batch: int = 1) -> None:
         self._tokenizer = HostTokenizer.of(folder, signature)
@@ -60,8 +62,10 @@ class HostRunner(Runner):
         Raises:
             UserError: the artefact doesn't accept `length` tokens or more.
         """
-        lengths = [self._signature.length_for(len(encoding)) if length is None else self._signature.accepted(length)
-                   for encoding in encodings[:runs]]
+        lengths = [
+            self._signature.length_for(len(encoding)) if length is None else self._signature.accepted(length)
+            for encoding in encodings[:runs]
+        ]
         batches = [self._padded([encoding], tokens) for encoding, tokens in zip(encodings, lengths, strict=False)]
         return times_ms(self._opened, batches, runs)
 

@@ -1,4 +1,5 @@
-"""What the browser targets share: a page in a real headless Chromium, in which an artefact answers and its times are taken."""
+"""What the browser targets share: a page in a real headless Chromium, in which an artefact answers and its times are
+taken."""
 
 import dataclasses
 import importlib.util
@@ -57,8 +58,13 @@ class BrowserTarget(target.Target, ABC):
     def machine(self) -> Machine:
         """This machine, with the versions of Chromium, the runtime and the JavaScript tokenizer."""
         machine = host_machine(["playwright"])
-        modules = {name: locked_version(package) for name, package in {**self.npm, "tokenizers.js": "@huggingface/tokenizers"}.items()}
-        return dataclasses.replace(machine, versions={**machine.versions, "chromium": chromium_version(find_chromium() or ""), **modules})
+        modules = {
+            name: locked_version(package)
+            for name, package in {**self.npm, "tokenizers.js": "@huggingface/tokenizers"}.items()
+        }
+        return dataclasses.replace(
+            machine, versions={**machine.versions, "chromium": chromium_version(find_chromium() or ""), **modules}
+        )
 
     def refuses(self, folder: Path) -> str | None:
         """A page reads one output."""
@@ -78,11 +84,11 @@ class BrowserTarget(target.Target, ABC):
     def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
         """Milliseconds and megabytes of loading, in a browser started for it.
 
-        Time: in the page, from asking for the model's files (localhost, no cache) to the first answer's numbers; the library's
-        scripts and its wasm module are loaded before, the text is tokenized outside.
-        Memory: growth of the peak resident memory (VmHWM, in 10^6 bytes) of the page's renderer process, from just before
-        that to just after: the files' bytes in transit, the weights as float32, the activations of one answer. The
-        library's own memory, Chromium's other processes and shared pages that were there before aren't in it.
+        Time: in the page, from asking for the model's files (localhost, no cache) to the first answer's numbers; the
+        library's scripts and its wasm module are loaded before, the text is tokenized outside. Memory: growth of the
+        peak resident memory (VmHWM, in 10^6 bytes) of the page's renderer process, from just before that to just after:
+        the files' bytes in transit, the weights as float32, the activations of one answer. The library's own memory,
+        Chromium's other processes and shared pages that were there before aren't in it.
         """
         signature = Signature.read(folder)
         encoding = HostTokenizer(folder, signature.max_length).encode([text])[0]
@@ -90,7 +96,9 @@ class BrowserTarget(target.Target, ABC):
         page, served = session.open_page(folder, threads)
         try:
             before = session.browser.renderer_peaks_kb()
-            milliseconds = page.ask("timeLoading", {**_model(served, signature), "batch": _batch(signature, [encoding], None)})
+            milliseconds = page.ask(
+                "timeLoading", {**_model(served, signature), "batch": _batch(signature, [encoding], None)}
+            )
             after = session.browser.renderer_peaks_kb()
         except RuntimeError as error:
             raise _not_loaded(folder, error) from error
@@ -110,7 +118,9 @@ class Runner(target.Runner):
         has_config = (folder / "tokenizer_config.json").is_file()
         try:
             self._page.ask("openModel", _model(served, self._signature))
-            self._page.ask("openTokenizer", {"folder": served, "max_length": self._signature.max_length, "has_config": has_config})
+            self._page.ask(
+                "openTokenizer", {"folder": served, "max_length": self._signature.max_length, "has_config": has_config}
+            )
         except RuntimeError as error:
             self.close()
             raise _not_loaded(folder, error) from error
@@ -118,8 +128,10 @@ class Runner(target.Runner):
     def tokenize(self, texts: Sequence[Text]) -> list[Encoding]:
         """Encode with the tokenizer in the page."""
         rows = self._page.ask("tokenize", {"texts": [list(text) for text in texts]})
-        return [Encoding(text, np.asarray(row["ids"], np.int32), np.asarray(row["types"], np.int32), row["truncated"])
-                for text, row in zip(texts, rows, strict=True)]
+        return [
+            Encoding(text, np.asarray(row["ids"], np.int32), np.asarray(row["types"], np.int32), row["truncated"])
+            for text, row in zip(texts, rows, strict=True)
+        ]
 
     def predict(self, encodings: Sequence[Encoding]) -> Float32[ndarray, "texts outputs"]:
         """Answer each text, in batches of texts that are about equally long."""
@@ -213,7 +225,8 @@ def _model(served: str, signature: Signature) -> dict[str, Any]:
 
 
 def _batch(signature: Signature, encodings: Sequence[Encoding], length: int | None) -> dict[str, Any]:
-    """What the page feeds to the model, padded to `length` (or the next that the artefact takes), or to the shortest that will do.
+    """What the page feeds to the model, padded to `length` (or the next that the artefact takes), or to the shortest
+    that will do.
 
     Raises:
         UserError: the artefact doesn't accept `length` tokens or more.
@@ -221,4 +234,8 @@ def _batch(signature: Signature, encodings: Sequence[Encoding], length: int | No
     longest = max(len(encoding) for encoding in encodings)
     length = signature.length_for(longest) if length is None else signature.accepted(length)
     padded = pad(encodings, length, signature.pad_id)
-    return {"inputs": {name: padded[name].ravel().tolist() for name in signature.inputs}, "rows": len(encodings), "length": length}
+    return {
+        "inputs": {name: padded[name].ravel().tolist() for name in signature.inputs},
+        "rows": len(encodings),
+        "length": length,
+    }

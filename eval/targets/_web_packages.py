@@ -46,7 +46,9 @@ def locked_version(package: str) -> str:
 
 
 def _home() -> Path:
-    cache = os.environ.get("PALMTOP_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "palmtop"
+    cache = (
+        os.environ.get("PALMTOP_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "palmtop"
+    )
     return Path(cache) / "web" / hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]
 
 
@@ -59,7 +61,9 @@ def _run_npm(folder: Path) -> None:
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"npm couldn't fetch TensorFlow.js: {done.stderr.strip()[-500:]}; check the network and npm's settings")
+        raise UserError(
+            f"npm couldn't fetch TensorFlow.js: {done.stderr.strip()[-500:]}; check the network and npm's settings"
+        )
 
 
 def _move(working: Path, home: Path) -> None:

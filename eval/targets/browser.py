@@ -7,10 +7,20 @@ from typing import ClassVar
 from palmtop.eval.targets._pages import BrowserTarget
 from palmtop.eval.targets._web_packages import WEB, install_packages
 
-SHIPPED = ("@tensorflow/tfjs-core/dist/tf-core.min.js", "@tensorflow/tfjs-converter/dist/tf-converter.min.js",
-           *(f"@tensorflow/tfjs-backend-wasm/dist/{name}" for name in (
-               "tf-backend-wasm.min.js", "tfjs-backend-wasm.wasm", "tfjs-backend-wasm-simd.wasm", "tfjs-backend-wasm-threaded-simd.wasm")),
-           "@huggingface/tokenizers/dist/tokenizers.min.mjs")
+SHIPPED = (
+    "@tensorflow/tfjs-core/dist/tf-core.min.js",
+    "@tensorflow/tfjs-converter/dist/tf-converter.min.js",
+    *(
+        f"@tensorflow/tfjs-backend-wasm/dist/{name}"
+        for name in (
+            "tf-backend-wasm.min.js",
+            "tfjs-backend-wasm.wasm",
+            "tfjs-backend-wasm-simd.wasm",
+            "tfjs-backend-wasm-threaded-simd.wasm",
+        )
+    ),
+    "@huggingface/tokenizers/dist/tokenizers.min.mjs",
+)
 SHIPPED_OURS = ("encode.js", "truncation.js", "int8_rows.js")
 """What a page of an app needs of the npm packages and of our own scripts; all of it is under the Apache License 2.0."""
 
@@ -28,4 +38,6 @@ class Target(BrowserTarget):
     def client_files(self) -> dict[str, Path]:
         """TensorFlow.js, the JavaScript tokenizer, and what of ours goes between them."""
         modules = install_packages()
-        return {f"runtime/{Path(name).name}": modules / name for name in SHIPPED} | {f"runtime/{name}": WEB / name for name in SHIPPED_OURS}
+        return {f"runtime/{Path(name).name}": modules / name for name in SHIPPED} | {
+            f"runtime/{name}": WEB / name for name in SHIPPED_OURS
+        }

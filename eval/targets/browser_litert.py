@@ -1,4 +1,5 @@
-"""The target browser_litert: a .tflite in LiteRT.js (wasm), with the JavaScript tokenizer, in a real headless Chromium."""
+"""The target browser_litert: a .tflite in LiteRT.js (wasm), with the JavaScript tokenizer, in a real headless
+Chromium."""
 
 from collections.abc import Mapping
 from pathlib import Path

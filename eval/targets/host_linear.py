@@ -44,7 +44,8 @@ class Target(HostTarget):
 
 
 class LinearRunner(Runner):
-    """score_c = scale_c * (int8 weights_c . tfidf(text)) + bias_c, from a text itself: the features are part of the answer."""
+    """score_c = scale_c * (int8 weights_c . tfidf(text)) + bias_c, from a text itself: the features are part of the
+    answer."""
 
     def __init__(self, folder: Path) -> None:
         from safetensors.numpy import load_file
@@ -54,8 +55,13 @@ class LinearRunner(Runner):
         said = json.loads(file_of(folder, VOCABULARY).read_text(encoding="utf-8"))
         word = said["analyzer"] == "word"
         self._vectorizer = TfidfVectorizer(
-            analyzer=said["analyzer"], ngram_range=tuple(said["ngrams"]), sublinear_tf=True, dtype=np.float32,
-            token_pattern=r"(?u)\b\w+\b" if word else None, vocabulary={term: place for place, term in enumerate(said["terms"])})
+            analyzer=said["analyzer"],
+            ngram_range=tuple(said["ngrams"]),
+            sublinear_tf=True,
+            dtype=np.float32,
+            token_pattern=r"(?u)\b\w+\b" if word else None,
+            vocabulary={term: place for place, term in enumerate(said["terms"])},
+        )
         self._vectorizer.idf_ = arrays["idf"]
         self._weights = np.ascontiguousarray(arrays["weights"].T)  # [features, classes]: a text picks a few rows of it
         self._scale, self._bias = arrays["scale"], arrays["bias"]

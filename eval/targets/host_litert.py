@@ -22,7 +22,8 @@ RUNTIME = ("ai_edge_litert.interpreter", "tokenizers")
 
 
 class Target(HostTarget):
-    """LiteRT's interpreter: one text at a time, at the shortest of the file's lengths, or at its own where the file takes any."""
+    """LiteRT's interpreter: one text at a time, at the shortest of the file's lengths, or at its own where the file
+    takes any."""
 
     name: ClassVar[str] = "host_litert"
     formats: ClassVar[frozenset[str]] = frozenset({"tflite"})
@@ -65,7 +66,9 @@ def _runner(interpreter: Any, signature: Signature, key: str, file: Path) -> tup
     """The callable of one signature of the file, and for each input its tensor's name and type."""
     known = sorted(interpreter.get_signature_list())
     if signature.lengths is None and not _any_length(interpreter, known):
-        raise UserError(f"{file.parent}: signature.json names no lengths, but this .tflite has fixed ones: export it again")
+        raise UserError(
+            f"{file.parent}: signature.json names no lengths, but this .tflite has fixed ones: export it again"
+        )
     if key not in known:
         raise UserError(f"{file} has no signature '{key}' (it has: {', '.join(known) or 'none'}): export it again")
     runner = interpreter.get_signature_runner(key)
@@ -74,7 +77,10 @@ def _runner(interpreter: Any, signature: Signature, key: str, file: Path) -> tup
     if set(names) != set(details):  # litert-torch's own names, in the order of the signature
         names = {name: f"args_{position}" for position, name in enumerate(signature.inputs)}
     if set(names.values()) != set(details):
-        raise UserError(f"{file} takes {', '.join(sorted(details))}, signature.json says {', '.join(signature.inputs)}: export it again")
+        raise UserError(
+            f"{file} takes {', '.join(sorted(details))}, signature.json says {', '.join(signature.inputs)}: export it "
+            "again"
+        )
     return runner, {name: (tensor, details[tensor]["dtype"]) for name, tensor in names.items()}
 
 

@@ -1,4 +1,5 @@
-"""The target host_mediapipe: an app's .tflite in MediaPipe's TextClassifier, which tokenizes too, as the app on a phone has it."""
+"""The target host_mediapipe: an app's .tflite in MediaPipe's TextClassifier, which tokenizes too, as the app on a phone
+has it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,8 @@ RUNTIME = ("mediapipe.tasks.python.text.text_classifier", "numpy")
 
 
 class Target(HostTarget):
-    """MediaPipe's C++ on this machine. Its Python interface has no word for threads: a model runs in one (seen in 1.2.2, by CPU time)."""
+    """MediaPipe's C++ on this machine. Its Python interface has no word for threads: a model runs in one (seen in
+    1.2.2, by CPU time)."""
 
     name: ClassVar[str] = "host_mediapipe"
     formats: ClassVar[frozenset[str]] = frozenset({"app"})
@@ -41,7 +43,9 @@ class Target(HostTarget):
 
     def refuses(self, folder: Path) -> str | None:
         """MediaPipe's text classifier opens .tflite files with metadata, of models that it can classify with."""
-        found = next((said for client, said in Manifest.read(folder).clients.items() if client.startswith(CLIENT)), None)
+        found = next(
+            (said for client, said in Manifest.read(folder).clients.items() if client.startswith(CLIENT)), None
+        )
         if found is None:
             return "MediaPipe opens .tflite files, and there is none in this app"
         return None if found == ANSWERS else f"its manifest says of MediaPipe: {found}"
@@ -73,7 +77,9 @@ class MediapipeRunner(Runner):
         from mediapipe.tasks.python.core.base_options import BaseOptions
         from mediapipe.tasks.python.text import text_classifier
 
-        options = text_classifier.TextClassifierOptions(base_options=BaseOptions(model_asset_path=str(file_of(folder, MODEL))))
+        options = text_classifier.TextClassifierOptions(
+            base_options=BaseOptions(model_asset_path=str(file_of(folder, MODEL)))
+        )
         self._client: Any = text_classifier.TextClassifier.create_from_options(options)
         self._folder, self._signature = folder, Signature.read(folder)
         labels = file_of(folder, LABELS).read_text(encoding="utf-8").splitlines()

@@ -50,7 +50,10 @@ def _answer(file: Path, signature: Signature, threads: int) -> Answer:
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     types = {node.name: np.int64 if node.type == "tensor(int64)" else np.int32 for node in session.get_inputs()}
     if set(types) != set(signature.inputs):
-        raise UserError(f"{file} takes {', '.join(sorted(types))}, signature.json says {', '.join(signature.inputs)}: export it again")
+        raise UserError(
+            f"{file} takes {', '.join(sorted(types))}, signature.json says {', '.join(signature.inputs)}: export it "
+            "again"
+        )
 
     def answer(batch: Batch) -> Float32[ndarray, "batch outputs"]:
         outputs = session.run(None, {name: batch[name].astype(dtype, copy=False) for name, dtype in types.items()})

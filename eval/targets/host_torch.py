@@ -46,6 +46,8 @@ def _answer(folder: Path, threads: int) -> Answer:
     def answer(batch: Batch) -> Float32[ndarray, "batch ..."]:
         torch.set_num_threads(threads)  # the setting is the process's; other runners may have changed it
         with torch.inference_mode():
-            return outputs_of(model(**{name: torch.from_numpy(values).long() for name, values in batch.items()})).numpy()
+            return outputs_of(
+                model(**{name: torch.from_numpy(values).long() for name, values in batch.items()})
+            ).numpy()
 
     return answer

@@ -1,7 +1,9 @@
-"""MediaPipe's own token ids: its BERT tokenizer shows none, so it is asked through a model that answers with its inputs.
+"""MediaPipe's own token ids: its BERT tokenizer shows none, so it is asked through a model that answers with its
+inputs.
 
-The model is 3 inputs (ids, mask, segment_ids), their concatenation and a cast; MediaPipe's TextEmbedder tokenizes, feeds it,
-and returns as the "embedding" what the tokenizer gave. The same C++ code tokenizes for TextClassifier, on Android too.
+The model is 3 inputs (ids, mask, segment_ids), their concatenation and a cast; MediaPipe's TextEmbedder tokenizes,
+feeds it, and returns as the "embedding" what the tokenizer gave. The same C++ code tokenizes for TextClassifier, on
+Android too.
 """
 
 import io
@@ -26,7 +28,11 @@ VOCABULARY = "vocab.txt"
 
 def missing() -> str | None:
     """What this machine lacks, or None."""
-    gone = [package for module, package in (("mediapipe", "mediapipe"), ("ai_edge_litert", "ai-edge-litert")) if find_spec(module) is None]
+    gone = [
+        package
+        for module, package in (("mediapipe", "mediapipe"), ("ai_edge_litert", "ai-edge-litert"))
+        if find_spec(module) is None
+    ]
     return f"asking MediaPipe's tokenizer needs {', '.join(gone)}: pip install 'palmtop[judges]'" if gone else None
 
 
@@ -43,19 +49,24 @@ def vocabulary(folder: Path) -> list[str]:
     """
     model = json.loads((folder / TOKENIZER).read_text(encoding="utf-8"))["model"]
     if model.get("type") != "WordPiece":
-        raise UserError(f"{folder} has a {model.get('type')} tokenizer; MediaPipe's text tasks have WordPiece only: there is nothing "
-                        "to compare")
+        raise UserError(
+            f"{folder} has a {model.get('type')} tokenizer; MediaPipe's text tasks have WordPiece only: there is "
+            "nothing to compare"
+        )
     words: list[str] = sorted(model["vocab"], key=model["vocab"].__getitem__)
     return words
 
 
 def tokenize(folder: Path, max_length: int, texts: Sequence[Text]) -> list[Encoding]:
-    """Encode texts (the first of a pair: MediaPipe takes one) with MediaPipe's tokenizer and the bundle's vocabulary."""
+    """Encode texts (the first of a pair: MediaPipe takes one) with MediaPipe's tokenizer and the bundle's
+    vocabulary."""
     from mediapipe.tasks.python.core.base_options import BaseOptions
     from mediapipe.tasks.python.text import text_embedder
 
     base = BaseOptions(model_asset_buffer=probe(max_length, vocabulary(folder)))
-    with text_embedder.TextEmbedder.create_from_options(text_embedder.TextEmbedderOptions(base_options=base)) as embedder:
+    with text_embedder.TextEmbedder.create_from_options(
+        text_embedder.TextEmbedderOptions(base_options=base)
+    ) as embedder:
         return [_encoding(text, embedder.embed(text[0]).embeddings[0].embedding, max_length) for text in texts]
 
 
@@ -66,7 +77,8 @@ def _encoding(text: Text, answer: Any, max_length: int) -> Encoding:
 
 
 def probe(length: int, words: Sequence[str]) -> bytes:
-    """A .tflite with metadata whose output [1, 3 * length] is ids, mask and segment_ids as float32 (exact up to 2^24)."""
+    """A .tflite with metadata whose output [1, 3 * length] is ids, mask and segment_ids as float32 (exact up to
+    2^24)."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
@@ -88,7 +100,11 @@ def _graph(schema: Any, length: int) -> Any:
     subgraph, model = schema.SubGraphT(), schema.ModelT()
     kind = schema.TensorType
     wide = len(INPUTS) * length
-    shapes = [*((tensor, length, kind.INT32) for tensor in INPUTS), ("joined", wide, kind.INT32), ("output", wide, kind.FLOAT32)]
+    shapes = [
+        *((tensor, length, kind.INT32) for tensor in INPUTS),
+        ("joined", wide, kind.INT32),
+        ("output", wide, kind.FLOAT32),
+    ]
     subgraph.tensors = [_tensor(schema.TensorT(), *shape) for shape in shapes]
     subgraph.inputs, subgraph.outputs = [0, 1, 2], [4]
     join, cast, options = schema.OperatorT(), schema.OperatorT(), schema.ConcatenationOptionsT()
@@ -125,7 +141,10 @@ def _metadata() -> bytes:
     subgraph, model = schema.SubGraphMetadataT(), schema.ModelMetadataT()
     subgraph.inputProcessUnits = [unit]
     subgraph.inputTensorMetadata, subgraph.outputTensorMetadata = [], []
-    for label, tensors in (*((label, subgraph.inputTensorMetadata) for label in INPUTS), ("output", subgraph.outputTensorMetadata)):
+    for label, tensors in (
+        *((label, subgraph.inputTensorMetadata) for label in INPUTS),
+        ("output", subgraph.outputTensorMetadata),
+    ):
         tensor = schema.TensorMetadataT()
         tensor.name = label
         tensors.append(tensor)

@@ -19,12 +19,19 @@ def listing(found: Sequence[TokenParity]) -> str:
 
 
 def _summary(parity: TokenParity) -> str:
-    lines = [f"## {parity.name}: {parity.client} against Hugging Face's tokenizer", "", parity.headline,
-             f"(strings {parity.strings}; ids as a model of {parity.max_length} tokens takes them)"]
+    lines = [
+        f"## {parity.name}: {parity.client} against Hugging Face's tokenizer",
+        "",
+        parity.headline,
+        f"(strings {parity.strings}; ids as a model of {parity.max_length} tokens takes them)",
+    ]
     if parity.differences:
-        lines += ["", "| category | strings | other ids | other answer | of these inside a text of the task |",
-                  "| --- | ---: | ---: | ---: | ---: |",
-                  *(_row(parity, category) for category, count in parity.by_category.items() if count)]
+        lines += [
+            "",
+            "| category | strings | other ids | other answer | of these inside a text of the task |",
+            "| --- | ---: | ---: | ---: | ---: |",
+            *(_row(parity, category) for category, count in parity.by_category.items() if count),
+        ]
     same = [category for category, count in parity.by_category.items() if not count]
     return "\n".join([*lines, *(["", f"no difference: {'; '.join(same)}"] if same else [])])
 
@@ -42,7 +49,8 @@ def _listing(parity: TokenParity) -> str:
 
 def _line(one: Difference) -> str:
     answers = f" answers **{one.answers[1]}** instead of **{one.answers[0]}**;" if one.answers else ""
-    return f"- {one.string.category}: `{visible(one.string.text)}`:{answers} {_ids(one.found)} instead of {_ids(one.expected)}"
+    text = visible(one.string.text)
+    return f"- {one.string.category}: `{text}`:{answers} {_ids(one.found)} instead of {_ids(one.expected)}"
 
 
 def visible(text: str) -> str:

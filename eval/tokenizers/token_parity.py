@@ -1,4 +1,5 @@
-"""Tokenizer parity: token ids of a bundle's client against Hugging Face's on 2,000 hard strings, and which answers change."""
+"""Tokenizer parity: token ids of a bundle's client against Hugging Face's on 2,000 hard strings, and which answers
+change."""
 
 import hashlib
 import json
@@ -65,8 +66,11 @@ class TokenParity:
     @property
     def headline(self) -> str:
         """The counts in a line."""
-        return (f"tokenizer: {sum(self.counts.values()):,} hard strings, {len(self.differences):,} differ in {self.client}, "
-                f"{len(self.changed):,} with another answer; {self.own:,} ordinary texts, {self.own_other:,} differ")
+        return (
+            f"tokenizer: {sum(self.counts.values()):,} hard strings, {len(self.differences):,} differ in "
+            f"{self.client}, {len(self.changed):,} with another answer; {self.own:,} ordinary texts, "
+            f"{self.own_other:,} differ"
+        )
 
     @property
     def by_category(self) -> dict[str, int]:
@@ -89,9 +93,13 @@ def client_of(bundle: Bundle) -> str:
     made = format_of(bundle)
     client = CLIENTS.get(made)
     if client is None:
-        raise UserError(f"{bundle.name}: a {made} bundle has no client with a tokenizer of its own; name tfjs or tflite bundles")
+        raise UserError(
+            f"{bundle.name}: a {made} bundle has no client with a tokenizer of its own; name tfjs or tflite bundles"
+        )
     if Signature.read(bundle.path).output == "spans":
-        raise UserError(f"{bundle.name}: it answers questions on a context, and single texts are compared here; name a classifier")
+        raise UserError(
+            f"{bundle.name}: it answers questions on a context, and single texts are compared here; name a classifier"
+        )
     if client == "mediapipe":
         mediapipe.vocabulary(bundle.path)
     lack = mediapipe.missing() if client == "mediapipe" else None
@@ -108,14 +116,27 @@ def token_parity(bundle: Bundle, client: str) -> TokenParity:
     expected = HostTokenizer(bundle.path, length).encode(texts)
     with target.for_format(format_of(bundle)).open(bundle.path) as runner:
         found = runner.tokenize(texts) if client == "browser" else mediapipe.tokenize(bundle.path, length, texts)
-        differing = [index for index, (ours, theirs) in enumerate(zip(expected, found, strict=True))
-                     if not np.array_equal(ours.input_ids, theirs.input_ids)]
+        differing = [
+            index
+            for index, (ours, theirs) in enumerate(zip(expected, found, strict=True))
+            if not np.array_equal(ours.input_ids, theirs.input_ids)
+        ]
         hard = [index for index in differing if index < len(strings)]
         pairs = [(expected[index], found[index]) for index in hard]
         answers = _answers(runner, pairs, _labels(bundle)) if pairs else []
-    said = tuple(_difference(strings[index], pair, answer) for index, pair, answer in zip(hard, pairs, answers, strict=True))
-    return TokenParity(bundle.name, _version(client), length, _digest(strings), dict(Counter(string.category for string in strings)), said,
-                       len(own), len(differing) - len(hard))
+    said = tuple(
+        _difference(strings[index], pair, answer) for index, pair, answer in zip(hard, pairs, answers, strict=True)
+    )
+    return TokenParity(
+        bundle.name,
+        _version(client),
+        length,
+        _digest(strings),
+        dict(Counter(string.category for string in strings)),
+        said,
+        len(own),
+        len(differing) - len(hard),
+    )
 
 
 def measure_tokens(bundles: Sequence[Bundle], out: Path, say: Say) -> list[TokenParity]:
@@ -154,7 +175,9 @@ def _labels(bundle: Bundle) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
-def _answers(runner: Runner, pairs: Sequence[tuple[Encoding, Encoding]], labels: Sequence[str]) -> list[tuple[str, str] | None]:
+def _answers(
+    runner: Runner, pairs: Sequence[tuple[Encoding, Encoding]], labels: Sequence[str]
+) -> list[tuple[str, str] | None]:
     """For each pair of encodings what the model says to both, None where that is the same."""
     rows = zip(*(runner.predict([pair[side] for pair in pairs]) for side in (0, 1)), strict=True)
     return [(_said(ours, labels), _said(theirs, labels)) if _other(ours, theirs) else None for ours, theirs in rows]
@@ -181,12 +204,21 @@ def _write(parity: TokenParity, bundle: Bundle, out: Path) -> None:
     subject = Subject(bundle.name, bundle, runtime, runtime.machine().as_dict())
     ledger = Ledger(out, task_id(task) if task else "no task", uuid.uuid4().hex[:12])
     conditions = {"tokenizer": parity.client, "strings": parity.strings, "max_length": parity.max_length}
-    ledger.write(subject, {"hard_strings_other_ids": Score(len(parity.differences), "strings", n=sum(parity.counts.values())),
-                           "hard_strings_other_answers": Score(len(parity.changed), "strings", n=sum(parity.counts.values())),
-                           "ordinary_texts_other_ids": Score(parity.own_other, "texts", n=parity.own)}, conditions)
+    ledger.write(
+        subject,
+        {
+            "hard_strings_other_ids": Score(len(parity.differences), "strings", n=sum(parity.counts.values())),
+            "hard_strings_other_answers": Score(len(parity.changed), "strings", n=sum(parity.counts.values())),
+            "ordinary_texts_other_ids": Score(parity.own_other, "texts", n=parity.own),
+        },
+        conditions,
+    )
     for category, count in parity.by_category.items():
-        ledger.write(subject, {"hard_strings_other_ids_of_category": Score(count, "strings", n=parity.counts[category])},
-                     conditions | {"category": category})
+        ledger.write(
+            subject,
+            {"hard_strings_other_ids_of_category": Score(count, "strings", n=parity.counts[category])},
+            conditions | {"category": category},
+        )
 
 
 def _version(client: str) -> str:

@@ -1,4 +1,5 @@
-"""Which clients an app's file is for: what keeps Google's Task clients from a model, and what was found of those that open it."""
+"""Which clients an app's file is for: what keeps Google's Task clients from a model, and what was found of those that
+open it."""
 
 from palmtop.app_manifest import ANSWERS
 from palmtop.bundle import Bundle
@@ -10,8 +11,8 @@ MEDIAPIPE = "MediaPipe TextClassifier 1.2.2"
 TASK_LIBRARY = "tflite-support BertNLClassifier 0.4.4"
 QUESTION_ANSWERER = "tflite-support BertQuestionAnswerer 0.4.4"
 LENGTH = 384
-"""Tokens that BertQuestionAnswerer writes into a model's inputs, a constant of its C++ (kMaxSeqLen). It opens a file of another length,
-and dies of the first question (measured)."""
+"""Tokens that BertQuestionAnswerer writes into a model's inputs, a constant of its C++ (kMaxSeqLen). It opens a file of
+another length, and dies of the first question (measured)."""
 TASK_CLIENTS = (MEDIAPIPE, TASK_LIBRARY, QUESTION_ANSWERER)
 
 
@@ -31,10 +32,16 @@ def why_not(source: Bundle, task: Task | None) -> str | None:
 
 def _why_not_file(signature: Signature) -> str | None:
     if len(signature.lengths or ()) > 1:
-        return f"they open a file of one length or of any, this one has {len(signature.lengths or ())}: export it with one, or lengths: any"
+        return (
+            f"they open a file of one length or of any, this one has {len(signature.lengths or ())}: export it with "
+            "one, or lengths: any"
+        )
     if signature.output == "spans" and signature.lengths != (LENGTH,):
         takes = signature.lengths[0] if signature.lengths else "any number"
-        return f"BertQuestionAnswerer always gives {LENGTH} tokens, this file takes {takes}: export it with lengths: {LENGTH}"
+        return (
+            f"BertQuestionAnswerer always gives {LENGTH} tokens, this file takes {takes}: export it with lengths: "
+            f"{LENGTH}"
+        )
     if signature.output == "logits":
         return "they take the outputs for probabilities, this file answers logits: export it with probabilities: true"
     return None
@@ -49,8 +56,11 @@ def task_clients(task: Task, reason: str | None, old: str | None) -> dict[str, s
     """
     if task.kind == "question_answering":
         answerer = f"no: {reason}" if reason is not None else _of_old(old)
-        return {MEDIAPIPE: "no: MediaPipe has no client for questions", TASK_LIBRARY: "no: this model doesn't classify",
-                QUESTION_ANSWERER: answerer}
+        return {
+            MEDIAPIPE: "no: MediaPipe has no client for questions",
+            TASK_LIBRARY: "no: this model doesn't classify",
+            QUESTION_ANSWERER: answerer,
+        }
     if reason is not None:
         return dict.fromkeys(TASK_CLIENTS, f"no: {reason}")
     return {MEDIAPIPE: ANSWERS, TASK_LIBRARY: _of_old(old), QUESTION_ANSWERER: "no: this model classifies"}

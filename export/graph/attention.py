@@ -6,19 +6,40 @@ import torch
 from torch import fx
 
 from palmtop.export.graph.edge import MASKED
-from palmtop.export.graph.graph_edit import aten, call, calls, constant, is_constant, number_of, put_behind, put_in_place, settle, value_of
+from palmtop.export.graph.graph_edit import (
+    aten,
+    call,
+    calls,
+    constant,
+    is_constant,
+    number_of,
+    put_behind,
+    put_in_place,
+    settle,
+    value_of,
+)
 
 LOWEST = -1e4
 """A score that is filled with this or less is meant to vanish."""
-LAYOUT = (aten.reshape.default, aten.permute.default, aten.expand.default, aten.unsqueeze.default, aten.squeeze.dims, aten.squeeze.dim,
-          aten.slice.Tensor, aten.select.int, aten.clone.default)
+LAYOUT = (
+    aten.reshape.default,
+    aten.permute.default,
+    aten.expand.default,
+    aten.unsqueeze.default,
+    aten.squeeze.dims,
+    aten.squeeze.dim,
+    aten.slice.Tensor,
+    aten.select.int,
+    aten.clone.default,
+)
 """Operators that move numbers and change none."""
 PRODUCTS = (aten.matmul.default, aten.bmm.default)
 SCALED = (aten.mul.Tensor, aten.div.Tensor)
 
 
 def add_finite_mask(module: fx.GraphModule) -> int:
-    """softmax(where(hidden, -inf or the lowest float, s)) = softmax(s - 1e4 [hidden]): DeBERTa's way becomes everyone's.
+    """softmax(where(hidden, -inf or the lowest float, s)) = softmax(s - 1e4 [hidden]): DeBERTa's way becomes
+    everyone's.
 
     Rows of which everything is hidden (those of padded queries) come out otherwise; nothing reads them.
     Returns how many softmaxes were changed.
@@ -27,9 +48,20 @@ def add_finite_mask(module: fx.GraphModule) -> int:
     for node in calls(module, aten.where.self):
         hidden, filled, scores = node.args
         number = number_of(module, filled)
-        if number is None or number > LOWEST or not node.users or not all(user.target is aten.softmax.int for user in node.users):
+        if (
+            number is None
+            or number > LOWEST
+            or not node.users
+            or not all(user.target is aten.softmax.int for user in node.users)
+        ):
             continue
-        mask = call(module, node, aten.mul.Tensor, call(module, node, aten._to_copy.default, hidden, dtype=torch.float32), MASKED)
+        mask = call(
+            module,
+            node,
+            aten.mul.Tensor,
+            call(module, node, aten._to_copy.default, hidden, dtype=torch.float32),
+            MASKED,
+        )
         put_in_place(node, call(module, node, aten.add.Tensor, scores, mask))
         changed += 1
     settle(module)
@@ -37,10 +69,11 @@ def add_finite_mask(module: fx.GraphModule) -> int:
 
 
 def fold_scale(module: fx.GraphModule) -> int:
-    """(q k) / sqrt(d) = (q / sqrt(d)) k, and q = W x + b takes the factor into W and b; so does a constant side of a product.
+    """(q k) / sqrt(d) = (q / sqrt(d)) k, and q = W x + b takes the factor into W and b; so does a constant side of a
+    product.
 
-    A side is scaled only where each way from it ends at the same factor (DeBERTa multiplies the query with keys and with
-    positions). Returns how many multiplications went.
+    A side is scaled only where each way from it ends at the same factor (DeBERTa multiplies the query with keys and
+    with positions). Returns how many multiplications went.
     """
     _scale_after_products(module)
     gone = 0
@@ -72,7 +105,8 @@ def _scale_after_products(module: fx.GraphModule) -> None:
 
 
 def _scalings(module: fx.GraphModule, node: fx.Node) -> list[fx.Node] | None:
-    """Where the ways from a node through products and views end, if each ends at a factor and passes a product; None otherwise."""
+    """Where the ways from a node through products and views end, if each ends at a factor and passes a product; None
+    otherwise."""
     ends = []
     for user in node.users:
         if user.target in LAYOUT or (user.target is aten.gather.default and user.args[0] is node):
@@ -116,5 +150,7 @@ def _scale(module: fx.GraphModule, node: fx.Node, factor: float) -> None:
     if node.op == "get_attr":
         put_in_place(node, constant(module, value_of(module, node) * factor))
         return
-    scaled = (constant(module, value_of(module, source) * factor) if is_constant(source) else None for source in node.args[1:])
+    scaled = (
+        constant(module, value_of(module, source) * factor) if is_constant(source) else None for source in node.args[1:]
+    )
     node.args = (node.args[0], *scaled)

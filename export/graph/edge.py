@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MASKED = -1e4
-"""Added to the scores of padding. Finite, because an infinite one ends as NaN in quantized graphs; exp(-1e4) is 0 in float32."""
+"""Added to the scores of padding. Finite, because an infinite one ends as NaN in quantized graphs; exp(-1e4) is 0 in
+float32."""
 
 
 class EdgeClassifier(torch.nn.Module):
-    """A sequence classifier as an app calls it: inputs by position, [batch, tokens] int32, output [batch, outputs] float32."""
+    """A sequence classifier as an app calls it: inputs by position, [batch, tokens] int32, output [batch, outputs]
+    float32."""
 
     def __init__(self, model: "PreTrainedModel", inputs: Sequence[str], probabilities: bool) -> None:
         super().__init__()
@@ -31,8 +33,12 @@ class EdgeClassifier(torch.nn.Module):
         self._inputs, self._probabilities = tuple(inputs), probabilities
         self._additive = family(model).takes_additive_mask
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None,
-                ) -> "torch.Tensor | dict[str, torch.Tensor]":
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> "torch.Tensor | dict[str, torch.Tensor]":
         """Answer a padded batch."""
         mask = attention_mask
         if self._additive:
@@ -48,7 +54,8 @@ class EdgeClassifier(torch.nn.Module):
 
 
 class EdgeReader(EdgeClassifier):
-    """A model that answers questions, as an app calls it: outputs start_logits and end_logits, each [batch, tokens] float32."""
+    """A model that answers questions, as an app calls it: outputs start_logits and end_logits, each [batch, tokens]
+    float32."""
 
     def _answer(self, outputs: Any) -> dict[str, torch.Tensor]:
         return {name: outputs[name] for name in SPAN}
@@ -68,8 +75,11 @@ def edge_classifier(source: Bundle, probabilities: bool) -> EdgeClassifier:
 
 def example(inputs: Sequence[str], batch: int, tokens: int) -> dict[str, torch.Tensor]:
     """Inputs to trace with: int32 [batch, tokens], the last token padded."""
-    made = {"input_ids": torch.full((batch, tokens), 5, dtype=torch.int32), "attention_mask": torch.ones(batch, tokens, dtype=torch.int32),
-            "token_type_ids": torch.zeros(batch, tokens, dtype=torch.int32)}
+    made = {
+        "input_ids": torch.full((batch, tokens), 5, dtype=torch.int32),
+        "attention_mask": torch.ones(batch, tokens, dtype=torch.int32),
+        "token_type_ids": torch.zeros(batch, tokens, dtype=torch.int32),
+    }
     made["attention_mask"][:, -1] = 0
     return {name: made[name] for name in inputs}
 
@@ -79,7 +89,9 @@ def any_size_program(edge: EdgeClassifier, inputs: Sequence[str], longest: int) 
     return trace_any_size(edge, inputs, family(edge.model).shortest, longest)
 
 
-def trace_any_size(module: torch.nn.Module, inputs: Sequence[str], shortest: int, longest: int) -> torch.export.ExportedProgram:
+def trace_any_size(
+    module: torch.nn.Module, inputs: Sequence[str], shortest: int, longest: int
+) -> torch.export.ExportedProgram:
     """The graph of a module that takes `inputs`, for any batch and any length between two."""
     batch, tokens = torch.export.Dim("batch", min=1, max=1024), torch.export.Dim("tokens", min=shortest, max=longest)
     sizes = {name: {0: batch, 1: tokens} for name in inputs}

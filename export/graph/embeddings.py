@@ -3,14 +3,33 @@
 import torch
 from torch import Tensor, fx
 
-from palmtop.export.graph.graph_edit import aten, call, calls, constant, is_constant, put_in_place, same, settle, shape, value_of
+from palmtop.export.graph.graph_edit import (
+    aten,
+    call,
+    calls,
+    constant,
+    is_constant,
+    put_in_place,
+    same,
+    settle,
+    shape,
+    value_of,
+)
 
-PICKS = (aten.gather.default, aten.slice.Tensor, aten.expand.default, aten._to_copy.default, aten.reshape.default, aten.unsqueeze.default)
+PICKS = (
+    aten.gather.default,
+    aten.slice.Tensor,
+    aten.expand.default,
+    aten._to_copy.default,
+    aten.reshape.default,
+    aten.unsqueeze.default,
+)
 """Operators that choose among the numbers of their first argument."""
 
 
 def fold_equal_rows(module: fx.GraphModule) -> int:
-    """Look-ups whose index is the same number everywhere give one row: RoBERTa's token types, BERT's without that input.
+    """Look-ups whose index is the same number everywhere give one row: RoBERTa's token types, BERT's without that
+    input.
 
     The row stands for all tokens only where it is added to something of full size. Returns how many look-ups went.
     """
@@ -46,7 +65,8 @@ def _adds_to_full_size(user: fx.Node, node: fx.Node) -> bool:
 
 
 def slice_positions(module: fx.GraphModule) -> int:
-    """Rows 0, 1, 2, ... of a table are a slice of it, not a look-up: positions at a length that isn't fixed. Returns how many."""
+    """Rows 0, 1, 2, ... of a table are a slice of it, not a look-up: positions at a length that isn't fixed. Returns
+    how many."""
     sliced = 0
     for node in calls(module, aten.embedding.default):
         table, index = node.args[:2]
@@ -69,9 +89,9 @@ def _counts_up(module: fx.GraphModule, index: fx.Node) -> bool:
 def merge_embeddings(module: fx.GraphModule) -> int:
     """w[ids] + p[positions] + c = w[ids] + (p + c)[positions], and constants of a sum are added up now.
 
-    So type 0 joins the positions where types are no input: in the constant of the positions at a fixed length, else in the
-    table of positions (RoBERTa's are counted from the ids). Types that are an input stay a look-up: one table of all sums of
-    position and type would be twice the positions in each length of a file, to save one addition.
+    So type 0 joins the positions where types are no input: in the constant of the positions at a fixed length, else in
+    the table of positions (RoBERTa's are counted from the ids). Types that are an input stay a look-up: one table of
+    all sums of position and type would be twice the positions in each length of a file, to save one addition.
 
     Returns how many additions went.
     """
@@ -104,7 +124,9 @@ def _merge(module: fx.GraphModule, node: fx.Node) -> int:
 
 
 def _is_plain_sum(node: fx.Node) -> bool:
-    return node.target is aten.add.Tensor and not node.kwargs and all(isinstance(source, fx.Node) for source in node.args)
+    return (
+        node.target is aten.add.Tensor and not node.kwargs and all(isinstance(source, fx.Node) for source in node.args)
+    )
 
 
 def _addends(node: fx.Node) -> list[fx.Node]:
@@ -125,10 +147,15 @@ def _sum(module: fx.GraphModule, constants: list[fx.Node]) -> Tensor:
 
 def _smallest_table(module: fx.GraphModule, addends: list[fx.Node]) -> fx.Node | None:
     """The look-up in the smallest table that nothing else reads."""
-    own = [node for node in addends if node.target is aten.embedding.default and is_constant(node.args[0])
-           and len(node.args[0].users) == 1]  # type: ignore[union-attr]  # a constant is a node
+    own = [node for node in addends if node.target is aten.embedding.default and _read_once(node.args[0])]
     return min(own, key=lambda node: value_of(module, node.args[0]).numel(), default=None)
 
 
+def _read_once(table: object) -> bool:
+    return isinstance(table, fx.Node) and is_constant(table) and len(table.users) == 1
+
+
 def _with_row(module: fx.GraphModule, lookup: fx.Node, row: Tensor) -> fx.Node:
-    return call(module, lookup, aten.embedding.default, constant(module, value_of(module, lookup.args[0]) + row), lookup.args[1])
+    return call(
+        module, lookup, aten.embedding.default, constant(module, value_of(module, lookup.args[0]) + row), lookup.args[1]
+    )

@@ -9,7 +9,8 @@ FLAT, DEEP = 2, 3
 
 
 def flatten_rows(module: fx.GraphModule) -> int:
-    """f(x [batch, tokens, width]) = f(x [batch * tokens, width]) for what treats rows alike, from embeddings to the head.
+    """f(x [batch, tokens, width]) = f(x [batch * tokens, width]) for what treats rows alike, from embeddings to the
+    head.
 
     A runtime's product wants a matrix, and a linear layer of three dimensions is a reshape, a product and a reshape.
     Returns how many nodes lost a dimension.
@@ -26,7 +27,8 @@ def flatten_rows(module: fx.GraphModule) -> int:
 
 
 def _rowwise(module: fx.GraphModule) -> set[fx.Node]:
-    """Linear layers, norms and look-ups of three dimensions, and what lies between them and is computed place by place."""
+    """Linear layers, norms and look-ups of three dimensions, and what lies between them and is computed place by
+    place."""
     chosen = {node for node in module.graph.nodes if node.op == "call_function" and _could_be_flat(node)}
     while True:
         kept = {node for node in chosen if _belongs(node, chosen)}
@@ -55,7 +57,8 @@ def _belongs(node: fx.Node, chosen: set[fx.Node]) -> bool:
 
 
 def _fits(node: fx.Node, source: fx.Node) -> bool:
-    """Whether an operand goes with the rows: of the result's size, or one number for each row, or the same for each row."""
+    """Whether an operand goes with the rows: of the result's size, or one number for each row, or the same for each
+    row."""
     return same(shape(source), shape(node)) or same(shape(source), (*shape(node)[:-1], 1)) or len(shape(source)) <= 1
 
 
@@ -75,7 +78,8 @@ def _flattened(module: fx.GraphModule, node: fx.Node, flat: dict[fx.Node, fx.Nod
 
 
 def _hand_over(module: fx.GraphModule, node: fx.Node, new: fx.Node, chosen: set[fx.Node]) -> None:
-    """Give the users that still want three dimensions theirs: reshapes take the matrix as it is, and a row is a row of the matrix."""
+    """Give the users that still want three dimensions theirs: reshapes take the matrix as it is, and a row is a row of
+    the matrix."""
     for user in list(node.users):
         if user.target is aten.reshape.default:
             user.args = (new, *user.args[1:])

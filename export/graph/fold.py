@@ -28,8 +28,18 @@ WITH_BIAS = 3
 def drop_no_ops(module: fx.GraphModule) -> int:
     """Copies, casts to the same type, views of the same sizes, + 0, * 1: `f(x) = x`. Returns how many went."""
     gone = 0
-    for node in calls(module, *COPIES, aten._to_copy.default, aten.reshape.default, aten.expand.default, aten.repeat.default,
-                      aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor):
+    for node in calls(
+        module,
+        *COPIES,
+        aten._to_copy.default,
+        aten.reshape.default,
+        aten.expand.default,
+        aten.repeat.default,
+        aten.add.Tensor,
+        aten.sub.Tensor,
+        aten.mul.Tensor,
+        aten.div.Tensor,
+    ):
         source = node.args[0]
         if isinstance(source, fx.Node) and is_tensor(source) and _unchanged(module, node, source):
             put_in_place(node, source)
@@ -51,14 +61,19 @@ def _unchanged(module: fx.GraphModule, node: fx.Node, source: fx.Node) -> bool:
 
 
 def fold_constants(module: fx.GraphModule) -> int:
-    """What depends on no input becomes a constant: BERT's positions, the relative ones of MPNet and DeBERTa at a fixed length.
+    """What depends on no input becomes a constant: BERT's positions, the relative ones of MPNet and DeBERTa at a fixed
+    length.
 
     `expand` stays, so that no constant is stored in copies. Returns how many calls were computed.
     """
     folded = 0
     for node in list(module.graph.nodes):
-        if (node.op == "call_function" and is_tensor(node) and node.target is not aten.expand.default
-                and all(is_constant(source) for source in node.all_input_nodes)):
+        if (
+            node.op == "call_function"
+            and is_tensor(node)
+            and node.target is not aten.expand.default
+            and all(is_constant(source) for source in node.all_input_nodes)
+        ):
             put_in_place(node, constant(module, _compute(module, node)))
             folded += 1
     settle(module)
@@ -88,7 +103,8 @@ def join_views(module: fx.GraphModule) -> int:
 
 
 def share_calls(module: fx.GraphModule) -> int:
-    """The same operator on the same arguments is computed once: a mask that every layer makes anew. Returns how many went."""
+    """The same operator on the same arguments is computed once: a mask that every layer makes anew. Returns how many
+    went."""
     seen: dict[str, fx.Node] = {}
     gone = 0
     for node in list(module.graph.nodes):
@@ -103,7 +119,8 @@ def share_calls(module: fx.GraphModule) -> int:
 
 
 def fold_affine(module: fx.GraphModule) -> int:
-    """g (W x + b) + c = (g W) x + (g b + c), g and c one number for each output: MobileBERT's norms after a linear layer.
+    """g (W x + b) + c = (g W) x + (g b + c), g and c one number for each output: MobileBERT's norms after a linear
+    layer.
 
     Returns how many linear layers took something in.
     """
@@ -124,7 +141,12 @@ def fold_affine(module: fx.GraphModule) -> int:
 def _affine_step(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
     """The only user of a linear layer and the constant vector that it multiplies by or adds."""
     user = next(iter(node.users)) if len(node.users) == 1 else None
-    if user is None or user.target not in (aten.mul.Tensor, aten.add.Tensor) or user.kwargs or not is_constant(node.args[1]):
+    if (
+        user is None
+        or user.target not in (aten.mul.Tensor, aten.add.Tensor)
+        or user.kwargs
+        or not is_constant(node.args[1])
+    ):
         return None
     vector = user.args[1] if user.args[0] is node else user.args[0]
     if not is_constant(vector) or not isinstance(vector, fx.Node) or not same(shape(vector), shape(node)[-1:]):
@@ -139,12 +161,16 @@ def _weights(module: fx.GraphModule, node: fx.Node) -> tuple[Tensor, Tensor]:
 
 
 def fuse_gelu(module: fx.GraphModule) -> int:
-    """x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) written out (ALBERT) is one operator: Hendrycks & Gimpel 2016 (arXiv:1606.08415).
+    """x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) written out (ALBERT) is one operator: Hendrycks & Gimpel 2016
+    (arXiv:1606.08415).
 
     Returns how many were found.
     """
+
     def written_out(x: Tensor) -> Tensor:
-        inner = aten.mul.Tensor(aten.add.Tensor(x, aten.mul.Tensor(aten.pow.Tensor_Scalar(x, 3.0), 0.044715)), 0.7978845608028654)
+        inner = aten.mul.Tensor(
+            aten.add.Tensor(x, aten.mul.Tensor(aten.pow.Tensor_Scalar(x, 3.0), 0.044715)), 0.7978845608028654
+        )
         half, factor = aten.mul.Tensor(x, 0.5), aten.add.Tensor(aten.tanh.default(inner), 1.0)
         return aten.mul.Tensor(half, factor)  # type: ignore[no-any-return]  # torch's operators are untyped
 

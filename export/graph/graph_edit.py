@@ -18,13 +18,23 @@ Size = int | SymInt
 
 LAYER = ("nn_module_stack", "source_fn_stack")
 """Where a node says which module of the model it comes from."""
-WHOLE = frozenset({aten.linear.default, aten.layer_norm.default, aten.gelu.default, aten.softmax.int, aten.matmul.default,
-                   aten.bmm.default, aten.embedding.default})
+WHOLE = frozenset(
+    {
+        aten.linear.default,
+        aten.layer_norm.default,
+        aten.gelu.default,
+        aten.softmax.int,
+        aten.matmul.default,
+        aten.bmm.default,
+        aten.embedding.default,
+    }
+)
 """Operators that the passes see as they are; everything else is taken apart into core ATen."""
 
 
 def open_graph(program: ExportedProgram) -> fx.GraphModule:
-    """The program as a module that can be edited and run: no operator writes in place, weights are attributes, `reshape` for `view`.
+    """The program as a module that can be edited and run: no operator writes in place, weights are attributes,
+    `reshape` for `view`.
 
     Every node's `meta["val"]` is a fake tensor of its type and sizes, or a symbolic size.
     """
@@ -61,7 +71,9 @@ def calls(module: fx.GraphModule, *targets: object) -> list[fx.Node]:
     return [node for node in module.graph.nodes if node.op == "call_function" and node.target in targets]
 
 
-def call(module: fx.GraphModule, before: fx.Node, target: Any, *args: Any, **kwargs: Any) -> fx.Node:  # an operator's own arguments
+def call(
+    module: fx.GraphModule, before: fx.Node, target: Any, *args: Any, **kwargs: Any
+) -> fx.Node:  # an operator's own arguments
     """Insert a call in front of a node, as a part of the same layer: converters name what they write by it."""
     with module.graph.inserting_before(before):
         node = module.graph.call_function(target, args, kwargs)
@@ -138,7 +150,9 @@ def is_tensor(node: object) -> bool:
 
 def sizes(module: fx.GraphModule, before: fx.Node, wanted: Iterable[Size]) -> list[int | fx.Node] | None:
     """Sizes as arguments of a call; None where one isn't a size of an input."""
-    found: list[int | fx.Node | None] = [size if isinstance(size, int) else _size_node(module, before, size) for size in wanted]
+    found: list[int | fx.Node | None] = [
+        size if isinstance(size, int) else _size_node(module, before, size) for size in wanted
+    ]
     return None if None in found else [size for size in found if size is not None]
 
 

@@ -1,4 +1,5 @@
-"""The pass that computes only the rows which the head reads: of the last layer [CLS] alone, against all keys and values."""
+"""The pass that computes only the rows which the head reads: of the last layer [CLS] alone, against all keys and
+values."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,9 +8,23 @@ from torch import fx
 
 from palmtop.export.graph.graph_edit import Size, aten, call, calls, is_tensor, put_in_place, same, settle, shape
 
-POINTWISE = frozenset({
-    aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.gelu.default, aten.relu.default, aten.tanh.default,
-    aten.sigmoid.default, aten.silu.default, aten.pow.Tensor_Scalar, aten.neg.default, aten.where.self, aten._to_copy.default})
+POINTWISE = frozenset(
+    {
+        aten.add.Tensor,
+        aten.sub.Tensor,
+        aten.mul.Tensor,
+        aten.div.Tensor,
+        aten.gelu.default,
+        aten.relu.default,
+        aten.tanh.default,
+        aten.sigmoid.default,
+        aten.silu.default,
+        aten.pow.Tensor_Scalar,
+        aten.neg.default,
+        aten.where.self,
+        aten._to_copy.default,
+    }
+)
 """Operators that compute each number from the numbers at its place."""
 ALONG_LAST = frozenset({aten.linear.default, aten.layer_norm.default})
 """Operators that compute each row from the row at its place."""
@@ -25,10 +40,11 @@ class Row:
 
 
 def read_rows(module: fx.GraphModule) -> int:
-    """f(x)[row] = f(x[row]) for every f that treats rows alike, from the head's `select` up to where all rows are needed.
+    """f(x)[row] = f(x[row]) for every f that treats rows alike, from the head's `select` up to where all rows are
+    needed.
 
-    A node is cut to the row where each of its users wants that row and no other; keys and values are wanted whole, so the
-    cut ends at what they are made of. Returns how many nodes compute one row instead of all.
+    A node is cut to the row where each of its users wants that row and no other; keys and values are wanted whole, so
+    the cut ends at what they are made of. Returns how many nodes compute one row instead of all.
     """
     wanted = _wanted_rows(module)
     cut: dict[fx.Node, fx.Node] = {}
@@ -72,7 +88,8 @@ def _selected(node: fx.Node, source: fx.Node) -> Row | None:
 
 
 def _operand_rows(node: fx.Node, row: Row) -> dict[fx.Node, Row | None] | None:
-    """What a node needs of each operand to give one row of its result (None: all of it); None if it cannot give one alone."""
+    """What a node needs of each operand to give one row of its result (None: all of it); None if it cannot give one
+    alone."""
     sources: dict[fx.Node, Row | None] = dict.fromkeys(node.all_input_nodes)
     if node.target in POINTWISE:
         return {source: _broadcast(node, source, row) for source in sources}
@@ -100,7 +117,8 @@ def _first_operands_row(node: fx.Node, first: fx.Node, row: Row) -> Row | None:
 
 
 def _rows_of_gather(node: fx.Node, row: Row) -> dict[fx.Node, Row | None] | None:
-    """Along the last axis: its own row of the source and of the index, or of the index alone if the row is of that axis."""
+    """Along the last axis: its own row of the source and of the index, or of the index alone if the row is of that
+    axis."""
     source, dim, index = node.args[:3]
     assert isinstance(source, fx.Node) and isinstance(index, fx.Node)
     last = len(shape(node)) - 1

@@ -19,17 +19,33 @@ if TYPE_CHECKING:
     from palmtop.export.graph.edge import EdgeClassifier
 
 Pass = Callable[[fx.GraphModule], int]
-"""Rewrites a graph in place into one that answers the same, and says at how many places; none where there is nothing to do."""
+"""Rewrites a graph in place into one that answers the same, and says at how many places; none where there is nothing to
+do."""
 
 FOR_ALL: tuple[Pass, ...] = (
-    drop_no_ops, fold_constants, fold_equal_rows, slice_positions, merge_embeddings, fuse_gelu, add_finite_mask, fold_scale,
-    fold_affine, read_rows, flatten_rows, join_views, drop_no_ops, fold_constants, share_calls)
+    drop_no_ops,
+    fold_constants,
+    fold_equal_rows,
+    slice_positions,
+    merge_embeddings,
+    fuse_gelu,
+    add_finite_mask,
+    fold_scale,
+    fold_affine,
+    read_rows,
+    flatten_rows,
+    join_views,
+    drop_no_ops,
+    fold_constants,
+    share_calls,
+)
 """Constants first, so that later passes see them; rows before flattening, which leaves [CLS] as a matrix of its own."""
 FOR_LITERT: tuple[Pass, ...] = (spell_out_norms, shift_by_subtraction, keep_rank_four, look_up_gathered)
 
 
 def clean(program: ExportedProgram, passes: Sequence[Pass] = FOR_ALL) -> tuple[fx.GraphModule, dict[str, int]]:
-    """The graph after all passes, ready to be run or exported again; and for each pass the number of places it changed."""
+    """The graph after all passes, ready to be run or exported again; and for each pass the number of places it
+    changed."""
     module = open_graph(program)
     facts: dict[str, int] = {}
     for each in passes:
@@ -46,7 +62,9 @@ def clean_at(edge: "EdgeClassifier", inputs: Sequence[str], tokens: int) -> tupl
     return clean(program, (*FOR_ALL, *FOR_LITERT))
 
 
-def clean_any_size(edge: "EdgeClassifier", inputs: Sequence[str], longest: int) -> tuple[ExportedProgram, dict[str, int]]:
+def clean_any_size(
+    edge: "EdgeClassifier", inputs: Sequence[str], longest: int
+) -> tuple[ExportedProgram, dict[str, int]]:
     """The cleaned program for any batch and any length up to `longest`."""
     from palmtop.export.graph.edge import any_size_program, family, trace_any_size
 

@@ -54,8 +54,11 @@ def measure(run: Run[Key], percentile: float | None, softmax: Collection[Key] = 
     return found if percentile is None else _trimmed(found, run(), percentile, softmax)
 
 
-def saturations(run: Run[Key], ranges: Mapping[Key, Range], floored: Collection[Key], name_of: Callable[[Key], str]) -> list[Saturation]:
-    """The activations that these texts drive out of their ranges, worst first; those `floored` were cut below on purpose."""
+def saturations(
+    run: Run[Key], ranges: Mapping[Key, Range], floored: Collection[Key], name_of: Callable[[Key], str]
+) -> list[Saturation]:
+    """The activations that these texts drive out of their ranges, worst first; those `floored` were cut below on
+    purpose."""
     outside: dict[Key, tuple[int, int, float]] = {}
     for key, values in run():
         low, high = (-np.inf if key in floored else ranges[key].low), ranges[key].high
@@ -69,12 +72,19 @@ def saturations(run: Run[Key], ranges: Mapping[Key, Range], floored: Collection[
 
 def facts(found: Sequence[Saturation], activations: int) -> dict[str, Any]:
     """As a bundle's card holds it."""
-    worst = [{"tensor": one.name, "share": float(f"{one.share:.2g}"), "beyond": round(one.beyond, 3)} for one in found[:SHOWN]]
+    worst = [
+        {"tensor": one.name, "share": float(f"{one.share:.2g}"), "beyond": round(one.beyond, 3)}
+        for one in found[:SHOWN]
+    ]
     return {"activations": activations, "saturating_activations": len(found), "saturation_worst": worst}
 
 
-def _trimmed(limits: dict[Key, Range], values: Iterator[tuple[Key, Float32[ndarray, "..."]]], percentile: float,
-             softmax: Collection[Key]) -> dict[Key, Range]:
+def _trimmed(
+    limits: dict[Key, Range],
+    values: Iterator[tuple[Key, Float32[ndarray, "..."]]],
+    percentile: float,
+    softmax: Collection[Key],
+) -> dict[Key, Range]:
     """The middle `percentile` per cent of each activation, to the width of a bin; a softmax's floor stays."""
     counts = {key: np.zeros(BINS, np.int64) for key in limits}
     for key, array in values:

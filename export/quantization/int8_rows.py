@@ -8,7 +8,8 @@ LEVELS = 127
 
 
 def int8_rows(matrix: Float[ndarray, "rows width"]) -> tuple[Int8[ndarray, "rows width"], Float32[ndarray, " rows"]]:
-    """Integers and scales: integer * scale is the nearest to the weight that the row's grid has, its largest weight exact.
+    """Integers and scales: integer * scale is the nearest to the weight that the row's grid has, its largest weight
+    exact.
 
     A row of zeros has scale 1.
     """

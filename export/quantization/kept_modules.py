@@ -1,4 +1,5 @@
-"""Layers of a file by the names that its model's modules had, in torch or in part: what a user wants to keep in higher precision."""
+"""Layers of a file by the names that its model's modules had, in torch or in part: what a user wants to keep in higher
+precision."""
 
 from collections.abc import Sequence
 
@@ -9,7 +10,8 @@ LISTS = frozenset({"layer", "layers", "albert_layer_groups", "albert_layers"})
 
 
 def layers_of(modules: Sequence[str], layers: Sequence[str]) -> list[str]:
-    """The layers of a file, in its order, that have one of the modules in their names: 'classifier', 'layer.0', 'bert.encoder.layer.0'.
+    """The layers of a file, in its order, that have one of the modules in their names: 'classifier', 'layer.0',
+    'bert.encoder.layer.0'.
 
     Args:
         layers: as a `Quantizable` calls them: path of modules, then the weights' shape.
@@ -17,8 +19,14 @@ def layers_of(modules: Sequence[str], layers: Sequence[str]) -> list[str]:
     Raises:
         UserError: modules that no layer has in its name, with the nearest words.
     """
-    raise_all([f"kept_modules: no layer that the scheme makes coarser has '{module}' in its name; {did_you_mean(module, _words(layers))}"
-               for module in modules if not any(_is_in(layer, module) for layer in layers)])
+    raise_all(
+        [
+            f"kept_modules: no layer that the scheme makes coarser has '{module}' in its name; "
+            f"{did_you_mean(module, _words(layers))}"
+            for module in modules
+            if not any(_is_in(layer, module) for layer in layers)
+        ]
+    )
     return [layer for layer in layers if any(_is_in(layer, module) for module in modules)]
 
 

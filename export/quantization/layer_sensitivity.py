@@ -1,4 +1,5 @@
-"""Which layers bear coarse weights badly: each one's harm, and the fewest to keep finer so that the task's metric hardly drops."""
+"""Which layers bear coarse weights badly: each one's harm, and the fewest to keep finer so that the task's metric
+hardly drops."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -33,12 +34,18 @@ class Choice:
 
     def facts(self) -> dict[str, Any]:
         """As a bundle's card holds it."""
-        return {"kept_layers": list(self.kept), "drop_points": round(self.drop, 3), "drop_points_before": round(self.drop_before, 3),
-                "harms": {one.layer: float(f"{one.harm:.3g}") for one in self.harms},
-                "drop_points_by_kept": {str(kept): round(drop, 3) for kept, drop in sorted(self.tried.items())}}
+        return {
+            "kept_layers": list(self.kept),
+            "drop_points": round(self.drop, 3),
+            "drop_points_before": round(self.drop_before, 3),
+            "harms": {one.layer: float(f"{one.harm:.3g}") for one in self.harms},
+            "drop_points_by_kept": {str(kept): round(drop, 3) for kept, drop in sorted(self.tried.items())},
+        }
 
 
-def choose(layers: Sequence[str], harm_of: Callable[[str], float], drop_of: Callable[[Sequence[str]], float], max_drop: float) -> Choice:
+def choose(
+    layers: Sequence[str], harm_of: Callable[[str], float], drop_of: Callable[[Sequence[str]], float], max_drop: float
+) -> Choice:
     """Keep the layers whose quantizing harms most, as few as it takes.
 
     Args:
@@ -46,7 +53,8 @@ def choose(layers: Sequence[str], harm_of: Callable[[str], float], drop_of: Call
         drop_of: points of the metric lost when all but these layers are quantized.
         max_drop: points that may be lost.
 
-    How many is found by bisection: the drop shrinks with each layer kept, as a rule; the choice itself was measured to fit.
+    How many is found by bisection: the drop shrinks with each layer kept, as a rule; the choice itself was measured to
+    fit.
 
     Raises:
         UserError: the drop is larger even with every layer kept.
@@ -58,8 +66,10 @@ def choose(layers: Sequence[str], harm_of: Callable[[str], float], drop_of: Call
     worst = [one.layer for one in harms]
     tried = {0: before, len(worst): drop_of(worst)}
     if not tried[len(worst)] <= max_drop:
-        raise UserError(f"quantizing so costs {tried[len(worst)]:.2f} points even with every layer kept in higher precision "
-                        f"({before:.2f} with none), more than max_drop {max_drop:g}: take a finer scheme, or raise max_drop")
+        raise UserError(
+            f"quantizing so costs {tried[len(worst)]:.2f} points even with every layer kept in higher precision "
+            f"({before:.2f} with none), more than max_drop {max_drop:g}: take a finer scheme, or raise max_drop"
+        )
     too_few, enough = 0, len(worst)
     while enough - too_few > 1:
         middle = (too_few + enough) // 2

@@ -1,4 +1,5 @@
-"""Quantized ONNX files through ONNX Runtime: dynamic int8, and static int8 of the linear layers with ranges from the user's texts."""
+"""Quantized ONNX files through ONNX Runtime: dynamic int8, and static int8 of the linear layers with ranges from the
+user's texts."""
 
 import ast
 from collections import defaultdict
@@ -28,7 +29,8 @@ LINEAR, LOOKUP = ("MatMul", "Gemm"), "Gather"
 
 @dataclass(frozen=True)
 class OnnxFile(Quantizable):
-    """A float ONNX file. Weights are int8, symmetric, a scale for each output channel or row; activations of linear layers uint8."""
+    """A float ONNX file. Weights are int8, symmetric, a scale for each output channel or row; activations of linear
+    layers uint8."""
 
     folder: Path
     calibration: Calibration | None
@@ -36,7 +38,10 @@ class OnnxFile(Quantizable):
 
     def __post_init__(self) -> None:
         if self.calibration is not None and self.calibration.operators != "linear":
-            raise UserError("static_operators 'all' is for tflite: an ONNX file takes texts unpadded, so no calibration would see its mask")
+            raise UserError(
+                "static_operators 'all' is for tflite: an ONNX file takes texts unpadded, so no calibration would "
+                "see its mask"
+            )
 
     @property
     def files(self) -> frozenset[str]:
@@ -62,13 +67,28 @@ class OnnxFile(Quantizable):
         _lookups_by_row(model.graph, chosen)
         chosen += [f"{node}_MatMul" for node in chosen]  # what becomes of a Gemm
         if self.calibration is None:
-            quantize_dynamic(model, out / FILE, op_types_to_quantize=[*LINEAR], per_channel=True, weight_type=QuantType.QInt8,
-                             nodes_to_quantize=chosen)
+            quantize_dynamic(
+                model,
+                out / FILE,
+                op_types_to_quantize=[*LINEAR],
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+                nodes_to_quantize=chosen,
+            )
         else:
             with TemporaryDirectory() as folder:
-                quantize_static(model, out / FILE, None, QuantFormat.QDQ, [*LINEAR], per_channel=True, activation_type=QuantType.QUInt8,
-                                weight_type=QuantType.QInt8, nodes_to_quantize=chosen,
-                                calibration_cache_path=_write_ranges(self._ranges, Path(folder)))
+                quantize_static(
+                    model,
+                    out / FILE,
+                    None,
+                    QuantFormat.QDQ,
+                    [*LINEAR],
+                    per_channel=True,
+                    activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8,
+                    nodes_to_quantize=chosen,
+                    calibration_cache_path=_write_ranges(self._ranges, Path(folder)),
+                )
         _join_equal(out / FILE)
 
     def facts(self, out: Path) -> dict[str, Any]:
@@ -89,7 +109,9 @@ class OnnxFile(Quantizable):
         nodes = [node for node in model.graph.node if node.op_type in LINEAR and node.name in layers]
         names = list(dict.fromkeys(name for node in nodes for name in (node.input[0], node.output[0])))
         given = {output.name for output in model.graph.output}
-        model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in given)
+        model.graph.output.extend(
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in given
+        )
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         signature = Signature.read(self.folder)
         for text in texts:
@@ -104,7 +126,8 @@ class OnnxFile(Quantizable):
 
     @cached_property
     def _nodes(self) -> dict[str, list[str]]:
-        """The nodes that read one weight, by the module of the first: a weight is int8 for all of its layers or for none."""
+        """The nodes that read one weight, by the module of the first: a weight is int8 for all of its layers or for
+        none."""
         graph = _model(self.folder / FILE).graph
         weights = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}  # noqa: PLR2004  # a matrix
         readers: dict[str, list[Any]] = defaultdict(list)
@@ -140,7 +163,8 @@ def _join_equal(file: Path) -> None:
 
 
 def _lookups_by_row(graph: Any, nodes: Sequence[str]) -> None:
-    """Embeddings as int8 rows and their scales, looked up and multiplied. (ONNX Runtime's own have one scale for the whole table.)"""
+    """Embeddings as int8 rows and their scales, looked up and multiplied. (ONNX Runtime's own have one scale for the
+    whole table.)"""
     from onnx.numpy_helper import from_array, to_array
 
     tables = {str(tensor.name): tensor for tensor in graph.initializer}
@@ -164,10 +188,12 @@ def _lookup(name: str, table: str, ids: str, output: str) -> list[Any]:
     from onnx import TensorProto
     from onnx.helper import make_node
 
-    return [make_node(LOOKUP, [f"{table}_int8", ids], [f"{output}_int8"], f"{name}_int8"),
-            make_node("Cast", [f"{output}_int8"], [f"{output}_wide"], f"{name}_wide", to=TensorProto.FLOAT),
-            make_node(LOOKUP, [f"{table}_scale", ids], [f"{output}_scale"], f"{name}_scale"),
-            make_node("Mul", [f"{output}_wide", f"{output}_scale"], [output], f"{name}_product")]
+    return [
+        make_node(LOOKUP, [f"{table}_int8", ids], [f"{output}_int8"], f"{name}_int8"),
+        make_node("Cast", [f"{output}_int8"], [f"{output}_wide"], f"{name}_wide", to=TensorProto.FLOAT),
+        make_node(LOOKUP, [f"{table}_scale", ids], [f"{output}_scale"], f"{name}_scale"),
+        make_node("Mul", [f"{output}_wide", f"{output}_scale"], [output], f"{name}_product"),
+    ]
 
 
 def _write_ranges(limits: dict[str, Range], folder: Path) -> Path:
@@ -175,7 +201,9 @@ def _write_ranges(limits: dict[str, Range], folder: Path) -> Path:
     from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_tensors_data
 
-    found = {name: TensorData(lowest=np.array(limit.low, np.float32), highest=np.array(limit.high, np.float32))
-             for name, limit in limits.items()}
+    found = {
+        name: TensorData(lowest=np.array(limit.low, np.float32), highest=np.array(limit.high, np.float32))
+        for name, limit in limits.items()
+    }
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, found), folder / "ranges.json")
     return folder / "ranges.json"

@@ -50,5 +50,9 @@ class Calibration:
 
     def facts(self) -> dict[str, Any]:
         """As a bundle's card holds it."""
-        return {"calibration_texts": len(self.texts), "ranges": "min_max" if self.percentile is None else f"percentile {self.percentile:g}",
-                "static_operators": self.operators, "saturation_texts": len(self.others)}
+        return {
+            "calibration_texts": len(self.texts),
+            "ranges": "min_max" if self.percentile is None else f"percentile {self.percentile:g}",
+            "static_operators": self.operators,
+            "saturation_texts": len(self.others),
+        }

@@ -1,4 +1,5 @@
-"""TensorFlow.js models with int8 matrices, one scale for each output, and the loader that widens them when the page opens."""
+"""TensorFlow.js models with int8 matrices, one scale for each output, and the loader that widens them when the page
+opens."""
 
 import json
 import shutil
@@ -53,7 +54,9 @@ class TfjsFile(Quantizable):
             content = self._content[entry["name"]]
             if entry["name"] in chosen:
                 axis = self._output_axis(entry["name"])
-                entries.append({**entry, "quantization": {"dtype": "int8_rows", "original_dtype": "float32", "axis": axis}})
+                entries.append(
+                    {**entry, "quantization": {"dtype": "int8_rows", "original_dtype": "float32", "axis": axis}}
+                )
                 chunks.append(_rows(np.frombuffer(content, np.float32).reshape(entry["shape"]), axis))
             else:
                 entries.append(entry)
@@ -61,13 +64,18 @@ class TfjsFile(Quantizable):
         for shard in out.glob("*.bin"):
             shard.unlink()
         manifest = [{"paths": write_content(b"".join(chunks), out), "weights": entries}]
-        (out / MODEL).write_text(json.dumps({**self._model, "weightsManifest": manifest}, allow_nan=False), encoding="utf-8")
+        (out / MODEL).write_text(
+            json.dumps({**self._model, "weightsManifest": manifest}, allow_nan=False), encoding="utf-8"
+        )
         shutil.copyfile(target.for_format("tfjs").client_files()[f"runtime/{LOADER}"], out / LOADER)
 
     def facts(self, out: Path) -> dict[str, Any]:
         """Bytes of the weights as downloaded, and the file that a page imports to load them."""
-        return {"weight_bytes": sum(path.stat().st_size for path in out.glob("*.bin")), "shards": len(list(out.glob("*.bin"))),
-                "loader": LOADER}
+        return {
+            "weight_bytes": sum(path.stat().st_size for path in out.glob("*.bin")),
+            "shards": len(list(out.glob("*.bin"))),
+            "loader": LOADER,
+        }
 
     @cached_property
     def _model(self) -> dict[str, Any]:
@@ -81,13 +89,18 @@ class TfjsFile(Quantizable):
     @cached_property
     def _content(self) -> Mapping[str, bytes]:
         """Every weight's bytes, by name."""
-        stored = b"".join((self.folder / path).read_bytes() for group in self._model["weightsManifest"] for path in group["paths"])
+        stored = b"".join(
+            (self.folder / path).read_bytes() for group in self._model["weightsManifest"] for path in group["paths"]
+        )
         content, at = {}, 0
         for entry in self._entries:
             if "quantization" in entry:
-                raise UserError(f"{self.folder}: {entry['name']} is {entry['quantization']['dtype']} already: quantize the float32 model")
+                raise UserError(
+                    f"{self.folder}: {entry['name']} is {entry['quantization']['dtype']} already: quantize the "
+                    "float32 model"
+                )
             length = int(np.prod(entry["shape"], dtype=np.int64)) * BYTES[entry["dtype"]]
-            content[entry["name"]] = stored[at:at + length]
+            content[entry["name"]] = stored[at : at + length]
             at += length
         return content
 
@@ -99,9 +112,13 @@ class TfjsFile(Quantizable):
         return {f"{entry['name']} {'x'.join(map(str, entry['shape']))}": entry["name"] for entry in found}
 
     def _output_axis(self, name: str) -> int:
-        """Which axis of a matrix runs over outputs: the columns of a right side [inner, outer], the rows of anything else."""
+        """Which axis of a matrix runs over outputs: the columns of a right side [inner, outer], the rows of anything
+        else."""
         nodes = [node for node in self._model["modelTopology"]["node"] if name in node.get("input", ())]
-        plain = [node["op"] in PRODUCTS and node["input"][1] == name and not node["attr"].get("transpose_b", {}).get("b") for node in nodes]
+        plain = [
+            node["op"] in PRODUCTS and node["input"][1] == name and not node["attr"].get("transpose_b", {}).get("b")
+            for node in nodes
+        ]
         return int(bool(plain) and all(plain))
 
 

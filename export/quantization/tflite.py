@@ -1,4 +1,5 @@
-"""Quantized .tflite files through ai-edge-quantizer: what each scheme does to each layer, and which layers it spares."""
+"""Quantized .tflite files through ai-edge-quantizer: what each scheme does to each layer, and which layers it
+spares."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,8 @@ INT4, INT8, FLOAT16 = 4, 8, 16
 
 @dataclass(frozen=True)
 class Weights:
-    """How one kind of layer is stored: symmetric, one scale for each output channel (each row), or for each block of a row."""
+    """How one kind of layer is stored: symmetric, one scale for each output channel (each row), or for each block of a
+    row."""
 
     bits: int
     block: Literal[32, 64, 128] | None = None
@@ -33,15 +35,19 @@ class Scheme:
     """What a scheme's name stands for."""
 
     computes: Literal["float", "dynamic", "static"]
-    """float: weights are widened before use; dynamic: activations are quantized as they come, a row at a time; static: with
-    ranges known beforehand."""
+    """float: weights are widened before use; dynamic: activations are quantized as they come, a row at a time; static:
+    with ranges known beforehand."""
     linear: Weights
     embedding: Weights
 
     @property
     def spared(self) -> Literal["float32", "dynamic_int8"]:
         """What a layer becomes that is kept in higher precision."""
-        return "dynamic_int8" if self.computes == "static" or INT4 in (self.linear.bits, self.embedding.bits) else "float32"
+        return (
+            "dynamic_int8"
+            if self.computes == "static" or INT4 in (self.linear.bits, self.embedding.bits)
+            else "float32"
+        )
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -86,8 +92,14 @@ class TfliteFile(Quantizable):
         """Write model.tflite."""
         known = self._calibration
         self._check_blocks()
-        write(self.folder / FILE, out / FILE, SCHEMES[self.scheme], [self._layers[name] for name in kept],
-              known.by_tensor() if known else None, known is not None and known.given.operators == "all")
+        write(
+            self.folder / FILE,
+            out / FILE,
+            SCHEMES[self.scheme],
+            [self._layers[name] for name in kept],
+            known.by_tensor() if known else None,
+            known is not None and known.given.operators == "all",
+        )
 
     def facts(self, out: Path) -> dict[str, Any]:
         """Of a static scheme: on what it was calibrated, and which activations leave their ranges on other texts."""
@@ -98,12 +110,16 @@ class TfliteFile(Quantizable):
         for layer in self._layers.values():
             block = (scheme.linear if layer.operator == LINEAR else scheme.embedding).block
             if block and layer.shape[-1] % block:
-                raise UserError(f"{self.scheme}: rows of {layer.shape[-1]} weights ({layer.name}) don't divide into blocks of {block}: "
-                                "take a scheme with smaller blocks, or without")
+                raise UserError(
+                    f"{self.scheme}: rows of {layer.shape[-1]} weights ({layer.name}) don't divide into blocks of "
+                    f"{block}: take a scheme with smaller blocks, or without"
+                )
 
     def _as_kept(self, layer: Layer) -> bool:
         scheme = SCHEMES[self.scheme]
-        weights, static = (scheme.linear, scheme.computes == "static") if layer.operator == LINEAR else (scheme.embedding, False)
+        weights, static = (
+            (scheme.linear, scheme.computes == "static") if layer.operator == LINEAR else (scheme.embedding, False)
+        )
         return scheme.spared == "dynamic_int8" and weights.bits == INT8 and not static
 
     @cached_property
@@ -116,8 +132,14 @@ class TfliteFile(Quantizable):
         return TfliteCalibration(self.folder / FILE, Signature.read(self.folder), given) if given else None
 
 
-def write(source: Path, out: Path, scheme: Scheme, spared: Sequence[Layer] = (), ranges: "Mapping[str, Any] | None" = None,
-          every_operator: bool = False) -> None:
+def write(
+    source: Path,
+    out: Path,
+    scheme: Scheme,
+    spared: Sequence[Layer] = (),
+    ranges: "Mapping[str, Any] | None" = None,
+    every_operator: bool = False,
+) -> None:
     """Quantize the .tflite `source` into `out`, replacing what is there.
 
     Args:
@@ -137,7 +159,8 @@ def write(source: Path, out: Path, scheme: Scheme, spared: Sequence[Layer] = (),
     if spared:
         _spare(recipe, spared, scheme)
     made = Quantizer(str(source), recipe.get_quantization_recipe()).quantize(
-        dict(ranges) if ranges else None, enable_progress_bar=False, enable_progress_report=False)
+        dict(ranges) if ranges else None, enable_progress_bar=False, enable_progress_report=False
+    )
     out.unlink(missing_ok=True)
     made.export_model(str(out))
     repack(out, mark)
@@ -152,8 +175,13 @@ def _add(recipe: Any, pattern: str, operator: str, computes: str, weights: Weigh
     elif computes == "dynamic":
         recipe.add_dynamic_config(pattern, operator, weights.bits, block)
     else:
-        recipe.add_weight_only_config(pattern, operator, weights.bits, block,
-                                      "float_casting" if weights.bits == FLOAT16 else "min_max_uniform_quantize")
+        recipe.add_weight_only_config(
+            pattern,
+            operator,
+            weights.bits,
+            block,
+            "float_casting" if weights.bits == FLOAT16 else "min_max_uniform_quantize",
+        )
 
 
 def _spare(recipe: Any, spared: Sequence[Layer], scheme: Scheme) -> None:

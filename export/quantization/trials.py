@@ -77,7 +77,9 @@ class Trials:
 
     def _harm(self, layer: str) -> float:
         rows = _spread(len(self._encodings), self.sample)
-        found = self._answers([name for name in self.file.layers() if name != layer], [self._encodings[row] for row in rows])
+        found = self._answers(
+            [name for name in self.file.layers() if name != layer], [self._encodings[row] for row in rows]
+        )
         texts, output = [self.split.texts[row] for row in rows], Signature.read(self.source.path).output
         return parity.compare(self._float[rows], found, texts, output).typical
 
@@ -107,8 +109,13 @@ class Chosen:
     def facts(self) -> dict[str, Any]:
         """As a bundle's card holds it."""
         trials, task = self.trials, _task(self.trials.source)
-        return self.choice.facts() | {"kept_as": trials.file.kept_as, "drop_metric": task.main_metric, "drop_split": trials.split_name,
-                                      "drop_texts": len(trials.split), "harm_texts": min(trials.sample, len(trials.split))}
+        return self.choice.facts() | {
+            "kept_as": trials.file.kept_as,
+            "drop_metric": task.main_metric,
+            "drop_split": trials.split_name,
+            "drop_texts": len(trials.split),
+            "harm_texts": min(trials.sample, len(trials.split)),
+        }
 
 
 def copy_beside(source: Bundle, file: Quantizable, out: Path) -> None:
@@ -126,7 +133,8 @@ def write(file: Quantizable, out: Path, kept: Sequence[str]) -> None:
 
 
 def encoded(source: Bundle, split: SplitName, count: int) -> list[Encoding]:
-    """Some texts of the source's own task, spread evenly over a split; over the evaluation split where there is none of that name."""
+    """Some texts of the source's own task, spread evenly over a split; over the evaluation split where there is none of
+    that name."""
     task = _task(source)
     texts = task.load(split if getattr(task, split) is not None else "evaluation").texts
     chosen = [texts[row] for row in _spread(len(texts), count)]
@@ -145,13 +153,19 @@ def beside_float(before_ms: float, after_ms: float, name: str) -> dict[str, Any]
     """Facts of two latencies, and a sentence where the second is the slower one by more than the clock's noise."""
     slower = after_ms > before_ms * (1 + NOISE)
     told = {"slower": f"slower than {name} here: {after_ms:.2f} ms against {before_ms:.2f} ms"} if slower else {}
-    return {"latency_ms": round(after_ms, 3), "latency_ms_float": round(before_ms, 3), "speedup": round(before_ms / after_ms, 2)} | told
+    return {
+        "latency_ms": round(after_ms, 3),
+        "latency_ms_float": round(before_ms, 3),
+        "speedup": round(before_ms / after_ms, 2),
+    } | told
 
 
 def _task(source: Bundle) -> Task:
     task = Task.of(source.path)
     if task is None:
-        raise UserError(f"{source.name} has no task (no task.json), whose texts this needs: quantize a file of a fine-tuned model")
+        raise UserError(
+            f"{source.name} has no task (no task.json), whose texts this needs: quantize a file of a fine-tuned model"
+        )
     return task
 
 

@@ -50,7 +50,9 @@ class Call:
 
     def refuse(self, reason: str) -> UserError:
         """The error for a use of the operator that isn't translated."""
-        return UserError(f"no TensorFlow.js counterpart for {self.node.target} {reason}: export to ONNX or TFLite instead")
+        return UserError(
+            f"no TensorFlow.js counterpart for {self.node.target} {reason}: export to ONNX or TFLite instead"
+        )
 
 
 Lowering = Callable[[Graph, Call], str]

@@ -12,8 +12,12 @@ aten = torch.ops.aten
 
 MATRIX = 2
 """The rank of a matrix."""
-MATRIX_ARGUMENTS: dict[object, str] = {aten.linear.default: "weight", aten.addmm.default: "mat2", aten.mm.default: "mat2",
-                                       aten.matmul.default: "other"}
+MATRIX_ARGUMENTS: dict[object, str] = {
+    aten.linear.default: "weight",
+    aten.addmm.default: "mat2",
+    aten.mm.default: "mat2",
+    aten.matmul.default: "other",
+}
 """Where an operator takes the matrix that may be stored in the product's own order."""
 
 
@@ -40,6 +44,7 @@ def relu(graph: Graph, call: Call) -> str:
 
 def matmul(left_name: str, right_name: str) -> Lowering:
     """matmul, mm and bmm. A transposed operand is read in place; a matrix on the right makes it a linear layer."""
+
     def lower(graph: Graph, call: Call) -> str:
         left, right = call[left_name], call[right_name]
         if min(len(left.shape), len(right.shape)) < MATRIX:
@@ -48,10 +53,13 @@ def matmul(left_name: str, right_name: str) -> Lowering:
             return _product(graph, call, left, _right(graph, right), None)
         (x, adj_x), (y, adj_y) = _untransposed(call, left_name), _untransposed(call, right_name)
         return graph.op("BatchMatMulV2", x, y, attributes={"adj_x": adj_x, "adj_y": adj_y, "T": torch.float32})
+
     return lower
 
 
-def _product(graph: Graph, call: Call, left: Value | Tensor, right: tuple[str, bool], bias: Value | Tensor | None) -> str:
+def _product(
+    graph: Graph, call: Call, left: Value | Tensor, right: tuple[str, bool], bias: Value | Tensor | None
+) -> str:
     """left @ right (+ bias) on rank 2, the only rank that the runtime's fast kernel takes."""
     matrix, transposed = right
     flat = len(left.shape) == MATRIX
@@ -62,7 +70,9 @@ def _product(graph: Graph, call: Call, left: Value | Tensor, right: tuple[str, b
         result = graph.op("MatMul", rows, matrix, attributes=flags)
         result = graph.op("Relu", result) if after else result
     else:
-        result = graph.op("_FusedMatMul", rows, matrix, bias, attributes={**flags, "num_args": 1, "fused_ops": ["BiasAdd", *after]})
+        result = graph.op(
+            "_FusedMatMul", rows, matrix, bias, attributes={**flags, "num_args": 1, "fused_ops": ["BiasAdd", *after]}
+        )
     return result if flat else graph.reshape(result, [*graph.sizes(left)[:-1], int(call.shape[-1])])
 
 

@@ -88,7 +88,9 @@ def slice_axis(graph: Graph, call: Call) -> str:
     """A stretch of one axis, every `step`-th of it."""
     value: Value | Tensor = call["self"]
     axis = call["dim"] % len(value.shape)
-    start, end = (_from_start(graph, value, axis, call[name], default) for name, default in (("start", 0), ("end", END)))
+    start, end = (
+        _from_start(graph, value, axis, call[name], default) for name, default in (("start", 0), ("end", END))
+    )
     if call["step"] != 1:
         rows = graph.op("Range", start, end, call["step"], attributes={"Tidx": torch.int32})
         return graph.op("GatherV2", value, rows, axis, attributes={"batch_dims": 0})
@@ -124,7 +126,9 @@ def pad(graph: Graph, call: Call) -> str:
     pairs = [[0, 0] for _ in range(rank)]
     for index in range(len(around) // 2):
         pairs[rank - 1 - index] = [around[2 * index], around[2 * index + 1]]
-    return graph.op("PadV2", call["self"], torch.tensor(pairs, dtype=torch.int32), typed(graph, call["value"], call.dtype))
+    return graph.op(
+        "PadV2", call["self"], torch.tensor(pairs, dtype=torch.int32), typed(graph, call["value"], call.dtype)
+    )
 
 
 def cat(graph: Graph, call: Call) -> str:
@@ -141,7 +145,9 @@ def embedding(graph: Graph, call: Call) -> str:
 
 def index_select(graph: Graph, call: Call) -> str:
     """Some indices of an axis."""
-    return graph.op("GatherV2", call["self"], call["index"], call["dim"] % len(call["self"].shape), attributes={"batch_dims": 0})
+    return graph.op(
+        "GatherV2", call["self"], call["index"], call["dim"] % len(call["self"].shape), attributes={"batch_dims": 0}
+    )
 
 
 def gather(graph: Graph, call: Call) -> str:

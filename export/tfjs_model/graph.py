@@ -1,4 +1,5 @@
-"""The GraphDef of a TensorFlow.js graph model while it is being written: nodes, constants stored once, sizes known at run time."""
+"""The GraphDef of a TensorFlow.js graph model while it is being written: nodes, constants stored once, sizes known at
+run time."""
 
 import base64
 import hashlib
@@ -17,8 +18,15 @@ Node = dict[str, Any]
 Attribute = bool | int | torch.dtype | Sequence[str] | Sequence[int]
 
 INT32 = torch.iinfo(torch.int32)
-KINDS = {torch.float32: "DT_FLOAT", torch.int64: "DT_INT32", torch.int32: "DT_INT32", torch.int16: "DT_INT32",
-         torch.int8: "DT_INT32", torch.uint8: "DT_INT32", torch.bool: "DT_BOOL"}
+KINDS = {
+    torch.float32: "DT_FLOAT",
+    torch.int64: "DT_INT32",
+    torch.int32: "DT_INT32",
+    torch.int16: "DT_INT32",
+    torch.int8: "DT_INT32",
+    torch.uint8: "DT_INT32",
+    torch.bool: "DT_BOOL",
+}
 STORED = {"DT_FLOAT": torch.float32, "DT_INT32": torch.int32, "DT_BOOL": torch.bool}
 
 
@@ -59,7 +67,9 @@ class Graph:
                 self._sizes.setdefault(str(size), self._size_of(value, axis))
         return value
 
-    def op(self, op: str, *inputs: Operand, attributes: Mapping[str, Attribute] | None = None, name: str | None = None) -> str:
+    def op(
+        self, op: str, *inputs: Operand, attributes: Mapping[str, Attribute] | None = None, name: str | None = None
+    ) -> str:
         """Add a node, or find the equal one; returns its name."""
         names = [self.operand(value) for value in inputs]
         attr = {key: _attribute(value) for key, value in (attributes or {}).items()}
@@ -121,7 +131,11 @@ class Graph:
     def shape(self, sizes: Sequence[Size]) -> str:
         """Sizes as one int32 tensor [rank]."""
         known = [size for size in sizes if isinstance(size, int)]
-        return self.ints(known) if len(known) == len(sizes) else self.op("Pack", *sizes, attributes={"N": len(sizes), "axis": 0})
+        return (
+            self.ints(known)
+            if len(known) == len(sizes)
+            else self.op("Pack", *sizes, attributes={"N": len(sizes), "axis": 0})
+        )
 
     def reshape(self, value: Operand, sizes: Sequence[Size]) -> str:
         """Reshape; a single unknown size is left to the runtime as -1, which spares building the shape."""
@@ -178,9 +192,15 @@ def fingerprint(tensor: Shaped[Tensor, "..."]) -> str:
 
 def _stored(tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
     if tensor.is_floating_point() and not tensor.isfinite().all():
-        raise UserError(f"a constant {list(tensor.shape)} of the model isn't finite: use a finite mask (such as -1e4), check the weights")
+        raise UserError(
+            f"a constant {list(tensor.shape)} of the model isn't finite: use a finite mask (such as -1e4), check the "
+            "weights"
+        )
     if kind(tensor.dtype) == "DT_INT32" and tensor.numel() and (tensor.max() > INT32.max or tensor.min() < INT32.min):
-        raise UserError(f"an integer constant {list(tensor.shape)} of the model doesn't fit into int32, the only integer of TensorFlow.js")
+        raise UserError(
+            f"an integer constant {list(tensor.shape)} of the model doesn't fit into int32, the only integer of "
+            "TensorFlow.js"
+        )
     return tensor.detach().to(STORED[kind(tensor.dtype)]).contiguous()
 
 

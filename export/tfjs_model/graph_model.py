@@ -21,8 +21,13 @@ from palmtop.export.tfjs_model.weights import write_shards
 Environment = dict[fx.Node, Any]
 
 
-def write_graph_model(program: ExportedProgram, input_names: Sequence[str], output_name: str, out: Path,
-                      precision: Literal["float32", "float16"]) -> dict[str, Any]:
+def write_graph_model(
+    program: ExportedProgram,
+    input_names: Sequence[str],
+    output_name: str,
+    out: Path,
+    precision: Literal["float32", "float16"],
+) -> dict[str, Any]:
     """Write model.json and its shards into `out`, for `tf.loadGraphModel` of TensorFlow.js 4.
 
     What depends on no input is computed now. A weight is stored once, whatever its uses. float16 halves the file; the
@@ -43,10 +48,18 @@ def write_graph_model(program: ExportedProgram, input_names: Sequence[str], outp
     result = graph.op("Identity", output, attributes={"T": output.dtype}, name=output_name)
     graph.prune(result)
     manifest, facts = write_shards(graph.weights, out, precision)
-    signature = {"inputs": {node["name"]: _tensor_info(node) for node in graph.nodes if node["op"] == "Placeholder"},
-                 "outputs": {output_name: _output_info(output_name, output)}}
-    model = {"format": "graph-model", "generatedBy": "palmtop", "convertedBy": None, "signature": signature,
-             "modelTopology": {"node": graph.nodes, "library": {}, "versions": {}}, "weightsManifest": manifest}
+    signature = {
+        "inputs": {node["name"]: _tensor_info(node) for node in graph.nodes if node["op"] == "Placeholder"},
+        "outputs": {output_name: _output_info(output_name, output)},
+    }
+    model = {
+        "format": "graph-model",
+        "generatedBy": "palmtop",
+        "convertedBy": None,
+        "signature": signature,
+        "modelTopology": {"node": graph.nodes, "library": {}, "versions": {}},
+        "weightsManifest": manifest,
+    }
     (out / "model.json").write_text(json.dumps(model, allow_nan=False), encoding="utf-8")
     return {"nodes": len(graph.nodes) - len(graph.weights), "weights": len(graph.weights), **facts}
 
@@ -106,8 +119,10 @@ def _stored_tensor(program: ExportedProgram, name: str) -> Tensor:
 def _refuse_unknown(calls: Sequence[fx.Node]) -> None:
     unknown = sorted({_op_name(node.target) for node in calls if node.target not in LOWERINGS})
     if unknown:
-        raise UserError(f"no TensorFlow.js counterpart for {', '.join(unknown)}: export to ONNX or TFLite instead, "
-                        "or add the operator to LOWERINGS in export/aten_to_tfjs.py")
+        raise UserError(
+            f"no TensorFlow.js counterpart for {', '.join(unknown)}: export to ONNX or TFLite instead, or add the "
+            "operator to LOWERINGS in export/aten_to_tfjs.py"
+        )
 
 
 def _op_name(target: Callable[..., Any] | str) -> str:
@@ -126,8 +141,11 @@ def _rows(calls: Sequence[fx.Node], environment: Environment) -> set[str]:
 
 
 def _add_inputs(graph: Graph, program: ExportedProgram, input_names: Sequence[str], environment: Environment) -> None:
-    users = [node for spec, node in zip(program.graph_signature.input_specs, program.graph.nodes, strict=False)
-             if spec.kind == InputKind.USER_INPUT]
+    users = [
+        node
+        for spec, node in zip(program.graph_signature.input_specs, program.graph.nodes, strict=False)
+        if spec.kind == InputKind.USER_INPUT
+    ]
     for name, node in zip(input_names, users, strict=True):
         environment[node] = graph.placeholder(name, node.meta["val"])
 
@@ -145,13 +163,19 @@ def _lower(graph: Graph, node: fx.Node, environment: Environment) -> Value:
 def _only_output(graph: Graph, program: ExportedProgram, environment: Environment) -> Value:
     outputs = program.graph.output_node().all_input_nodes
     if len(outputs) != 1:
-        raise UserError(f"the traced model gives {len(outputs)} outputs, a graph model is written with one: return only the logits")
+        raise UserError(
+            f"the traced model gives {len(outputs)} outputs, a graph model is written with one: return only the logits"
+        )
     value = environment[outputs[0]]
     return value if isinstance(value, Value) else Value(graph.constant(value), value.dtype, tuple(value.shape))
 
 
 def _tensor_info(node: Node) -> Node:
-    return {"name": f"{node['name']}:0", "dtype": node["attr"]["dtype"]["type"], "tensorShape": node["attr"]["shape"]["shape"]}
+    return {
+        "name": f"{node['name']}:0",
+        "dtype": node["attr"]["dtype"]["type"],
+        "tensorShape": node["attr"]["shape"]["shape"],
+    }
 
 
 def _output_info(name: str, output: Value) -> Node:

@@ -16,9 +16,11 @@ LARGEST_FLOAT16 = torch.finfo(torch.float16).max
 NAMES = {torch.float32: "float32", torch.int32: "int32", torch.bool: "bool"}
 
 
-def write_shards(weights: Mapping[str, Tensor], out: Path,
-                 precision: Literal["float32", "float16"]) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Write `group1-shard<k>of<n>.bin` into `out`: the weights one after another, cut into shards of 4 MB or at most six.
+def write_shards(
+    weights: Mapping[str, Tensor], out: Path, precision: Literal["float32", "float16"]
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Write `group1-shard<k>of<n>.bin` into `out`: the weights one after another, cut into shards of 4 MB or at most
+    six.
 
     With precision float16, scalars (a norm's epsilon would become 0) and tensors beyond float16's range stay float32.
 
@@ -37,7 +39,12 @@ def write_shards(weights: Mapping[str, Tensor], out: Path,
 
 
 def _fits_float16(tensor: Tensor) -> bool:
-    return tensor.dtype == torch.float32 and tensor.dim() > 0 and tensor.numel() > 0 and tensor.abs().max().item() <= LARGEST_FLOAT16
+    return (
+        tensor.dtype == torch.float32
+        and tensor.dim() > 0
+        and tensor.numel() > 0
+        and tensor.abs().max().item() <= LARGEST_FLOAT16
+    )
 
 
 def _entry(name: str, tensor: Tensor, half: bool) -> dict[str, Any]:
@@ -52,5 +59,5 @@ def write_content(content: bytes, out: Path) -> list[str]:
     total = max(1, math.ceil(len(content) / size))
     paths = [f"group1-shard{index + 1}of{total}.bin" for index in range(total)]
     for index, path in enumerate(paths):
-        (out / path).write_bytes(content[index * size:(index + 1) * size])
+        (out / path).write_bytes(content[index * size : (index + 1) * size])
     return paths

@@ -50,16 +50,26 @@ class Additions:
         number = len(self._graph.tensors)
         sizes, open_sizes = (np.array(shape, np.int32) for _ in range(2))
         open_sizes[list(opened)] = OPEN
-        self._graph.tensors.append(schema.TensorT(name=f"{name}_{number}".encode(), shape=sizes, type=kind, buffer=buffer,
-                                                  shapeSignature=open_sizes if opened else None))
+        self._graph.tensors.append(
+            schema.TensorT(
+                name=f"{name}_{number}".encode(),
+                shape=sizes,
+                type=kind,
+                buffer=buffer,
+                shapeSignature=open_sizes if opened else None,
+            )
+        )
         return number
 
     def operator(self, name: str, inputs: Sequence[int], output: int, **options: Any) -> None:
         """An operator of a BuiltinOperator's name, with the options that have another value than by default."""
         from ai_edge_litert import schema_py_generated as schema
 
-        self.operators.append(schema.OperatorT(opcodeIndex=self.code(name), inputs=np.array(inputs, np.int32),
-                                               outputs=np.array([output], np.int32)))
+        self.operators.append(
+            schema.OperatorT(
+                opcodeIndex=self.code(name), inputs=np.array(inputs, np.int32), outputs=np.array([output], np.int32)
+            )
+        )
         set_options(self.operators[-1], name, **options)
 
     def code(self, name: str) -> int:

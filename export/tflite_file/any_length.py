@@ -1,8 +1,9 @@
-"""One .tflite for texts of any length, made of the same graph at two lengths: what differs between them follows the length.
+"""One .tflite for texts of any length, made of the same graph at two lengths: what differs between them follows the
+length.
 
-A runtime gives such a file new sizes whenever a text of another length comes, and keeps its packed weights (LiteRT 2.3.0, MediaPipe
-1.2.2 and tflite-support 0.4.4 do, the last two by themselves). litert-torch 0.10.0 fails on these models where sizes are open, and a
-file of several fixed lengths has several graphs, which Google's Task clients refuse.
+A runtime gives such a file new sizes whenever a text of another length comes, and keeps its packed weights (LiteRT
+2.3.0, MediaPipe 1.2.2 and tflite-support 0.4.4 do, the last two by themselves). litert-torch 0.10.0 fails on these
+models where sizes are open, and a file of several fixed lengths has several graphs, which Google's Task clients refuse.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,8 @@ SUMS = ("ADD", "SUB", "MUL")
 
 
 def open_length(file: Path, shorter: str, longer: str) -> None:
-    """Make one signature of two, in place: 'serving_default', for any number of tokens. What is longer than `longer` is cut to it.
+    """Make one signature of two, in place: 'serving_default', for any number of tokens. What is longer than `longer` is
+    cut to it.
 
     Args:
         file: a float .tflite.
@@ -52,13 +54,19 @@ class _Graphs:
         self._cuts: dict[int, int] = {}
         self._picked: dict[tuple[bytes, tuple[int, ...]], int] = {}
         self._menders: dict[str, Callable[[Any, int, Any, Any], None]] = {
-            "RESHAPE": self._reshape, "SLICE": self._slice, **dict.fromkeys(SUMS, self._table)}
+            "RESHAPE": self._reshape,
+            "SLICE": self._slice,
+            **dict.fromkeys(SUMS, self._table),
+        }
 
     def open(self) -> None:
         """Free what follows the length: sizes in the operators' constants, tables of positions, the tensors' shapes."""
         names = kinds(self._model, self.long)
         if kinds(self._model, self._short) != names:
-            raise UserError("lengths: any: this model's graph has other operators at another length: give lengths, such as 32 or [16, 32]")
+            raise UserError(
+                "lengths: any: this model's graph has other operators at another length: give lengths, such as 32 or "
+                "[16, 32]"
+            )
         for name, short, long in zip(names, self._short.operators, self.long.operators, strict=True):
             for place, (before, after) in enumerate(zip(short.inputs, long.inputs, strict=True)):
                 if after >= 0 and self._follows_length(self._short.tensors[before], self.long.tensors[after]):
@@ -88,19 +96,23 @@ class _Graphs:
         operator.builtinOptions, operator.builtinOptionsType = None, 0  # holds the sizes once more
 
     def _slice(self, operator: Any, place: int, short: Any, long: Any) -> None:
-        """To the end, or to as many before it as at both lengths: a SLICE's sizes can't say this, a STRIDED_SLICE's ends can."""
+        """To the end, or to as many before it as at both lengths: a SLICE's sizes can't say this, a STRIDED_SLICE's
+        ends can."""
         begin = self._value(self.long.tensors[operator.inputs[1]])
         twins = ((self._short, self._twin(operator), short), (self.long, operator, long))
         left = [np.array(graph.tensors[twin.inputs[0]].shape) - begin - sizes for graph, twin, sizes in twins]
         if place == 1 or (left[0] != left[1]).any():
             raise self._refusal("SLICE", operator)
         _put(operator, 2, self._additions.constant("ends", -left[1].astype(np.int32)))
-        operator.inputs = np.array([*operator.inputs, self._additions.constant("strides", np.ones(len(long), np.int32))], np.int32)
+        operator.inputs = np.array(
+            [*operator.inputs, self._additions.constant("strides", np.ones(len(long), np.int32))], np.int32
+        )
         operator.opcodeIndex = self._additions.code("STRIDED_SLICE")
         set_options(operator, "STRIDED_SLICE", endMask=int(((left[1] == 0) << np.arange(len(long))).sum()))
 
     def _table(self, operator: Any, place: int, short: Any, long: Any) -> None:
-        """A row for each token, or a number for each pair of tokens: one for all if they are equal, else those of the text's positions."""
+        """A row for each token, or a number for each pair of tokens: one for all if they are equal, else those of the
+        text's positions."""
         if short.ndim != long.ndim or not np.array_equal(short, long[tuple(map(slice, short.shape))]):
             raise self._refusal("a constant", operator)
         differing = [axis for axis in range(long.ndim) if short.shape[axis] != long.shape[axis]]
@@ -111,20 +123,25 @@ class _Graphs:
         _put(operator, place, self._of_positions(long, opened) if opened else self._additions.constant("row", long))
 
     def _of_positions(self, table: Any, axes: "list[int]") -> int:
-        """Of each axis as many of the first as the text has tokens. GATHER, because quantizers leave its table as it is: so at any length
-        the file answers as one that was made for that length alone, where positions are constants."""
+        """Of each axis as many of the first as the text has tokens. GATHER, because quantizers leave its table as it
+        is: so at any length the file answers as one that was made for that length alone, where positions are
+        constants."""
         key = (table.tobytes(), table.shape)
         if key not in self._picked:
             picked = self._additions.constant("table_of_positions", table)
             for done, axis in enumerate(axes, start=1):
-                source, picked = picked, self._additions.tensor("of_positions", table.shape, kind_of(table), opened=axes[:done])
+                source, picked = (
+                    picked,
+                    self._additions.tensor("of_positions", table.shape, kind_of(table), opened=axes[:done]),
+                )
                 self._additions.operator("GATHER", (source, self._positions), picked, axis=axis)
             self._picked[key] = picked
         return self._picked[key]
 
     @cached_property
     def _positions(self) -> int:
-        """[0, 1, 2, ...], one for each token: ones are counted, because RANGE would leave the runtime without sizes until it runs."""
+        """[0, 1, 2, ...], one for each token: ones are counted, because RANGE would leave the runtime without sizes
+        until it runs."""
         add, tokens = self._additions, int(self.long.inputs[0])
         sizes, kind = list(self.long.tensors[tokens].shape), self.long.tensors[tokens].type
         nothing, ones, counts = (add.tensor(name, sizes, kind, opened=[1]) for name in ("nothing", "ones", "counts"))
@@ -136,17 +153,21 @@ class _Graphs:
         return positions
 
     def _cut_inputs(self) -> None:
-        """Leave of a text that is too long the first tokens and its last, [SEP], as tokenizers do: clients that give each text its own
-        length don't cut it (measured: MediaPipe, tflite-support)."""
+        """Leave of a text that is too long the first tokens and its last, [SEP], as tokenizers do: clients that give
+        each text its own length don't cut it (measured: MediaPipe, tflite-support)."""
         for index in self.long.inputs:
             for operator in self.long.operators:
-                operator.inputs = np.where(np.array(operator.inputs) == index, self._cut(int(index)), operator.inputs).astype(np.int32)
+                operator.inputs = np.where(
+                    np.array(operator.inputs) == index, self._cut(int(index)), operator.inputs
+                ).astype(np.int32)
 
     def _cut(self, index: int) -> int:
         """x[:, :-1][:, :longest - 1] and x[:, -1:], one after the other."""
         if index not in self._cuts:
             add, (rows, longest), kind = self._additions, self.long.tensors[index].shape, self.long.tensors[index].type
-            but_last, first = (add.tensor(name, [rows, longest - 1], kind, opened=[1]) for name in ("but_last", "first"))
+            but_last, first = (
+                add.tensor(name, [rows, longest - 1], kind, opened=[1]) for name in ("but_last", "first")
+            )
             last, cut = add.tensor("last", [rows, 1], kind), add.tensor("cut", [rows, longest], kind, opened=[1])
             self._columns(index, but_last, None, -1)
             self._columns(but_last, first, None, longest - 1)
@@ -165,7 +186,10 @@ class _Graphs:
     def _open_shapes(self) -> None:
         """Say of every tensor which of its sizes is open; clients look at those of the inputs."""
         pairs = [(self._short.inputs, self.long.inputs), (self._short.outputs, self.long.outputs)]
-        pairs += [(short.outputs, long.outputs) for short, long in zip(self._short.operators, self.long.operators, strict=True)]
+        pairs += [
+            (short.outputs, long.outputs)
+            for short, long in zip(self._short.operators, self.long.operators, strict=True)
+        ]
         for before, after in ((before, after) for pair in pairs for before, after in zip(*pair, strict=True)):
             short, long = np.array(self._short.tensors[before].shape), np.array(self.long.tensors[after].shape)
             self.long.tensors[after].shapeSignature = np.where(short != long, OPEN, long).astype(np.int32)
@@ -175,12 +199,16 @@ class _Graphs:
         return self._short.operators[place]
 
     def _value(self, tensor: Any) -> Any:
-        return np.frombuffer(bytes(self._model.buffers[tensor.buffer].data), numpy_types()[tensor.type]).reshape(tensor.shape)
+        return np.frombuffer(bytes(self._model.buffers[tensor.buffer].data), numpy_types()[tensor.type]).reshape(
+            tensor.shape
+        )
 
     def _refusal(self, what: str, operator: Any) -> UserError:
         name = text(self.long.tensors[operator.outputs[0]].name)
-        return UserError(f"lengths: any: {what} of {module_of(name) or name} is made for one length in a way that can't be opened: "
-                         "give lengths, such as 32 or [16, 32]")
+        return UserError(
+            f"lengths: any: {what} of {module_of(name) or name} is made for one length in a way that can't be opened: "
+            "give lengths, such as 32 or [16, 32]"
+        )
 
 
 def _put(operator: Any, place: int, tensor: int) -> None:

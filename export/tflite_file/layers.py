@@ -23,7 +23,8 @@ class Layer:
 
 
 def layers(file: Path) -> list[Layer]:
-    """The layers in the order in which they are first used. Weights are told apart by their buffer, which all lengths share."""
+    """The layers in the order in which they are first used. Weights are told apart by their buffer, which all lengths
+    share."""
     model = read(file)
     found: dict[int, tuple[str, str, list[int], list[str]]] = {}
     for graph in model.subgraphs:
@@ -35,8 +36,12 @@ def layers(file: Path) -> list[Layer]:
             scope = scope_of(operator, graph)
             name = module_of(scope) or module_of(text(weights.name))
             found.setdefault(weights.buffer, (kind, name, list(weights.shape), []))[3].append(scope)
-    return _told_apart([(kind, f"{name or kind.lower()} {'x'.join(map(str, shape))}", shape, scopes)
-                        for kind, name, shape, scopes in found.values()])
+    return _told_apart(
+        [
+            (kind, f"{name or kind.lower()} {'x'.join(map(str, shape))}", shape, scopes)
+            for kind, name, shape, scopes in found.values()
+        ]
+    )
 
 
 def read(file: Path) -> Any:
@@ -88,5 +93,9 @@ def _told_apart(found: list[tuple[str, str, list[int], list[str]]]) -> list[Laye
     named: list[Layer] = []
     for kind, name, shape, scopes in found:
         before = sum(layer.name.split(" #")[0] == name for layer in named)
-        named.append(Layer(f"{name} #{before + 1}" if before else name, kind, tuple(dict.fromkeys(scopes)), tuple(map(int, shape))))
+        named.append(
+            Layer(
+                f"{name} #{before + 1}" if before else name, kind, tuple(dict.fromkeys(scopes)), tuple(map(int, shape))
+            )
+        )
     return named

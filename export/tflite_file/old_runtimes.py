@@ -1,8 +1,10 @@
-"""Old TFLite runtimes and quantized weights: files that they would answer wrongly are marked, so that they refuse them instead.
+"""Old TFLite runtimes and quantized weights: files that they would answer wrongly are marked, so that they refuse them
+instead.
 
-ai-edge-quantizer gives each output channel (each row of an embedding) a scale of its own, and leaves the operators' versions as
-they were. tflite-support 0.4.4 opens such a file, takes one scale for all channels, and answers with confidence and wrongly. The
-versions below are the first that it refuses (measured); LiteRT 2.3.0 and MediaPipe 1.2.2 take them and answer as before.
+ai-edge-quantizer gives each output channel (each row of an embedding) a scale of its own, and leaves the operators'
+versions as they were. tflite-support 0.4.4 opens such a file, takes one scale for all channels, and answers with
+confidence and wrongly. The versions below are the first that it refuses (measured); LiteRT 2.3.0 and MediaPipe 1.2.2
+take them and answer as before.
 """
 
 from typing import Any
@@ -14,12 +16,15 @@ def mark(model: Any) -> None:
     for graph in model.subgraphs:
         for operator in graph.operators:
             code = model.operatorCodes[operator.opcodeIndex]
-            if code.builtinCode in versions and any(_by_channel(graph.tensors[index]) for index in operator.inputs if index >= 0):
+            if code.builtinCode in versions and any(
+                _by_channel(graph.tensors[index]) for index in operator.inputs if index >= 0
+            ):
                 code.version = max(code.version, versions[code.builtinCode])
 
 
 def refused(model: Any) -> str | None:
-    """Why tflite-support 0.4.4 refuses a file that was marked; None where nothing is known that would keep it from answering."""
+    """Why tflite-support 0.4.4 refuses a file that was marked; None where nothing is known that would keep it from
+    answering."""
     from ai_edge_litert.schema_py_generated import TensorType
 
     versions = _versions()
@@ -36,4 +41,6 @@ def _versions() -> dict[int, int]:
 
 
 def _by_channel(tensor: Any) -> bool:
-    return tensor.quantization is not None and tensor.quantization.scale is not None and len(tensor.quantization.scale) > 1
+    return (
+        tensor.quantization is not None and tensor.quantization.scale is not None and len(tensor.quantization.scale) > 1
+    )

@@ -22,8 +22,9 @@ def parse(content: bytes) -> Any:
 def pack(model: Any) -> bytes:
     """The file of a ModelT.
 
-    Every length of a file has tensors of its own over the same weights, each with the scales and zero points of all rows: written as
-    the tables have them, they would be a tenth of an int8 file of four lengths. FlatBuffers lets tables point to one vector.
+    Every length of a file has tensors of its own over the same weights, each with the scales and zero points of all
+    rows: written as the tables have them, they would be a tenth of an int8 file of four lengths. FlatBuffers lets
+    tables point to one vector.
     """
     weights = [None if buffer.data is None else np.frombuffer(buffer.data, np.uint8) for buffer in model.buffers]
     model.buffers = [_Buffer(data) for data in weights]
@@ -75,7 +76,7 @@ class _Buffer:
         if self._data is not None:
             builder.StartVector(1, len(self._data), ALIGNMENT)
             start = builder.head - len(self._data)
-            builder.Bytes[start:builder.head] = self._data.tobytes()
+            builder.Bytes[start : builder.head] = self._data.tobytes()
             builder.head = start
             place = builder.EndVector()
         builder.StartObject(3)

@@ -1,4 +1,5 @@
-"""A .tflite as the Task clients want it: three inputs, every buffer inside the FlatBuffer, metadata, files packed at its end."""
+"""A .tflite as the Task clients want it: three inputs, every buffer inside the FlatBuffer, metadata, files packed at
+its end."""
 
 import zipfile
 from collections.abc import Callable, Mapping
@@ -17,14 +18,17 @@ METADATA = b"TFLITE_METADATA"
 
 
 Describe = Callable[[About, tuple[str, ...], tuple[str, ...]], bytes]
-"""What makes the metadata, of our names of the inputs and the outputs in the graph's order: a `classifier` or a `reader`."""
+"""What makes the metadata, of our names of the inputs and the outputs in the graph's order: a `classifier` or a
+`reader`."""
 
 
-def write_task_file(source: Path, out: Path, about: About, describe: Describe, files: Mapping[str, bytes]) -> str | None:
+def write_task_file(
+    source: Path, out: Path, about: About, describe: Describe, files: Mapping[str, bytes]
+) -> str | None:
     """Write the model in `source` with metadata and `files` to `out`; the weights stay byte for byte what they are.
 
-    ai-edge-quantizer keeps weights behind the FlatBuffer, where a writer that packs it anew loses them without a word: here they
-    are brought inside first.
+    ai-edge-quantizer keeps weights behind the FlatBuffer, where a writer that packs it anew loses them without a word:
+    here they are brought inside first.
 
     Returns:
         why old runtimes refuse the file; None where they answer.
@@ -38,7 +42,7 @@ def write_task_file(source: Path, out: Path, about: About, describe: Describe, f
     mark(model)
     _attach(model, describe(about, inputs, _outputs(model)))
     content = pack(model)
-    if weights_of(parse(content))[:len(before)] != before:
+    if weights_of(parse(content))[: len(before)] != before:
         raise RuntimeError(f"weights of {source} were lost on the way to {out}")
     out.write_bytes(content)
     _append(out, files)
@@ -48,12 +52,16 @@ def write_task_file(source: Path, out: Path, about: About, describe: Describe, f
 def _three_inputs(model: Any, source: Path) -> tuple[str, ...]:
     """Our names of the graph's inputs in its order, after a dummy was added for each that the model does without."""
     if len(model.subgraphs) != 1 or len(model.signatureDefs or ()) != 1:
-        raise UserError(f"{source} has {len(model.signatureDefs or ())} signatures, the Task clients open a file with one: export it again "
-                        "with one length")
+        raise UserError(
+            f"{source} has {len(model.signatureDefs or ())} signatures, the Task clients open a file with one: export "
+            "it again with one length"
+        )
     graph, [signature] = model.subgraphs[0], model.signatureDefs
     named = {int(entry.tensorIndex): entry.name.decode() for entry in signature.inputs}
     if not set(named.values()) <= set(TENSORS):
-        raise UserError(f"{source} takes {', '.join(named.values())}, the Task clients give {', '.join(TENSORS)}: export it again")
+        raise UserError(
+            f"{source} takes {', '.join(named.values())}, the Task clients give {', '.join(TENSORS)}: export it again"
+        )
     for name in TENSORS:
         if name not in named.values():
             named[_dummy(model, name)] = name
@@ -73,8 +81,15 @@ def _dummy(model: Any, name: str) -> int:
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
     like = graph.tensors[int(graph.inputs[0])]
     number = len(graph.tensors)
-    graph.tensors.append(schema.TensorT(name=f"serving_default_{name}".encode(), shape=list(like.shape),
-                                        shapeSignature=like.shapeSignature, type=like.type, buffer=0))
+    graph.tensors.append(
+        schema.TensorT(
+            name=f"serving_default_{name}".encode(),
+            shape=list(like.shape),
+            shapeSignature=like.shapeSignature,
+            type=like.type,
+            buffer=0,
+        )
+    )
     graph.inputs = [*graph.inputs, number]
     signature.inputs.append(schema.TensorMapT(name=name.encode(), tensorIndex=number))
     return number

@@ -1,6 +1,7 @@
 """TFLite metadata for the Task clients (schema 1.1.0): a FlatBuffer that names tensors, tokenizer and labels.
 
-The layout is the public one of TensorFlow's metadata_schema.fbs: a table's fields by their place in it, file identifier M001.
+The layout is the public one of TensorFlow's metadata_schema.fbs: a table's fields by their place in it, file identifier
+M001.
 """
 
 from dataclasses import dataclass
@@ -19,12 +20,16 @@ BERT_TOKENIZER = 4
 FEATURE = 1
 """FeatureProperties' place in the union ContentProperties."""
 
-TENSORS = {"input_ids": ("ids", "Token ids of the text, padded on the right."),
-           "attention_mask": ("mask", "1 for a token, 0 for padding."),
-           "token_type_ids": ("segment_ids", "0 for every token of a single text or a question, 1 for those of its context.")}
+TENSORS = {
+    "input_ids": ("ids", "Token ids of the text, padded on the right."),
+    "attention_mask": ("mask", "1 for a token, 0 for padding."),
+    "token_type_ids": ("segment_ids", "0 for every token of a single text or a question, 1 for those of its context."),
+}
 """What the clients call an input, by our name of it."""
-LOGITS = {"start_logits": "For each token, how likely the answer begins with it.",
-          "end_logits": "For each token, how likely the answer ends with it."}
+LOGITS = {
+    "start_logits": "For each token, how likely the answer begins with it.",
+    "end_logits": "For each token, how likely the answer ends with it.",
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,9 @@ def classifier(about: About, inputs: tuple[str, ...], _: tuple[str, ...]) -> byt
         inputs: our names of the three inputs, in the order of the file's graph.
     """
     labels = _file(LABELS_FILE, "The labels in the order of the scores.", LABELS_KIND)
-    return _metadata(about, inputs, (_tensor("probability", "The labels' probabilities; they add up to 1.", (labels,)),))
+    return _metadata(
+        about, inputs, (_tensor("probability", "The labels' probabilities; they add up to 1.", (labels,)),)
+    )
 
 
 def reader(about: About, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> bytes:
@@ -65,16 +72,29 @@ def reader(about: About, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> b
     Args:
         about: the words on it.
         inputs: our names of the three inputs, in the order of the file's graph.
-        outputs: start_logits and end_logits, in the order of the file's graph: BertQuestionAnswerer looks them up by these names.
+        outputs: start_logits and end_logits, in the order of the file's graph: BertQuestionAnswerer looks them up by
+        these names.
     """
     return _metadata(about, inputs, tuple(_tensor(name, LOGITS[name]) for name in outputs))
 
 
 def _metadata(about: About, inputs: tuple[str, ...], outputs: tuple[Table, ...]) -> bytes:
-    vocabulary = _file(VOCABULARY_FILE, "The tokens, one a line; a token's id is the number of its line, from 0.", VOCABULARY_KIND)
+    vocabulary = _file(
+        VOCABULARY_FILE, "The tokens, one a line; a token's id is the number of its line, from 0.", VOCABULARY_KIND
+    )
     tokenizer = Table({0: BERT_TOKENIZER, 1: Table({0: (vocabulary,)})})
     graph = Table({2: tuple(_tensor(*TENSORS[name]) for name in inputs), 3: outputs, 5: (tokenizer,)})
-    model = Table({0: about.name, 1: about.description, 2: about.version, 3: (graph,), 4: about.author, 5: about.licence, 7: PARSER})
+    model = Table(
+        {
+            0: about.name,
+            1: about.description,
+            2: about.version,
+            3: (graph,),
+            4: about.author,
+            5: about.licence,
+            7: PARSER,
+        }
+    )
     return pack(model, IDENTIFIER)
 
 

@@ -14,8 +14,14 @@ from palmtop.errors import UserError, did_you_mean, raise_all
 
 TABLES = (".csv", ".tsv", ".jsonl")
 TEXT_NAMES = ("text", "sentence", "utterance", "query", "question", "content", "review", "message", "comment", "tweet")
-PAIR_NAMES = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("text1", "text2"),
-              ("text_a", "text_b"), ("question", "sentence"))
+PAIR_NAMES = (
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+    ("question", "sentence"),
+)
 LABEL_NAMES = ("label", "labels", "intent", "class", "category", "target", "sentiment", "score", "topic")
 
 
@@ -31,7 +37,9 @@ class Columns:
 def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
     file: Annotated[Path, typer.Argument(help="The recipe to write.")] = Path("recipe.yaml"),
     model: Annotated[str | None, typer.Option(help="A model folder, or a hub id (owner/name).")] = None,
-    data: Annotated[str | None, typer.Option(help="Training data: a .csv, .tsv or .jsonl file, or a Hugging Face data set.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Training data: a .csv, .tsv or .jsonl file, or a Hugging Face data set.")
+    ] = None,
     evaluation: Annotated[str | None, typer.Option(help="Evaluation data: a file, or a split of the data set.")] = None,
     text: Annotated[str | None, typer.Option(help="The column with the text; guessed where it is plain.")] = None,
     text2: Annotated[str | None, typer.Option(help="The column with the second text of a pair.")] = None,
@@ -49,9 +57,16 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
     values = _placeholders() if data is None else _data_values(file, data, evaluation, config, split)
     if data is not None:
         columns = _columns(data, config, split, (text, text2), label)
-        values |= {"text": _yaml(columns.texts[0]) if len(columns.texts) == 1 else json.dumps(list(columns.texts), ensure_ascii=False),
-                   "label": _yaml(columns.label)} | epochs(columns.rows)
-    values |= {"file": str(file), "model": _yaml(_model(model)) if model else "OWNER/NAME           # a model folder, or a hub id"}
+        values |= {
+            "text": _yaml(columns.texts[0])
+            if len(columns.texts) == 1
+            else json.dumps(list(columns.texts), ensure_ascii=False),
+            "label": _yaml(columns.label),
+        } | epochs(columns.rows)
+    values |= {
+        "file": str(file),
+        "model": _yaml(_model(model)) if model else "OWNER/NAME           # a model folder, or a hub id",
+    }
     values |= lengths(model) | measured("regression" if regression else "classification")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(TEMPLATE.format_map(values), encoding="utf-8")
@@ -60,21 +75,33 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
 
 
 def _placeholders() -> dict[str, str]:
-    return {"title": "A recipe to fill in: the words in capitals are yours to replace.", "name": "my-task",
-            "text": "TEXT-COLUMN            # or [FIRST, SECOND] for pairs", "label": "LABEL-COLUMN",
-            "splits": "  train: TRAIN.csv            # .csv, .tsv or .jsonl, or .gz of one; starts at this file's folder\n"
-                      "  evaluation: TEST.csv        # rows that are not trained on\n"
-                      "  # train: {dataset: OWNER/NAME, split: train}   # or a Hugging Face data set"} | epochs(None)
+    return {
+        "title": "A recipe to fill in: the words in capitals are yours to replace.",
+        "name": "my-task",
+        "text": "TEXT-COLUMN            # or [FIRST, SECOND] for pairs",
+        "label": "LABEL-COLUMN",
+        "splits": "  train: TRAIN.csv            # .csv, .tsv or .jsonl, or .gz of one; starts at this file's folder\n"
+        "  evaluation: TEST.csv        # rows that are not trained on\n"
+        "  # train: {dataset: OWNER/NAME, split: train}   # or a Hugging Face data set",
+    } | epochs(None)
 
 
 def _data_values(file: Path, data: str, evaluation: str | None, config: str | None, split: str) -> dict[str, str]:
     if evaluation is None:
-        raise UserError("--evaluation is missing: " + ("a file with rows that are not trained on" if _is_file(data) else
-                                                       f"the split of {data} to measure on (validation, test, ...)"))
+        raise UserError(
+            "--evaluation is missing: "
+            + (
+                "a file with rows that are not trained on"
+                if _is_file(data)
+                else f"the split of {data} to measure on (validation, test, ...)"
+            )
+        )
     if _is_file(data) and not Path(evaluation).is_file():
         raise UserError(f"--evaluation: there is no file {evaluation}")
-    lines = [f"  {role}: {_source(file, data, given, config)}" for role, given in (("train", data if _is_file(data) else split),
-                                                                                ("evaluation", evaluation))]
+    lines = [
+        f"  {role}: {_source(file, data, given, config)}"
+        for role, given in (("train", data if _is_file(data) else split), ("evaluation", evaluation))
+    ]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(data.removesuffix(".gz")).stem).strip("._-") or "my-task"
     return {"title": f"Made small from {Path(data).name}.", "name": _yaml(name), "splits": "\n".join(lines)}
 
@@ -87,7 +114,9 @@ def _source(file: Path, data: str, given: str, config: str | None) -> str:
     return _yaml(os.path.relpath(Path(given).resolve(), file.resolve().parent))
 
 
-def _columns(data: str, config: str | None, split: str, texts: tuple[str | None, str | None], label: str | None) -> Columns:
+def _columns(
+    data: str, config: str | None, split: str, texts: tuple[str | None, str | None], label: str | None
+) -> Columns:
     """The columns that were named, checked, and the others as far as their names are plain.
 
     Raises:
@@ -96,14 +125,23 @@ def _columns(data: str, config: str | None, split: str, texts: tuple[str | None,
     from palmtop.data import rows
     from palmtop.settings import build
 
-    source = build(rows.Source, {"file": data} if _is_file(data) else {"dataset": data, "config": config, "split": split}, "--data")
+    source = build(
+        rows.Source, {"file": data} if _is_file(data) else {"dataset": data, "config": config, "split": split}, "--data"
+    )
     columns = rows.read(source).columns
     known = list(columns)
     given = zip(("--text", "--text2", "--label"), (*texts, label), strict=True)
-    raise_all([f"{option}: {data} has no column '{name}'; {did_you_mean(name, known)}"
-               for option, name in given if name is not None and name not in known])
+    raise_all(
+        [
+            f"{option}: {data} has no column '{name}'; {did_you_mean(name, known)}"
+            for option, name in given
+            if name is not None and name not in known
+        ]
+    )
     chosen = label or _only([name for name in known if name.lower() in LABEL_NAMES and name not in texts])
-    named = tuple(name for name in texts if name) or _guessed_texts([name for name in known if name != chosen], chosen is not None)
+    named = tuple(name for name in texts if name) or _guessed_texts(
+        [name for name in known if name != chosen], chosen is not None
+    )
     if chosen is None or not named:
         lacking = " and ".join(option for option, there in (("--text", named), ("--label", chosen)) if not there)
         raise UserError(f"{data} has the columns {', '.join(known)}: say with {lacking} which are meant")

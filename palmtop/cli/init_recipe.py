@@ -73,7 +73,8 @@ measure:                       # leave out a target that this machine lacks ('pa
 
 
 def epochs(rows: int | None) -> dict[str, str]:
-    """How often the teacher and the student see the rows: few rows make few steps, and in few steps a new head hardly learns.
+    """How often the teacher and the student see the rows: few rows make few steps, and in few steps a new head hardly
+    learns.
 
     Measured on 500 pairs: accuracy .73 after 3 epochs, .99 after 12; on 500 ratings Pearson .36 and .98.
 
@@ -85,22 +86,31 @@ def epochs(rows: int | None) -> dict[str, str]:
         return _epochs(fewest, f"enough for 10,000 rows; of fewer rows more, up to {most}")
     steps = max(1, math.ceil(rows / BATCH))
     wanted = min(max(math.ceil(STEPS / steps), fewest), most)
-    return _epochs(wanted, f"an epoch of {rows:,} rows is {steps:,} steps: as many as make {STEPS}, but {fewest} to {most}")
+    return _epochs(
+        wanted, f"an epoch of {rows:,} rows is {steps:,} steps: as many as make {STEPS}, but {fewest} to {most}"
+    )
 
 
 def lengths(model: str | None) -> dict[str, str]:
-    """Any length, but where a model folder's config.json says that its family can't; of a hub id the family isn't known here."""
+    """Any length, but where a model folder's config.json says that its family can't; of a hub id the family isn't known
+    here."""
     family = KNOWN.get(_family(Path(model))) if model else None
     if family is None or family.any_length:
         return {"lengths": "any", "why_lengths": "each text at its own length; DeBERTa's are fixed: auto"}
-    return {"lengths": "auto", "why_lengths": f"one length for all texts: a model of the family {family.model_type} can't have any"}
+    return {
+        "lengths": "auto",
+        "why_lengths": f"one length for all texts: a model of the family {family.model_type} can't have any",
+    }
 
 
 def measured(kind: str) -> dict[str, str]:
     """The kind of the task, and the targets; the floor, which only a classification has, runs on one of its own."""
     if kind == "classification":
-        return {"kind": kind, "targets": "host_torch, host_litert, host_onnx, host_linear, browser",
-                "why_targets": "   # host_linear: the floor, TF-IDF on the same data"}
+        return {
+            "kind": kind,
+            "targets": "host_torch, host_litert, host_onnx, host_linear, browser",
+            "why_targets": "   # host_linear: the floor, TF-IDF on the same data",
+        }
     return {"kind": kind, "targets": "host_torch, host_litert, host_onnx, browser", "why_targets": ""}
 
 

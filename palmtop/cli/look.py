@@ -13,11 +13,16 @@ TOKENS_FILE = "tokens.md"
 
 
 def tokens(
-    bundles: Annotated[list[Path], typer.Argument(help="Bundle folders, tfjs (their client is the browser) or tflite (MediaPipe).")],
-    out: Annotated[Path | None, typer.Option(help=f"Where measurements.jsonl and {TOKENS_FILE} go.",
-                                             show_default="the bundles' common folder")] = None,
+    bundles: Annotated[
+        list[Path], typer.Argument(help="Bundle folders, tfjs (their client is the browser) or tflite (MediaPipe).")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help=f"Where measurements.jsonl and {TOKENS_FILE} go.", show_default="the bundles' common folder"),
+    ] = None,
 ) -> None:
-    """Compare the client's tokenizer with Hugging Face's on 2,000 hard strings: which ids, and which answers, differ."""
+    """Compare the client's tokenizer with Hugging Face's on 2,000 hard strings: which ids, and which answers,
+    differ."""
     from palmtop.bundle import Bundle, write_durably
     from palmtop.eval.tokenizers.report import listing, summary
     from palmtop.eval.tokenizers.token_parity import measure_tokens
@@ -36,7 +41,8 @@ def explain(
     form: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     tensors: Annotated[int, typer.Option(help="Largest tensors to list.", min=0)] = 12,
 ) -> None:
-    """Say where a model's bytes are, which operators it has, and what a GPU or NPU delegate would refuse, with public bugs."""
+    """Say where a model's bytes are, which operators it has, and what a GPU or NPU delegate would refuse, with public
+    bugs."""
     from palmtop.bundle import Bundle
     from palmtop.eval.explaining.draw import show
     from palmtop.eval.explaining.explain import explain as explained

@@ -32,8 +32,8 @@ QUIET = {
 """Keeps libraries from telling what no user can act on. Set unless the user has set them; warnings of Python stay."""
 
 PATIENT = {"OMP_WAIT_POLICY": "passive"}
-"""Threads of torch that wait sleep instead of spinning: on a machine that does anything else besides, spinning made a training
-step ten times slower. Set unless the user has set it."""
+"""Threads of torch that wait sleep instead of spinning: on a machine that does anything else besides, spinning made a
+training step ten times slower. Set unless the user has set it."""
 
 ENDINGS = {"markdown": "md", "csv": "csv", "json": "json"}
 """How a table's files end, by form."""
@@ -55,10 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def app_for(words: Sequence[str]) -> typer.Typer:
-    """The commands. Of the stages only the one named in `words` is imported; the others are listed by their first line."""
-    app = typer.Typer(help="Make a text transformer small, export it, and measure each artefact in its own runtime.",
-                      no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
-                      context_settings={"help_option_names": ["-h", "--help"]})
+    """The commands. Of the stages only the one named in `words` is imported; the others are listed by their first
+    line."""
+    app = typer.Typer(
+        help="Make a text transformer small, export it, and measure each artefact in its own runtime.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
     app.callback()(_global)
     for command in (run, measure, compare, verify, explain, tokens, stages, recipes, init, setup):
         app.command()(telling()(command))
@@ -92,8 +97,12 @@ def _version(wanted: bool) -> None:
 def run(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe (see 'palmtop recipes') or a YAML file.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="palmtop-runs/NAME")] = None,
-    task: Annotated[str | None, typer.Option(help="Another task than the recipe's: a shipped name, or a task's YAML file.",
-                                             show_default="the recipe's")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="Another task than the recipe's: a shipped name, or a task's YAML file.", show_default="the recipe's"
+        ),
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Only check the recipe, and make nothing.")] = False,
 ) -> None:
     """Check a recipe as a whole, make what is missing of it, measure, and print the table."""
@@ -103,7 +112,9 @@ def run(
 
     checked = Recipe.read(recipe, task)
     if check:
-        print(f"{recipe}: nothing wrong in {len(checked.steps)} steps: {', '.join(step.name for step in checked.steps)}")
+        print(
+            f"{recipe}: nothing wrong in {len(checked.steps)} steps: {', '.join(step.name for step in checked.steps)}"
+        )
         return
     folder = out or Path("palmtop-runs") / checked.name
     if rank() > 0:
@@ -120,16 +131,26 @@ def run(
 
 def measure(
     bundles: Annotated[list[Path], typer.Argument(help="Bundle folders.")],
-    on: Annotated[str, typer.Option(help="Targets, with commas between them.")] = "host_torch,host_litert,host_onnx,browser",
-    baseline: Annotated[str | None, typer.Option(help="The bundle that the others are compared with.",
-                                                 show_default="the first tflite bundle")] = None,
-    teacher: Annotated[str | None, typer.Option(help="The bundle whose answers the others are compared with.",
-                                                show_default="the first fine-tuned bundle")] = None,
+    on: Annotated[
+        str, typer.Option(help="Targets, with commas between them.")
+    ] = "host_torch,host_litert,host_onnx,browser",
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="The bundle that the others are compared with.", show_default="the first tflite bundle"),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="The bundle whose answers the others are compared with.", show_default="the first fine-tuned bundle"
+        ),
+    ] = None,
     length: Annotated[int, typer.Option(help="Tokens at which latencies are compared.")] = 32,
     threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
     runs: Annotated[int, typer.Option(help="Timed answers behind each latency, at least 50.")] = 60,
-    out: Annotated[Path | None, typer.Option(help="Where measurements.jsonl and the table go.",
-                                             show_default="the bundles' common folder")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where measurements.jsonl and the table go.", show_default="the bundles' common folder"),
+    ] = None,
 ) -> None:
     """Measure bundles side by side in their own runtimes, and print the table."""
     from palmtop.bundle import Bundle
@@ -137,8 +158,18 @@ def measure(
     from palmtop.measure_settings import MeasureText
     from palmtop.settings import build
 
-    options = build(MeasureText, {"on": on.split(","), "baseline": baseline, "teacher": teacher, "length": length,
-                                  "threads": threads, "runs": runs}, "measure")
+    options = build(
+        MeasureText,
+        {
+            "on": on.split(","),
+            "baseline": baseline,
+            "teacher": teacher,
+            "length": length,
+            "threads": threads,
+            "runs": runs,
+        },
+        "measure",
+    )
     opened = {path.resolve().name: Bundle.open(path.resolve()) for path in bundles}
     if len(opened) < len(bundles):
         raise UserError("two of the bundles have the same folder name, so a table can't tell them apart: rename one")
@@ -165,7 +196,8 @@ def compare(
 
 
 def verify(bundle: Annotated[Path, typer.Argument(help="Bundle folder; of an app everything is recomputed.")]) -> None:
-    """Check a bundle on this machine: its seal, and an app's manifest, tokenizer, labels and golden answers; damage is named."""
+    """Check a bundle on this machine: its seal, and an app's manifest, tokenizer, labels and golden answers; damage is
+    named."""
     from palmtop.eval.verify import verify as verify_bundle
 
     verify_bundle(bundle, _say)
@@ -176,7 +208,10 @@ def stages() -> None:
     """List the stages: what each takes, what it makes, what it does."""
     from palmtop.stage_files import descriptions
 
-    rows = [(known.name, ", ".join(sorted(known.accepts)) or "nothing", known.produces, known.summary) for known in descriptions()]
+    rows = [
+        (known.name, ", ".join(sorted(known.accepts)) or "nothing", known.produces, known.summary)
+        for known in descriptions()
+    ]
     _print_table(("stage", "takes", "makes", "what it does"), rows)
 
 
@@ -188,7 +223,9 @@ def recipes() -> None:
 
 
 def _global(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_version)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_version)
+    ] = False,
 ) -> None:
     pass
 
@@ -200,7 +237,9 @@ def _add_stages(app: typer.Typer, words: Sequence[str]) -> None:
     named = next((word for word in words if not word.startswith("-")), None)
     for known in descriptions():
         action = stage_command.command(known.name) if known.name == named else stage_command.placeholder(known)
-        app.command(known.name, help=None if known.name == named else known.summary, rich_help_panel="Stages")(telling()(action))
+        app.command(known.name, help=None if known.name == named else known.summary, rich_help_panel="Stages")(
+            telling()(action)
+        )
 
 
 def _measure_into(folder: Path, bundles: "dict[str, Bundle]", options: "MeasureText") -> None:

@@ -29,7 +29,10 @@ def _lacking() -> dict[str, str]:
     if find_chromium() is None:
         found["chromium"] = missing_chromium().removesuffix("; `palmtop setup` does it")
     if packages() is None and shutil.which("npm") is None:
-        found["npm"] = "npm isn't installed and couldn't be from here: install Node.js with npm (apt-get install npm), and run this again"
+        found["npm"] = (
+            "npm isn't installed and couldn't be from here: install Node.js with npm (apt-get install npm), and run "
+            "this again"
+        )
     return found
 
 
@@ -41,11 +44,15 @@ def _install(packages: list[str]) -> None:
     print(f"installing {', '.join(packages)} with apt-get", flush=True)
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for words in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", *packages]):
-        done = subprocess.run([*rights, "apt-get", *words], env=environment, check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            [*rights, "apt-get", *words], env=environment, check=False, capture_output=True, text=True
+        )
         if done.returncode:
             told = (done.stderr.strip() or done.stdout.strip()).splitlines()
-            raise UserError(f"apt-get {words[0]} failed ({told[-1] if told else f'status {done.returncode}'}): mend that, or install "
-                            f"{', '.join(packages)} by other means and run this again")
+            raise UserError(
+                f"apt-get {words[0]} failed ({told[-1] if told else f'status {done.returncode}'}): mend that, or "
+                f"install {', '.join(packages)} by other means and run this again"
+            )
 
 
 def _rights() -> list[str] | None:
@@ -54,5 +61,8 @@ def _rights() -> list[str] | None:
         return None
     if os.geteuid() == 0:
         return []
-    free = shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], check=False, capture_output=True).returncode == 0
+    free = (
+        shutil.which("sudo")
+        and subprocess.run(["sudo", "-n", "true"], check=False, capture_output=True).returncode == 0
+    )
     return ["sudo", "-n"] if free else None

@@ -48,7 +48,8 @@ def command(name: str) -> Callable[..., None]:
 
 
 def value_of(text: str, annotation: Any) -> Any:
-    """What is meant by an option's text, as far as pydantic needs help: lists with commas, mappings and [lists] as YAML, 'none'."""
+    """What is meant by an option's text, as far as pydantic needs help: lists with commas, mappings and [lists] as
+    YAML, 'none'."""
     choices = _choices(annotation)
     if text == "none" and type(None) in choices:
         return None
@@ -67,7 +68,10 @@ def _make(name: str, kind: "type[Stage]", source: Path | None, out: Path, given:
     from palmtop.processes import rank
     from palmtop.settings import build
 
-    values = {key: value_of(text, kind.model_fields[key].annotation) if isinstance(text, str) else text for key, text in given.items()}
+    values = {
+        key: value_of(text, kind.model_fields[key].annotation) if isinstance(text, str) else text
+        for key, text in given.items()
+    }
     stage = build(kind, values, name)
     bundle = _open(source) if source else None
     _check(name, stage, bundle)
@@ -80,8 +84,10 @@ def _open(source: Path) -> "Bundle":
     from palmtop.bundle import Bundle, is_sealed
 
     if (source / "config.json").is_file() and not is_sealed(source):
-        raise UserError(f"{source} is a model folder, but no bundle yet: take it in first with "
-                        f"'palmtop adopt --model {source} --out NEW', and start from NEW")
+        raise UserError(
+            f"{source} is a model folder, but no bundle yet: take it in first with 'palmtop adopt --model {source} "
+            "--out NEW', and start from NEW"
+        )
     return Bundle.open(source)
 
 
@@ -90,7 +96,9 @@ def _check(name: str, stage: "Stage", bundle: "Bundle | None") -> None:
     from palmtop.stage import check_fit, outline_of, versions
 
     if bundle is not None and bundle.format not in stage.accepts:
-        raise UserError(f"{name} needs a {' or '.join(sorted(stage.accepts))} bundle, but {bundle.path} is {bundle.format}")
+        raise UserError(
+            f"{name} needs a {' or '.join(sorted(stage.accepts))} bundle, but {bundle.path} is {bundle.format}"
+        )
     versions(type(stage), bundle.format if bundle else None)
     source = outline_of(bundle) if bundle else None
     check_fit(name, stage, source)
@@ -99,7 +107,9 @@ def _check(name: str, stage: "Stage", bundle: "Bundle | None") -> None:
 
 def _report(made: "Bundle") -> None:
     size = sum(entry.size_bytes for entry in made.card.files.values())
-    facts = ", ".join(f"{key} {value}" for key, value in made.card.facts.items() if isinstance(value, int | float | str))
+    facts = ", ".join(
+        f"{key} {value}" for key, value in made.card.facts.items() if isinstance(value, int | float | str)
+    )
     print(f"{made.path}: {made.format}, {size / 1e6:.2f} MB" + (f"; {facts}" if facts else ""))
 
 
@@ -111,8 +121,10 @@ def _places(kind: "type[Stage]") -> list[inspect.Parameter]:
     source = Annotated[Path, typer.Argument(help=f"Bundle folder ({' or '.join(sorted(kind.accepts))}) to start from.")]
     out = Annotated[Path, typer.Option(help="Folder of the new bundle.")]
     keyword = inspect.Parameter.KEYWORD_ONLY
-    return [*([inspect.Parameter("source", keyword, annotation=source)] if kind.accepts else []),
-            inspect.Parameter("out", keyword, annotation=out)]
+    return [
+        *([inspect.Parameter("source", keyword, annotation=source)] if kind.accepts else []),
+        inspect.Parameter("out", keyword, annotation=out),
+    ]
 
 
 def _option(name: str, field: "FieldInfo") -> inspect.Parameter:
@@ -121,11 +133,15 @@ def _option(name: str, field: "FieldInfo") -> inspect.Parameter:
     text = " ".join((field.description or "").split()) + _limits(field)
     if bool in _choices(field.annotation):
         option = typer.Option(f"{flag}/--no-{flag[2:]}", help=text, show_default=str(field.default).lower())
-        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[bool | None, option], default=None)
+        return inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[bool | None, option], default=None
+        )
     option = typer.Option(flag, help=text, metavar=_metavar(field.annotation), show_default=_default(field))
     if field.is_required():
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, option])
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str | None, option], default=None)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str | None, option], default=None
+    )
 
 
 def _default(field: "FieldInfo") -> str | bool:
@@ -136,7 +152,12 @@ def _default(field: "FieldInfo") -> str | bool:
 
 
 def _limits(field: "FieldInfo") -> str:
-    told = [f"{word} {getattr(limit, key)}" for limit in field.metadata for key, word in LIMITS.items() if key in _slots(limit)]
+    told = [
+        f"{word} {getattr(limit, key)}"
+        for limit in field.metadata
+        for key, word in LIMITS.items()
+        if key in _slots(limit)
+    ]
     return f" ({', '.join(told)})" if told else ""
 
 

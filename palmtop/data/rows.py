@@ -129,15 +129,22 @@ def decoded(path: Path) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}, line {line} isn't UTF-8 (byte {raw[error.start]:#04x}): convert the file to UTF-8") from None
+        raise UserError(
+            f"{path}, line {line} isn't UTF-8 (byte {raw[error.start]:#04x}): convert the file to UTF-8"
+        ) from None
 
 
 @lru_cache(maxsize=8)
 def _from_file(path: Path, _stamp: int, quoting: str | None) -> Table:
     kind = _kind(path.name)
     text = decoded(path)
-    rows = _json_rows(text, path) if kind == "jsonl" else _separated_rows(text, path, "\t" if kind == "tsv" else ",",
-                                                                         (quoting or ("none" if kind == "tsv" else "standard")) == "none")
+    rows = (
+        _json_rows(text, path)
+        if kind == "jsonl"
+        else _separated_rows(
+            text, path, "\t" if kind == "tsv" else ",", (quoting or ("none" if kind == "tsv" else "standard")) == "none"
+        )
+    )
     return Table(str(path), rows, {})
 
 
@@ -158,12 +165,16 @@ def _separated_rows(text: str, path: Path, separator: str, unquoted: bool) -> di
         rows = []
         for row in reader:
             if row and len(row) != len(header):
-                raise UserError(f"{path}, line {reader.line_num} has {len(row)} fields, the first line {len(header)} "
-                                f"({', '.join(header)}): a stray separator or quote? (set 'quoting' if the file quotes otherwise)")
+                raise UserError(
+                    f"{path}, line {reader.line_num} has {len(row)} fields, the first line {len(header)} "
+                    f"({', '.join(header)}): a stray separator or quote? (set 'quoting' if the file quotes otherwise)"
+                )
             if row:
                 rows.append(row)
     except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: {error} (set 'quoting: none' if quotes are plain characters there)") from None
+        raise UserError(
+            f"{path}, line {reader.line_num}: {error} (set 'quoting: none' if quotes are plain characters there)"
+        ) from None
     columns = list(zip(*rows, strict=True)) or [()] * len(header)
     return dict(zip(header, columns, strict=True))
 
@@ -178,10 +189,10 @@ def _json_rows(text: str, path: Path) -> dict[str, Sequence[Any]]:
         except json.JSONDecodeError as error:
             raise UserError(f"{path}, line {number} isn't JSON: {error.msg}") from None
         if not isinstance(row, dict):
-            raise UserError(f"{path}, line {number} isn't an object ({{\"text\": ..., \"label\": ...}})")
+            raise UserError(f'{path}, line {number} isn\'t an object ({{"text": ..., "label": ...}})')
         rows.append(row)
     if not rows:
-        raise UserError(f"{path} is empty: each line of a .jsonl is an object ({{\"text\": ..., \"label\": ...}})")
+        raise UserError(f'{path} is empty: each line of a .jsonl is an object ({{"text": ..., "label": ...}})')
     names = list(dict.fromkeys(name for row in rows for name in row))
     return {name: [row.get(name) for row in rows] for name in names}
 
@@ -197,6 +208,12 @@ def _from_datasets(name: str, config: str | None, split: str) -> Table:
         else:
             data = datasets.load_dataset(name, config, split=split)
     except (KeyError, ValueError, OSError, RuntimeError) as error:
-        raise UserError(f"the data set '{name}' (config {config}, split {split}) can't be loaded: {str(error).splitlines()[0]}") from None
-    classes = {column: tuple(feature.names) for column, feature in data.features.items() if isinstance(feature, datasets.ClassLabel)}
+        raise UserError(
+            f"the data set '{name}' (config {config}, split {split}) can't be loaded: {str(error).splitlines()[0]}"
+        ) from None
+    classes = {
+        column: tuple(feature.names)
+        for column, feature in data.features.items()
+        if isinstance(feature, datasets.ClassLabel)
+    }
     return Table(f"{name} ({split})", {column: data[column][:] for column in data.column_names}, classes)

@@ -25,7 +25,9 @@ class Vocabulary:
     def of(cls, folder: Path) -> Self:
         """Read from tokenizer.json, and the mask's name from tokenizer_config.json where it is said."""
         tokenizer, written = plain_tokenizer(folder), json.loads((folder / FILE).read_text(encoding="utf-8"))
-        special = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+        special = {
+            token.content: number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special
+        }
         model = written["model"]
         unknown = tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else model.get("unk_id")
         mask = next((special[name] for name in (_said_mask(folder), "[MASK]", "<mask>") if name in special), None)
@@ -49,9 +51,18 @@ class Wrapping:
         one, two = tokenizer.encode("a"), tokenizer.encode("a", "a")
         places = [place for place, sequence in enumerate(one.sequence_ids) if sequence is not None]
         second = [place for place, sequence in enumerate(two.sequence_ids) if sequence == 1]
-        gap = [place for place, sequence in enumerate(two.sequence_ids) if sequence is None and places[-1] < place < second[0]]
-        return cls(tuple(one.ids[: places[0]]), tuple(one.ids[places[-1] + 1:]), tuple(two.ids[place] for place in gap),
-                   tuple(two.ids[second[-1] + 1:]), two.type_ids[second[0]])
+        gap = [
+            place
+            for place, sequence in enumerate(two.sequence_ids)
+            if sequence is None and places[-1] < place < second[0]
+        ]
+        return cls(
+            tuple(one.ids[: places[0]]),
+            tuple(one.ids[places[-1] + 1 :]),
+            tuple(two.ids[place] for place in gap),
+            tuple(two.ids[second[-1] + 1 :]),
+            two.type_ids[second[0]],
+        )
 
 
 def plain_tokenizer(folder: Path) -> "Tokenizer":

@@ -31,7 +31,8 @@ class Encoding:
     token_type_ids: Int32[ndarray, " tokens"]
     truncated: bool = False
     places: Int64[ndarray, "tokens 2"] | None = None
-    """Of a question and its context: the characters of the context that a token stands for, -1 for all other tokens; else None."""
+    """Of a question and its context: the characters of the context that a token stands for, -1 for all other tokens;
+    else None."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -40,7 +41,8 @@ class Encoding:
 class HostTokenizer:
     """The Hugging Face tokenizer of a bundle, without padding, truncating at `max_length`.
 
-    With `spans` texts are questions and contexts: only the context is truncated, unless the question fills half the length.
+    With `spans` texts are questions and contexts: only the context is truncated, unless the question fills half the
+    length.
     """
 
     def __init__(self, folder: Path, max_length: int, spans: bool = False) -> None:
@@ -66,23 +68,36 @@ class HostTokenizer:
         if self._spans:
             return self._encode_spans(texts)
         rows = self._tokenizer.encode_batch([text[0] if len(text) == 1 else text for text in texts])
-        return [Encoding(text, np.asarray(row.ids, np.int32), np.asarray(row.type_ids, np.int32), bool(row.overflowing))
-                for text, row in zip(texts, rows, strict=True)]
+        return [
+            Encoding(text, np.asarray(row.ids, np.int32), np.asarray(row.type_ids, np.int32), bool(row.overflowing))
+            for text, row in zip(texts, rows, strict=True)
+        ]
 
     def _encode_spans(self, texts: Sequence[Text]) -> list[Encoding]:
         questions = self._cut_questions([question for question, _ in texts])
         self._tokenizer.enable_truncation(max_length=self._max_length, strategy="only_second")
-        rows = self._tokenizer.encode_batch([(question, context) for question, (_, context) in zip(questions, texts, strict=True)])
-        return [Encoding(text, np.asarray(row.ids, np.int32), np.asarray(row.type_ids, np.int32),
-                         bool(row.overflowing) or question != text[0], _places(row))
-                for text, question, row in zip(texts, questions, rows, strict=True)]
+        rows = self._tokenizer.encode_batch(
+            [(question, context) for question, (_, context) in zip(questions, texts, strict=True)]
+        )
+        return [
+            Encoding(
+                text,
+                np.asarray(row.ids, np.int32),
+                np.asarray(row.type_ids, np.int32),
+                bool(row.overflowing) or question != text[0],
+                _places(row),
+            )
+            for text, question, row in zip(texts, questions, rows, strict=True)
+        ]
 
     def _cut_questions(self, questions: Sequence[str]) -> list[str]:
         most = min(MOST_OF_QUESTION, self._max_length // 2)
         self._tokenizer.no_truncation()
         rows = self._tokenizer.encode_batch(list(questions), add_special_tokens=False)
-        return [question if len(row) <= most else question[:row.offsets[most - 1][1]]
-                for question, row in zip(questions, rows, strict=True)]
+        return [
+            question if len(row) <= most else question[: row.offsets[most - 1][1]]
+            for question, row in zip(questions, rows, strict=True)
+        ]
 
 
 def check_length_for_spans(length: int) -> None:
@@ -100,8 +115,11 @@ def _places(row: Any) -> Int64[ndarray, "tokens 2"]:
 def pad(encodings: Sequence[Encoding], length: int, pad_id: int) -> dict[str, Int32[ndarray, "batch tokens"]]:
     """One batch, padded on the right to `length` tokens: input_ids, attention_mask (1 = real) and token_type_ids."""
     shape = (len(encodings), length)
-    batch = {"input_ids": np.full(shape, pad_id, np.int32), "attention_mask": np.zeros(shape, np.int32),
-             "token_type_ids": np.zeros(shape, np.int32)}
+    batch = {
+        "input_ids": np.full(shape, pad_id, np.int32),
+        "attention_mask": np.zeros(shape, np.int32),
+        "token_type_ids": np.zeros(shape, np.int32),
+    }
     for row, encoding in enumerate(encodings):
         tokens = min(len(encoding), length)
         batch["input_ids"][row, :tokens] = encoding.input_ids[:tokens]

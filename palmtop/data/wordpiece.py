@@ -1,4 +1,5 @@
-"""WordPiece as BERT's clients do it: the vocabulary of a tokenizer.json as lines, and what keeps a tokenizer from being one."""
+"""WordPiece as BERT's clients do it: the vocabulary of a tokenizer.json as lines, and what keeps a tokenizer from being
+one."""
 
 import json
 from collections.abc import Mapping
@@ -17,12 +18,16 @@ def vocabulary(folder: Path) -> tuple[str, ...]:
 
 
 def why_not(folder: Path) -> str | None:
-    """Why a client with a vocab.txt and BERT's own rules can't stand in for the tokenizer in `folder`; None when it can."""
+    """Why a client with a vocab.txt and BERT's own rules can't stand in for the tokenizer in `folder`; None when it
+    can."""
     known = _read(folder)
     model, normalizer = known["model"], known.get("normalizer") or {}
     if model["type"] != "WordPiece":
         return f"its tokenizer is {model['type']}, they know WordPiece only"
-    if model.get("continuing_subword_prefix", "##") != "##" or (known.get("pre_tokenizer") or {}).get("type") != "BertPreTokenizer":
+    if (
+        model.get("continuing_subword_prefix", "##") != "##"
+        or (known.get("pre_tokenizer") or {}).get("type") != "BertPreTokenizer"
+    ):
         return "its tokenizer splits words in another way than BERT's"
     if normalizer.get("type") != "BertNormalizer" or not normalizer.get("lowercase"):
         return "its tokenizer keeps capitals, they lower-case every text"

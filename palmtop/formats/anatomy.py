@@ -79,7 +79,11 @@ class Anatomy:
     def shown(self, key: str) -> str:
         """A tensor as it is named to a reader: without the path of modules before it."""
         tensor = self.tensors[key]
-        sizes = "" if tensor.shape is None else "[" + ", ".join("?" if size is None else str(size) for size in tensor.shape) + "]"
+        sizes = (
+            ""
+            if tensor.shape is None
+            else "[" + ", ".join("?" if size is None else str(size) for size in tensor.shape) + "]"
+        )
         return f"{tensor.name.rsplit('/', 1)[-1].rsplit(';', 1)[0]} {tensor.dtype} {sizes}".strip()
 
     def users(self) -> Iterator[tuple[str, Tensor]]:

@@ -28,22 +28,42 @@ def read(folder: Path) -> Anatomy:
     except DecodeError:
         raise UserError(f"{path} isn't an ONNX file: export the bundle again") from None
     constants = [(tensor.name, tensor) for tensor in model.graph.initializer]
-    constants += [(node.output[0], attribute.t) for node in model.graph.node if node.op_type == "Constant"
-                  for attribute in node.attribute if attribute.name == "value"]
+    constants += [
+        (node.output[0], attribute.t)
+        for node in model.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    ]
     tensors = {name: Tensor(name, _dtype(tensor.data_type), tuple(tensor.dims), name) for name, tensor in constants}
     held = {name: _stored(tensor, folder, tensors[name].dtype) for name, tensor in constants}
-    tensors |= {value.name: _value(value) for values in (model.graph.input, model.graph.value_info, model.graph.output) for value in values
-                if value.name not in tensors}
+    tensors |= {
+        value.name: _value(value)
+        for values in (model.graph.input, model.graph.value_info, model.graph.output)
+        for value in values
+        if value.name not in tensors
+    }
     versions = {opset.domain: opset.version for opset in model.opset_import}
-    operators = tuple(Operator(node.op_type, versions.get(node.domain), _named(node.input), _named(node.output),
-                               node.domain not in BUILT_IN) for node in model.graph.node if node.op_type != "Constant")
+    operators = tuple(
+        Operator(
+            node.op_type,
+            versions.get(node.domain),
+            _named(node.input),
+            _named(node.output),
+            node.domain not in BUILT_IN,
+        )
+        for node in model.graph.node
+        if node.op_type != "Constant"
+    )
     for name in (name for operator in operators for name in (*operator.inputs, *operator.outputs)):
         tensors.setdefault(name, Tensor(name, "unknown", None))
     return Anatomy("onnx", _size(folder), held, tensors, operators)
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for pattern in ("*.onnx", "*.onnx.data", "*.onnx_data") for path in folder.glob(pattern))
+    return sum(
+        path.stat().st_size for pattern in ("*.onnx", "*.onnx.data", "*.onnx_data") for path in folder.glob(pattern)
+    )
 
 
 def _named(names: Any) -> tuple[str, ...]:
@@ -80,5 +100,9 @@ def _dtype(code: int) -> str:
 
 def _value(value: Any) -> Tensor:
     kind = value.type.tensor_type
-    sizes = tuple(size.dim_value if size.HasField("dim_value") else None for size in kind.shape.dim) if kind.HasField("shape") else None
+    sizes = (
+        tuple(size.dim_value if size.HasField("dim_value") else None for size in kind.shape.dim)
+        if kind.HasField("shape")
+        else None
+    )
     return Tensor(value.name, _dtype(kind.elem_type), sizes)

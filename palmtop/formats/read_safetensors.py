@@ -1,4 +1,5 @@
-"""A torch bundle's weights taken apart: the header of model.safetensors says what lies where. There is no graph in it."""
+"""A torch bundle's weights taken apart: the header of model.safetensors says what lies where. There is no graph in
+it."""
 
 import json
 from pathlib import Path
@@ -7,8 +8,18 @@ from palmtop.errors import UserError
 from palmtop.formats.anatomy import Anatomy, Stored, Tensor, stored
 
 FILE = "model.safetensors"
-DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64", "I64": "int64", "I32": "int32", "I16": "int16",
-          "I8": "int8", "U8": "uint8", "BOOL": "bool"}
+DTYPES = {
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F64": "float64",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
 LENGTH_BYTES = 8
 """The header's length, little endian, stands before it."""
 
@@ -36,5 +47,5 @@ def read(folder: Path) -> Anatomy:
                 continue
             first, last = said["data_offsets"]
             tensors[name] = Tensor(name, DTYPES.get(said["dtype"], said["dtype"].lower()), tuple(said["shape"]), name)
-            held[name] = stored(raw[start + first:start + last], tensors[name].dtype)
+            held[name] = stored(raw[start + first : start + last], tensors[name].dtype)
     return Anatomy("torch", sum(path.stat().st_size for path in paths), held, tensors, ())

@@ -32,13 +32,24 @@ def read(folder: Path) -> Anatomy:
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path} isn't a TensorFlow.js graph model: export the bundle again") from None
     held: dict[str, Stored] = {}
-    tensors = {name: tensor for group, content in zip(manifest, raw, strict=True) for name, tensor in _weights(group, content, held)}
+    tensors = {
+        name: tensor
+        for group, content in zip(manifest, raw, strict=True)
+        for name, tensor in _weights(group, content, held)
+    }
     tensors |= {node["name"]: _computed(node) for node in nodes if node["name"] not in tensors}
-    operators = tuple(Operator(node["op"], None, tuple(map(_plain, node.get("input", ()))), (node["name"],)) for node in nodes
-                      if node["op"] not in ("Const", "Placeholder", "NoOp"))
+    operators = tuple(
+        Operator(node["op"], None, tuple(map(_plain, node.get("input", ()))), (node["name"],))
+        for node in nodes
+        if node["op"] not in ("Const", "Placeholder", "NoOp")
+    )
     entries = [entry for group in manifest for entry in group["weights"]]
-    notes = {"shards": sum(len(group["paths"]) for group in manifest),
-             "per_tensor_uint8": [entry["name"] for entry in entries if entry.get("quantization", {}).get("dtype") in ("uint8", "uint16")]}
+    notes = {
+        "shards": sum(len(group["paths"]) for group in manifest),
+        "per_tensor_uint8": [
+            entry["name"] for entry in entries if entry.get("quantization", {}).get("dtype") in ("uint8", "uint16")
+        ],
+    }
     scale_bytes = SCALE_BYTES * sum(tensor.scales for tensor in tensors.values())
     return Anatomy("tfjs", path.stat().st_size + sum(map(len, raw)), held, tensors, operators, scale_bytes, notes)
 
@@ -51,7 +62,7 @@ def _weights(group: Any, raw: bytes, held: dict[str, Stored]) -> list[tuple[str,
         rows = quantization.get("dtype") == INT8_ROWS
         dtype = "int8" if rows else quantization.get("dtype", entry["dtype"])
         size, scales = BYTES[dtype] * math.prod(entry["shape"]), entry["shape"][quantization["axis"]] if rows else 0
-        held[entry["name"]] = stored(view[place:place + size], dtype)
+        held[entry["name"]] = stored(view[place : place + size], dtype)
         found.append((entry["name"], Tensor(entry["name"], dtype, tuple(entry["shape"]), entry["name"], scales)))
         place += size + SCALE_BYTES * scales
     return found
@@ -60,7 +71,9 @@ def _weights(group: Any, raw: bytes, held: dict[str, Stored]) -> list[tuple[str,
 def _computed(node: Any) -> Tensor:
     attributes = node.get("attr", {})
     sizes = attributes.get("shape", {}).get("shape", {}).get("dim") if node["op"] == "Placeholder" else None
-    kind = next((attributes[name]["type"] for name in ("dtype", "DstT", "T") if "type" in attributes.get(name, {})), "DT_FLOAT")
+    kind = next(
+        (attributes[name]["type"] for name in ("dtype", "DstT", "T") if "type" in attributes.get(name, {})), "DT_FLOAT"
+    )
     shape = None if sizes is None else tuple(None if int(size["size"]) < 0 else int(size["size"]) for size in sizes)
     return Tensor(node["name"], KINDS.get(kind, str(kind)), shape)
 

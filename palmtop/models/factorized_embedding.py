@@ -1,4 +1,5 @@
-"""A word embedding in two factors inside an ordinary model: V x E and E x H, in front of the norm that the model has already."""
+"""A word embedding in two factors inside an ordinary model: V x E and E x H, in front of the norm that the model has
+already."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,10 @@ def apply(model: "PreTrainedModel") -> None:
         UserError: the model has a language model's head, which reads the table too.
     """
     if model.get_output_embeddings() is not None:
-        raise UserError("a model with a factorized word embedding in front of its own norm has no language model's head: open it as a "
-                        "classifier, or factorize with form: albert")
+        raise UserError(
+            "a model with a factorized word embedding in front of its own norm has no language model's head: open it "
+            "as a classifier, or factorize with form: albert"
+        )
     embeddings: Any = model.base_model.embeddings
     whole: Embedding = embeddings.word_embeddings
     size = model.config.to_dict()[KEY]

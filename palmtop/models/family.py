@@ -19,7 +19,8 @@ class Family:
 
     model_type: str
     layers: str | None
-    """Prefix of layer i's weights in a classifier, before '.<i>.'; None where layers share weights in groups (ALBERT)."""
+    """Prefix of layer i's weights in a classifier, before '.<i>.'; None where layers share weights in groups
+    (ALBERT)."""
     layer_count: str = "num_hidden_layers"
     """The config's word for the number of layers."""
     token_types: bool = True
@@ -42,18 +43,26 @@ class Family:
 SPAN_HEAD = ("qa_outputs",)
 """The module that a task of question answering trains anew, in every family."""
 
-FAMILIES = {family.model_type: family for family in (
-    Family("albert", None),
-    Family("bert", "bert.encoder.layer"),
-    Family("deberta-v2", "deberta.encoder.layer", takes_additive_mask=False, any_length=False),
-    Family("distilbert", "distilbert.transformer.layer", layer_count="n_layers", token_types=False,
-           new_head=("classifier", "pre_classifier")),
-    Family("electra", "electra.encoder.layer"),
-    Family("mobilebert", "mobilebert.encoder.layer", shortest=4),
-    Family("mpnet", "mpnet.encoder.layer", token_types=False, positions_after_pad=True),
-    Family("roberta", "roberta.encoder.layer", positions_after_pad=True),
-    Family("xlm-roberta", "roberta.encoder.layer", positions_after_pad=True),
-)}
+FAMILIES = {
+    family.model_type: family
+    for family in (
+        Family("albert", None),
+        Family("bert", "bert.encoder.layer"),
+        Family("deberta-v2", "deberta.encoder.layer", takes_additive_mask=False, any_length=False),
+        Family(
+            "distilbert",
+            "distilbert.transformer.layer",
+            layer_count="n_layers",
+            token_types=False,
+            new_head=("classifier", "pre_classifier"),
+        ),
+        Family("electra", "electra.encoder.layer"),
+        Family("mobilebert", "mobilebert.encoder.layer", shortest=4),
+        Family("mpnet", "mpnet.encoder.layer", token_types=False, positions_after_pad=True),
+        Family("roberta", "roberta.encoder.layer", positions_after_pad=True),
+        Family("xlm-roberta", "roberta.encoder.layer", positions_after_pad=True),
+    )
+}
 
 """Transformers, by model_type."""
 
@@ -63,9 +72,14 @@ STATIC = Family("palmtop-static", None, token_types=False, takes_additive_mask=F
 KNOWN = FAMILIES | {STATIC.model_type: STATIC}
 """All families that are opened, fine-tuned, exported and measured."""
 
-DECODERS = {family.model_type: family for family in (
-    Family("gpt2", "transformer.h", layer_count="n_layer", token_types=False, positions="n_positions", kind="decoder"),
-)}
+DECODERS = {
+    family.model_type: family
+    for family in (
+        Family(
+            "gpt2", "transformer.h", layer_count="n_layer", token_types=False, positions="n_positions", kind="decoder"
+        ),
+    )
+}
 """Families that are distilled as language models only (stages that name decoders in `takes`)."""
 
 EVERY_FAMILY = KNOWN | DECODERS
@@ -84,14 +98,20 @@ def family_of(config: dict[str, Any], where: str) -> Family:
     """
     model_type = str(config.get("model_type"))
     if model_type not in EVERY_FAMILY:
-        raise UserError(f"{where} is of the family '{model_type}', which palmtop doesn't know; known: {', '.join(EVERY_FAMILY)}")
+        raise UserError(
+            f"{where} is of the family '{model_type}', which palmtop doesn't know; known: {', '.join(EVERY_FAMILY)}"
+        )
     family = EVERY_FAMILY[model_type]
     if config.get("inner_group_num", 1) != 1:
-        raise UserError(f"{where} has {config['inner_group_num']} layers inside each group of shared layers; palmtop knows ALBERT with one "
-                        "only (inner_group_num: 1)")
+        raise UserError(
+            f"{where} has {config['inner_group_num']} layers inside each group of shared layers; palmtop knows ALBERT "
+            "with one only (inner_group_num: 1)"
+        )
     if model_type == "mpnet" and config.get("relative_attention_num_buckets", 32) != 32:  # noqa: PLR2004  # the number transformers hard-codes
-        raise UserError(f"{where} has relative_attention_num_buckets {config['relative_attention_num_buckets']}, which transformers "
-                        "ignores (it computes with 32): its answers would not be the model's own")
+        raise UserError(
+            f"{where} has relative_attention_num_buckets {config['relative_attention_num_buckets']}, which "
+            "transformers ignores (it computes with 32): its answers would not be the model's own"
+        )
     return family
 
 
@@ -113,30 +133,16 @@ def longest_input(config: dict[str, Any]) -> int:
     return positions - int(config["pad_token_id"]) - 1 if family.positions_after_pad else positions
 
 
-
-
-
-
-
-
-
-
-
-
-
-
 def group_of_layers(config: "PreTrainedConfig") -> list[int]:
     """Which group of shared weights each layer of an ALBERT uses."""
     per_group = config.num_hidden_layers / config.num_hidden_groups
     return [int(layer / per_group) for layer in range(config.num_hidden_layers)]
 
 
-
-
-
-
 def check_family(model_type: str) -> None:
     """Raises: UserError: a family whose layers can't have shapes of their own."""
     if FAMILIES[model_type].layers is None:
-        raise UserError(f"the family '{model_type}' has one set of weights for all its layers, so they can't differ in heads or "
-                        "feed-forward neurons: prune a model whose layers have weights of their own, such as bert")
+        raise UserError(
+            f"the family '{model_type}' has one set of weights for all its layers, so they can't differ in heads or "
+            "feed-forward neurons: prune a model whose layers have weights of their own, such as bert"
+        )

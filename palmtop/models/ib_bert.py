@@ -1,7 +1,9 @@
-"""IB-BERT: MobileBERT's teacher, whose layers are wide inside and narrow between (Sun et al. 2020, 2004.02984, 3.2 and Table 1).
+"""IB-BERT: MobileBERT's teacher, whose layers are wide inside and narrow between (Sun et al. 2020, 2004.02984, 3.2 and
+Table 1).
 
-transformers builds its configuration but can't run it: queries and keys read the block's narrow input, and are built for the wide
-inside (512 -> 1024 wanted, 1024 -> 1024 made). With the key below in config.json palmtop builds them right.
+transformers builds its configuration but can't run it: queries and keys read the block's narrow input, and are built
+for the wide inside (512 -> 1024 wanted, 1024 -> 1024 made). With the key below in config.json palmtop builds them
+right.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,16 +16,30 @@ KEY = "palmtop_inverted_bottleneck"
 
 
 def ib_bert_config(**sizes: Any) -> "MobileBertConfig":
-    """A config of an IB-BERT; `sizes` are MobileBertConfig's own words, by default the paper's 512 between and 1024 inside.
+    """A config of an IB-BERT; `sizes` are MobileBertConfig's own words, by default the paper's 512 between and 1024
+    inside.
 
     LayerNorm, GELU, one feed-forward part, no bottleneck before queries, keys and values, no pooler.
     """
     from transformers import MobileBertConfig
 
-    paper = {"hidden_size": 512, "intra_bottleneck_size": 1024, "intermediate_size": 4096, "num_attention_heads": 4,
-             "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "hidden_act": "gelu", "classifier_activation": False}
-    fixed = {"num_feedforward_networks": 1, "use_bottleneck_attention": False, "key_query_shared_bottleneck": False,
-             "normalization_type": "layer_norm", KEY: True}
+    paper = {
+        "hidden_size": 512,
+        "intra_bottleneck_size": 1024,
+        "intermediate_size": 4096,
+        "num_attention_heads": 4,
+        "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1,
+        "hidden_act": "gelu",
+        "classifier_activation": False,
+    }
+    fixed = {
+        "num_feedforward_networks": 1,
+        "use_bottleneck_attention": False,
+        "key_query_shared_bottleneck": False,
+        "normalization_type": "layer_norm",
+        KEY: True,
+    }
     return MobileBertConfig(**(paper | sizes | fixed))
 
 
@@ -33,7 +49,8 @@ def is_ib_bert(config: Any) -> bool:
 
 
 def read_block_input(model: "PreTrainedModel") -> None:
-    """Give a MobileBERT that was just built queries and keys that read the block's input; its weights are still nobody's."""
+    """Give a MobileBERT that was just built queries and keys that read the block's input; its weights are still
+    nobody's."""
     from torch.nn import Linear
 
     from palmtop.models.linears import layers_of

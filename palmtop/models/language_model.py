@@ -14,10 +14,23 @@ if TYPE_CHECKING:
 
 Kind = Literal["masked", "masked and sentence order", "causal"]
 
-_AUTO: dict[Kind, str] = {"masked": "AutoModelForMaskedLM", "masked and sentence order": "AutoModelForPreTraining",
-                          "causal": "AutoModelForCausalLM"}
-_HEADS = {"albert": "predictions", "bert": "cls", "deberta-v2": "cls", "distilbert": "vocab_transform", "electra": "generator_predictions",
-          "gpt2": "lm_head", "mobilebert": "cls", "mpnet": "lm_head", "roberta": "lm_head", "xlm-roberta": "lm_head"}
+_AUTO: dict[Kind, str] = {
+    "masked": "AutoModelForMaskedLM",
+    "masked and sentence order": "AutoModelForPreTraining",
+    "causal": "AutoModelForCausalLM",
+}
+_HEADS = {
+    "albert": "predictions",
+    "bert": "cls",
+    "deberta-v2": "cls",
+    "distilbert": "vocab_transform",
+    "electra": "generator_predictions",
+    "gpt2": "lm_head",
+    "mobilebert": "cls",
+    "mpnet": "lm_head",
+    "roberta": "lm_head",
+    "xlm-roberta": "lm_head",
+}
 """The first module of each family's head over the vocabulary: what takes the last hidden states."""
 
 SENTENCE_ORDER = ("albert",)
@@ -37,8 +50,8 @@ class Opened:
 def open_language_model(folder: Path, kind: Kind = "masked", new_head: bool = False) -> Opened:
     """The language model in a Hugging Face folder, float32, in eval mode; only safetensors, nothing from the network.
 
-    The head over the vocabulary must be there, unless `new_head` asks for one that is to be trained; that for the order of
-    sentences may be new.
+    The head over the vocabulary must be there, unless `new_head` asks for one that is to be trained; that for the order
+    of sentences may be new.
 
     Raises:
         UserError: the head, or weights of the transformer itself, are missing.
@@ -51,18 +64,28 @@ def open_language_model(folder: Path, kind: Kind = "masked", new_head: bool = Fa
     said = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()  # what is missing is judged and told here
     model, report = opener(folder, getattr(transformers, _AUTO[kind])).from_pretrained(
-        folder, attn_implementation="eager", dtype="float32", local_files_only=True, use_safetensors=True, output_loading_info=True)
+        folder,
+        attn_implementation="eager",
+        dtype="float32",
+        local_files_only=True,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
     transformers.logging.set_verbosity(said)
     new = tuple(sorted(report["missing_keys"]))
     allowed = _SENTENCE_ORDER_PARTS if kind == "masked and sentence order" else ()
     lacking = [name for name in new if not name.startswith(allowed)]
     body = [name for name in lacking if name.startswith(f"{model.base_model_prefix}.")]
     if body:
-        raise UserError(f"the weights in {folder} lack {len(body)} of the transformer's own ({body[0]}, ...): "
-                        "they don't belong to its config.json")
+        raise UserError(
+            f"the weights in {folder} lack {len(body)} of the transformer's own ({body[0]}, ...): they don't belong "
+            "to its config.json"
+        )
     if lacking and not new_head:
-        raise UserError(f"{folder} has no head over the vocabulary: {len(lacking)} of its weights are missing ({lacking[0]}, ...), and "
-                        "random ones would teach noise; train them first with the stage 'masked_lm'")
+        raise UserError(
+            f"{folder} has no head over the vocabulary: {len(lacking)} of its weights are missing ({lacking[0]}, "
+            "...), and random ones would teach noise; train them first with the stage 'masked_lm'"
+        )
     return Opened(model.eval(), new)
 
 
@@ -97,7 +120,9 @@ class Answering:
             raise RuntimeError("the teacher is in training mode: its dropout would be taught")
         self._head.chosen = chosen
         with torch.no_grad():
-            output = self._model.to(chosen.device)(**{name: batch[name] for name in self._inputs}, output_hidden_states=hidden)
+            output = self._model.to(chosen.device)(
+                **{name: batch[name] for name in self._inputs}, output_hidden_states=hidden
+            )
         return output[0], output.hidden_states[-1] if hidden else None
 
 

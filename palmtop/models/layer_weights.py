@@ -1,4 +1,5 @@
-"""The weights of a transformer layer under the same names for every family: its linears and norms, and the two halves they form."""
+"""The weights of a transformer layer under the same names for every family: its linears and norms, and the two halves
+they form."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +16,8 @@ HALVES: tuple[Half, ...] = ("attention", "feed_forward")
 PARTS_OF: dict[Half, tuple[Part, ...]] = {"attention": PARTS[:4], "feed_forward": PARTS[4:]}
 
 LayerWeights = dict[str, "Tensor"]
-"""'query.weight' [heads * size, width], 'query.bias', ..., 'attention_norm.weight' [width], 'feed_forward_norm.bias', ..."""
+"""'query.weight' [heads * size, width], 'query.bias', ..., 'attention_norm.weight' [width], 'feed_forward_norm.bias',
+..."""
 
 _NORMS: dict[str, dict[Half, str]] = {
     "albert": {"attention": "attention.LayerNorm", "feed_forward": "full_layer_layer_norm"},
@@ -44,7 +46,11 @@ def read_layer(layer: "Module", model_type: str) -> LayerWeights:
     """Copies of a layer's weights, detached."""
     modules: dict[str, Module] = {part: part_of(layer, part, model_type) for part in PARTS}
     modules |= {f"{half}_norm": norm_of(layer, half, model_type) for half in HALVES}
-    return {f"{name}.{kind}": weight.detach().clone() for name, module in modules.items() for kind, weight in module.named_parameters()}
+    return {
+        f"{name}.{kind}": weight.detach().clone()
+        for name, module in modules.items()
+        for kind, weight in module.named_parameters()
+    }
 
 
 def write_half(layer: "Module", half: Half, model_type: str, weights: Mapping[str, "Tensor"]) -> None:
@@ -61,7 +67,9 @@ def write_norm(layer: "Module", half: Half, model_type: str, weights: Mapping[st
 
 def named(weights: Mapping[str, "Tensor"], module: str) -> dict[str, "Tensor"]:
     """The weights of one module, under its own names: weight, bias."""
-    return {name.removeprefix(f"{module}."): value for name, value in weights.items() if name.rpartition(".")[0] == module}
+    return {
+        name.removeprefix(f"{module}."): value for name, value in weights.items() if name.rpartition(".")[0] == module
+    }
 
 
 def names_of(half: Half) -> Sequence[str]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def open_classifier(folder: Path, attention: str = "eager") -> "PreTrainedModel":
-    """The sequence classifier in a Hugging Face folder, float32, in eval mode; only safetensors, nothing from the network.
+    """The sequence classifier in a Hugging Face folder, float32, in eval mode; only safetensors, nothing from the
+    network.
 
     Eager attention by default: it is the path that exports, and the only one that is right on padded inputs everywhere.
     """
@@ -33,7 +34,8 @@ def answers_spans(config: "dict[str, Any]") -> bool:
 
 
 def open_with_head(folder: Path) -> "PreTrainedModel":
-    """As `open_classifier`, with the head that the folder's config names: a classifier's, or one of question answering."""
+    """As `open_classifier`, with the head that the folder's config names: a classifier's, or one of question
+    answering."""
     from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
     spans = answers_spans(json.loads((folder / "config.json").read_text(encoding="utf-8")))
@@ -44,13 +46,20 @@ def open_as_named(folder: Path, where: str) -> "PreTrainedModel":
     """As `open_with_head` where config.json names a class with such a head; else the body alone.
 
     Raises:
-        UserError: the folder hasn't the weights that its config.json asks for, or they aren't finite; it is called `where`.
+        UserError: the folder hasn't the weights that its config.json asks for, or they aren't finite; it is called
+        `where`.
     """
     from transformers import AutoModel, AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     classifies = any("ForSequenceClassification" in name for name in config.get("architectures") or ())
-    auto = AutoModelForQuestionAnswering if answers_spans(config) else AutoModelForSequenceClassification if classifies else AutoModel
+    auto = (
+        AutoModelForQuestionAnswering
+        if answers_spans(config)
+        else AutoModelForSequenceClassification
+        if classifies
+        else AutoModel
+    )
     model = _opened(folder, auto, "eager", where)
     check_finite(model, where)
     return model
@@ -79,7 +88,9 @@ def keep_layers(model: "PreTrainedModel", layers: Sequence[int]) -> "PreTrainedM
     from palmtop.models.reshaped import keep_in_config, rebuilt
 
     if model.config.model_type == STATIC.model_type:
-        raise UserError(f"a model of the family '{STATIC.model_type}' has no transformer layers to keep some of: name a transformer")
+        raise UserError(
+            f"a model of the family '{STATIC.model_type}' has no transformer layers to keep some of: name a transformer"
+        )
     family = EVERY_FAMILY[model.config.model_type]
     config = copy.deepcopy(model.config)
     setattr(config, family.layer_count, len(layers))
@@ -89,26 +100,37 @@ def keep_layers(model: "PreTrainedModel", layers: Sequence[int]) -> "PreTrainedM
         config.num_hidden_groups = len({groups[layer] for layer in layers})
         _check_kept_groups(config, [groups[layer] for layer in layers], layers)
     smaller = rebuilt(model, config)
-    smaller.load_state_dict(_chosen(model.state_dict(), family, [groups[layer] for layer in layers] if groups else layers))
+    smaller.load_state_dict(
+        _chosen(model.state_dict(), family, [groups[layer] for layer in layers] if groups else layers)
+    )
     return smaller
 
 
 def _opened(folder: Path, auto: Any, attention: str, where: str | None = None) -> "PreTrainedModel":
     with quiet():
         model, report = opener(folder, auto).from_pretrained(
-            folder, attn_implementation=attention, dtype="float32", local_files_only=True, use_safetensors=True, output_loading_info=True,
-            ignore_mismatched_sizes=True)
+            folder,
+            attn_implementation=attention,
+            dtype="float32",
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
     check_whole(model, report, where or folder)
     opened: PreTrainedModel = model.eval()
     return opened
 
 
 def _check_kept_groups(config: "PreTrainedConfig", groups: Sequence[int], layers: Sequence[int]) -> None:
-    """Raises: UserError: ALBERT's class, which shares out layers among groups evenly, can't have these layers' groups."""
+    """Raises: UserError: ALBERT's class, which shares out layers among groups evenly, can't have these layers'
+    groups."""
     known = sorted(set(groups))
     if group_of_layers(config) != [known.index(group) for group in groups]:
-        raise UserError(f"layers {list(layers)} are of the groups {list(groups)} of shared weights, which an ALBERT of {len(groups)} "
-                        "layers can't have: choose as many layers of each group")
+        raise UserError(
+            f"layers {list(layers)} are of the groups {list(groups)} of shared weights, which an ALBERT of "
+            f"{len(groups)} layers can't have: choose as many layers of each group"
+        )
 
 
 def _chosen(state: dict[str, Any], family: Family, layers: Sequence[int]) -> dict[str, Any]:
@@ -136,13 +158,26 @@ def with_head(folder: Path, task: Task, seed: int) -> "tuple[PreTrainedModel, li
     names = list(task.label_names)
     spans = task.kind == "question_answering"
     problem = {"classification": "single_label_classification", "regression": "regression"}.get(task.kind)
-    model, report = opener(folder, AutoModelForQuestionAnswering if spans else AutoModelForSequenceClassification).from_pretrained(
-        folder, num_labels=len(names), id2label=dict(enumerate(names)), label2id={name: index for index, name in enumerate(names)},
-        problem_type=problem, ignore_mismatched_sizes=True,
-        attn_implementation="eager", dtype="float32", local_files_only=True, use_safetensors=True, output_loading_info=True)
+    model, report = opener(
+        folder, AutoModelForQuestionAnswering if spans else AutoModelForSequenceClassification
+    ).from_pretrained(
+        folder,
+        num_labels=len(names),
+        id2label=dict(enumerate(names)),
+        label2id={name: index for index, name in enumerate(names)},
+        problem_type=problem,
+        ignore_mismatched_sizes=True,
+        attn_implementation="eager",
+        dtype="float32",
+        local_files_only=True,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
     new = sorted({*report["missing_keys"], *(fault[0] for fault in report["mismatched_keys"])})
     body = [name for name in new if not any(part in name for part in ("classifier", "pooler", "head", *SPAN_HEAD))]
     if body:
-        raise UserError(f"the weights in {folder} lack {len(body)} of the transformer's own ({body[0]}, ...): "
-                        "they don't belong to its config.json")
+        raise UserError(
+            f"the weights in {folder} lack {len(body)} of the transformer's own ({body[0]}, ...): they don't belong "
+            "to its config.json"
+        )
     return model, new

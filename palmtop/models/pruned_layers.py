@@ -1,4 +1,5 @@
-"""Layers of different shapes: how many heads and feed-forward neurons each layer of a model has, and cutting its linears to that."""
+"""Layers of different shapes: how many heads and feed-forward neurons each layer of a model has, and cutting its
+linears to that."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ _CORES = {"distilbert": "attention", "mpnet": "attention.attn"}
 _CORE_OUTPUTS = {"distilbert": "out_lin", "mpnet": "o"}
 """The output layer, where that module has it too and so hands on its result."""
 _POSITION_PARTS = ("pos_key_proj", "pos_query_proj")
-"""DeBERTa's projections of relative positions, with a row for each row of keys and queries; absent where those are shared."""
+"""DeBERTa's projections of relative positions, with a row for each row of keys and queries; absent where those are
+shared."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class BiasAlone(Linear):
         self.weight, self.bias = Parameter(bias.detach().new_empty(len(bias), 0)), bias
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's own name
-        """[..., 0 or more] -> [width], which a residual is added to; [..., width] in training, where dropout must differ by token."""
+        """[..., 0 or more] -> [width], which a residual is added to; [..., width] in training, where dropout must
+        differ by token."""
         return self.bias.expand(*input.shape[:-1], -1) if self.training else self.bias
 
 
@@ -64,7 +67,8 @@ class NoHeads(Module):
 
 
 class BiasOfHeads:
-    """Picks, of MPNet's position biases that all layers share, those of the heads that a layer has; a hook before its attention."""
+    """Picks, of MPNet's position biases that all layers share, those of the heads that a layer has; a hook before its
+    attention."""
 
     def __init__(self, heads: Sequence[int]) -> None:
         self.heads = tuple(heads)
@@ -72,7 +76,7 @@ class BiasOfHeads:
     def __call__(self, module: Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
         """(hidden, mask, bias [batch, all heads, tokens, tokens]) -> the same with the bias of these heads."""
         hidden, mask, bias, *rest = given
-        return (hidden, mask, torch.cat([bias[:, head:head + 1] for head in self.heads], dim=1), *rest)
+        return (hidden, mask, torch.cat([bias[:, head : head + 1] for head in self.heads], dim=1), *rest)
 
 
 def head_size(config: "PreTrainedConfig") -> int:
@@ -104,7 +108,8 @@ def write_shapes(shapes: Iterable[LayerShape]) -> list[dict[str, Any]]:
 
 
 def reshape(model: "PreTrainedModel") -> None:
-    """Cut a model that was just built in its config's full widths to the shapes of its config; its weights are still nobody's.
+    """Cut a model that was just built in its config's full widths to the shapes of its config; its weights are still
+    nobody's.
 
     Raises:
         UserError: shapes that aren't this model's, or a family whose layers can't differ.
@@ -119,12 +124,15 @@ def reshape(model: "PreTrainedModel") -> None:
 
 
 def cut(layer: Module, config: "PreTrainedConfig", heads: Sequence[int], neurons: Sequence[int]) -> None:
-    """Keep some of the heads and feed-forward neurons that a layer has, counted from 0 among them; the rest is gone, biases not folded."""
+    """Keep some of the heads and feed-forward neurons that a layer has, counted from 0 among them; the rest is gone,
+    biases not folded."""
     kind, size = config.model_type, head_size(config)
     rows = [row for head in heads for row in range(head * size, (head + 1) * size)]
     core = layer.get_submodule(core_path(kind))
-    for part in (*(part_of(layer, name, kind) for name in ("query", "key", "value")),
-                 *(part for name, part in core.named_children() if name in _POSITION_PARTS and isinstance(part, Linear))):
+    for part in (
+        *(part_of(layer, name, kind) for name in ("query", "key", "value")),
+        *(part for name, part in core.named_children() if name in _POSITION_PARTS and isinstance(part, Linear)),
+    ):
         _keep_rows(part, rows)
     _keep_columns(layer, path_of("attention_output", kind), rows)
     _keep_rows(part_of(layer, "feed_forward_in", kind), neurons)
@@ -143,12 +151,20 @@ def core_path(model_type: str) -> str:
 def _check(model: "PreTrainedModel", shapes: list[LayerShape]) -> None:
     heads, layers = model.config.num_attention_heads, layers_of(model)
     if len(shapes) != len(layers):
-        raise UserError(f"config.json has {KEY} for {len(shapes)} layers, but {len(layers)} layers: the folder is damaged; make it again")
+        raise UserError(
+            f"config.json has {KEY} for {len(shapes)} layers, but {len(layers)} layers: the folder is damaged; make "
+            "it again"
+        )
     for number, (layer, shape) in enumerate(zip(layers, shapes, strict=True)):
         widest = part_of(layer, "feed_forward_in", model.config.model_type).out_features
-        if list(shape.heads) != sorted({head for head in shape.heads if 0 <= head < heads}) or not 0 <= shape.feed_forward <= widest:
-            raise UserError(f"config.json has {KEY} with heads {list(shape.heads)} and {shape.feed_forward} neurons for layer {number}, "
-                            f"which has {heads} heads and {widest} neurons at most: the folder is damaged; make it again")
+        if (
+            list(shape.heads) != sorted({head for head in shape.heads if 0 <= head < heads})
+            or not 0 <= shape.feed_forward <= widest
+        ):
+            raise UserError(
+                f"config.json has {KEY} with heads {list(shape.heads)} and {shape.feed_forward} neurons for layer "
+                f"{number}, which has {heads} heads and {widest} neurons at most: the folder is damaged; make it again"
+            )
 
 
 def _keep_rows(linear: Linear, rows: Sequence[int]) -> None:

@@ -1,7 +1,9 @@
-"""Models that no Hugging Face config can express: palmtop's own keys in config.json, and classes that build a model by them.
+"""Models that no Hugging Face config can express: palmtop's own keys in config.json, and classes that build a model by
+them.
 
-A folder with such keys is an ordinary Hugging Face folder otherwise, and needs no code of its own: palmtop opens it with a class
-made here. Without palmtop it doesn't open (its weights have other sizes than its config's), so it never answers wrongly.
+A folder with such keys is an ordinary Hugging Face folder otherwise, and needs no code of its own: palmtop opens it
+with a class made here. Without palmtop it doesn't open (its weights have other sizes than its config's), so it never
+answers wrongly.
 """
 
 import copy
@@ -70,13 +72,14 @@ CHANGES = (
 """In the order in which they are applied."""
 
 
-
-
 def check_own_weights(changes: Sequence[str]) -> None:
-    """Raises: UserError: layers that use the same weights by one of these changes, so that one can't be cut without the others."""
+    """Raises: UserError: layers that use the same weights by one of these changes, so that one can't be cut without the
+    others."""
     if "palmtop_sharing" in changes:
-        raise UserError("layers of this model share weights (palmtop_sharing), so one can't be cut without the others: prune first, and "
-                        "share afterwards")
+        raise UserError(
+            "layers of this model share weights (palmtop_sharing), so one can't be cut without the others: prune "
+            "first, and share afterwards"
+        )
 
 
 def with_shape(changes: Sequence[str]) -> tuple[str, ...]:
@@ -90,7 +93,8 @@ def changed(config: dict[str, Any]) -> list[str]:
 
 
 def opener(folder: Path, auto: Any) -> Any:
-    """What opens the model in `folder` with `from_pretrained`: transformers' Auto class, or one of ours where the config asks for it."""
+    """What opens the model in `folder` with `from_pretrained`: transformers' Auto class, or one of ours where the
+    config asks for it."""
     from transformers import AutoConfig
 
     written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -106,7 +110,8 @@ def opener(folder: Path, auto: Any) -> Any:
 
 @cache
 def reshaped_class(base: "type[PreTrainedModel]") -> "type[PreTrainedModel]":
-    """A class that builds what `base` builds and then applies the changes its config asks for; it goes by the same name.
+    """A class that builds what `base` builds and then applies the changes its config asks for; it goes by the same
+    name.
 
     `save_pretrained` and `from_pretrained` work as with `base`. A class made here is its own reshaped class.
     """

@@ -1,4 +1,5 @@
-"""Layers that share weights where no Hugging Face class can say so: one half of a layer only, layers in turns, or with corrections."""
+"""Layers that share weights where no Hugging Face class can say so: one half of a layer only, layers in turns, or with
+corrections."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 KEY = "palmtop_sharing"
-"""In config.json: for each half ('attention', 'feed_forward') the number of the set of weights that each layer uses, such as
-[0, 0, 1, 1], or null where each has its own; and 'rank', that of each layer's own corrections, 0 for none."""
+"""In config.json: for each half ('attention', 'feed_forward') the number of the set of weights that each layer uses,
+such as [0, 0, 1, 1], or null where each has its own; and 'rank', that of each layer's own corrections, 0 for none."""
 
 
 class Corrected(Module):
@@ -26,7 +27,8 @@ class Corrected(Module):
 
     def __init__(self, shared: Linear, rank: int) -> None:
         super().__init__()
-        # inside a holder, which all layers have in common: whoever puts another module in the linear's place does so for all of them
+        # inside a holder, which all layers have in common: whoever puts another module in the linear's place does so
+        # for all of them
         self.shared = Sequential(shared)
         self.down = Linear(shared.in_features, rank, bias=False)
         self.up = Linear(rank, shared.out_features)
@@ -38,7 +40,8 @@ class Corrected(Module):
 
 
 def apply(model: "PreTrainedModel") -> None:
-    """Let the layers of a model that was just built use the same modules, as its config says; weights are loaded afterwards."""
+    """Let the layers of a model that was just built use the same modules, as its config says; weights are loaded
+    afterwards."""
     written, kind, layers = model.config.to_dict()[KEY], model.config.model_type, layers_of(model)
     for half in HALVES:
         sets = written[half]
@@ -83,9 +86,9 @@ def _correct(layer: Module, first: Module, half: Half, kind: str, rank: int) -> 
         layer.set_submodule(path_of(part, kind), made)
 
 
-
 def _refused_elsewhere(model: "PreTrainedModel") -> None:
-    """One row more in the word embedding, which nothing reads: transformers alone finds a wrong size and refuses the folder.
+    """One row more in the word embedding, which nothing reads: transformers alone finds a wrong size and refuses the
+    folder.
 
     Without it, it would fill what is stored once only with random weights, and answer.
     """

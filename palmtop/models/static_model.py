@@ -1,7 +1,8 @@
-"""The static student's model: a table of token vectors, their mean over a text's real tokens, and a small head; no layers.
+"""The static student's model: a table of token vectors, their mean over a text's real tokens, and a small head; no
+layers.
 
-transformers has no such class. palmtop tells it of these (`register`) where it opens a model, so that nothing of the folder's own runs;
-without palmtop the folder doesn't open.
+transformers has no such class. palmtop tells it of these (`register`) where it opens a model, so that nothing of the
+folder's own runs; without palmtop the folder doesn't open.
 """
 
 from jaxtyping import Float, Int
@@ -60,9 +61,14 @@ class StaticForSequenceClassification(PreTrainedModel):  # type: ignore[misc]  #
         """Another table in its place."""
         self.word_embeddings = value
 
-    def forward(self, input_ids: Int[Tensor, "batch tokens"], attention_mask: Int[Tensor, "batch tokens"] | None = None,
-                output_hidden_states: bool = False) -> SequenceClassifierOutput:
-        """`logits` [batch, labels]; hidden states, where they are asked for, are the tokens' vectors alone: there is no layer.
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch tokens"],
+        attention_mask: Int[Tensor, "batch tokens"] | None = None,
+        output_hidden_states: bool = False,
+    ) -> SequenceClassifierOutput:
+        """`logits` [batch, labels]; hidden states, where they are asked for, are the tokens' vectors alone: there is no
+        layer.
 
         Args:
             attention_mask: 1 for a real token, 0 for padding; all real by default.
@@ -71,10 +77,14 @@ class StaticForSequenceClassification(PreTrainedModel):  # type: ignore[misc]  #
         hidden = self.dropout(mean_of_tokens(vectors, attention_mask))
         if self.dense is not None:
             hidden = self.dropout(self.activation(self.dense(hidden)))
-        return SequenceClassifierOutput(logits=self.classifier(hidden), hidden_states=(vectors,) if output_hidden_states else None)
+        return SequenceClassifierOutput(
+            logits=self.classifier(hidden), hidden_states=(vectors,) if output_hidden_states else None
+        )
 
 
-def mean_of_tokens(vectors: Float[Tensor, "batch tokens width"], mask: Int[Tensor, "batch tokens"] | None) -> Float[Tensor, "batch width"]:
+def mean_of_tokens(
+    vectors: Float[Tensor, "batch tokens width"], mask: Int[Tensor, "batch tokens"] | None
+) -> Float[Tensor, "batch width"]:
     """The mean over the tokens that the mask marks with 1; 0 where there is none."""
     if mask is None:
         return vectors.mean(1)

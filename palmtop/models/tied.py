@@ -1,4 +1,5 @@
-"""Telling transformers which names of a model stand for one parameter, so that a file holds it once and opens without a gap."""
+"""Telling transformers which names of a model stand for one parameter, so that a file holds it once and opens without a
+gap."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,5 @@
-"""Weights that a folder should have: what transformers' loading report says is missing is refused by name, never left random."""
+"""Weights that a folder should have: what transformers' loading report says is missing is refused by name, never left
+random."""
 
 import json
 from collections.abc import Collection, Iterator, Sequence
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 HEADS = ("ForSequenceClassification", "ForQuestionAnswering")
-"""How the classes end whose heads are a task's own; a head over the vocabulary is judged where it is used (palmtop.language_model)."""
+"""How the classes end whose heads are a task's own; a head over the vocabulary is judged where it is used
+(palmtop.language_model)."""
 TOLD = 3
 """Names of weights in a message, at most."""
 BUFFERS = ("position_ids", "token_type_ids", "attn.bias", "attn.masked_bias")
@@ -24,13 +26,19 @@ def check_shards(folder: Path, whole: str, index: str) -> None:
     if (folder / whole).is_file():
         return
     try:
-        named = sorted({str(name) for name in json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values()})
+        named = sorted(
+            {str(name) for name in json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values()}
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{folder / index} isn't an index of weights (a JSON object with a weight_map): fetch it again") from None
+        raise UserError(
+            f"{folder / index} isn't an index of weights (a JSON object with a weight_map): fetch it again"
+        ) from None
     gone = [name for name in named if Path(name).name != name or not (folder / name).is_file()]
     if gone:
-        raise UserError(f"{folder} lacks {len(gone)} of the {len(named)} files of weights that {index} names ({_some(gone)}): fetch the "
-                        "model again")
+        raise UserError(
+            f"{folder} lacks {len(gone)} of the {len(named)} files of weights that {index} names ({_some(gone)}): "
+            "fetch the model again"
+        )
 
 
 @contextmanager
@@ -50,7 +58,8 @@ def quiet() -> Iterator[None]:
 def check_whole(model: "PreTrainedModel", report: dict[str, Any], where: str | Path) -> None:
     """Whether the model that was opened is the folder's own.
 
-    A pooler may be missing, and a head, where config.json doesn't name a class with that head: they are new then, and are trained.
+    A pooler may be missing, and a head, where config.json doesn't name a class with that head: they are new then, and
+    are trained.
 
     Args:
         report: of `from_pretrained(..., output_loading_info=True)`.
@@ -62,25 +71,34 @@ def check_whole(model: "PreTrainedModel", report: dict[str, Any], where: str | P
     named = _has_named_head(model)
     lacking = sorted(name for name in report["missing_keys"] if named or _is_of_body(model, name))
     if lacking:
-        raise UserError(f"{where} lacks {len(lacking)} of the weights that its config.json asks for ({_some(lacking)}){_others(report)}; "
-                        f"random ones would stand in their place: {_remedy(model, lacking)}")
+        raise UserError(
+            f"{where} lacks {len(lacking)} of the weights that its config.json asks for "
+            f"({_some(lacking)}){_others(report)}; random ones would stand in their place: {_remedy(model, lacking)}"
+        )
     sizes = {name: f"{name}: {list(found)}, not {list(asked)}" for name, found, asked in report["mismatched_keys"]}
     if sizes:
-        raise UserError(f"{where} has {_counted(sizes)} of other shapes than its config.json asks for "
-                        f"({_some(sorted(sizes.values()), '; ')}): they don't belong together; fetch the model again, config and weights")
+        raise UserError(
+            f"{where} has {_counted(sizes)} of other shapes than its config.json asks for "
+            f"({_some(sorted(sizes.values()), '; ')}): they don't belong together; fetch the model again, config and "
+            "weights"
+        )
     extra = sorted(name for name in report["unexpected_keys"] if _is_of_body(model, name))
     if extra:
-        raise UserError(f"{where} has {_counted(extra)} in the transformer itself that {type(model).__name__} has no place for "
-                        f"({_some(extra)}): without them its answers would not be the model's own; give a model of a family that "
-                        "transformers knows as it is")
+        raise UserError(
+            f"{where} has {_counted(extra)} in the transformer itself that {type(model).__name__} has no place for "
+            f"({_some(extra)}): without them its answers would not be the model's own; give a model of a family that "
+            "transformers knows as it is"
+        )
 
 
 def check_finite(model: "PreTrainedModel", where: str) -> None:
     """Raises: UserError: weights that are infinite or no numbers."""
     broken = sorted(name for name, weight in model.named_parameters() if not weight.isfinite().all())
     if broken:
-        raise UserError(f"{where} has {_counted(broken)} with values that aren't finite numbers ({_some(broken)}): fetch it again, or "
-                        "take a checkpoint from before its training diverged")
+        raise UserError(
+            f"{where} has {_counted(broken)} with values that aren't finite numbers ({_some(broken)}): fetch it "
+            "again, or take a checkpoint from before its training diverged"
+        )
 
 
 def _has_named_head(model: "PreTrainedModel") -> bool:

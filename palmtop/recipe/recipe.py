@@ -27,13 +27,20 @@ FLOOR = "floor"
 """The step that every recipe of a classification task has: TF-IDF and a linear model on the same data."""
 
 
-KEPT = ("measurements.jsonl", "measure.json", "predictions", "table.md", "table.csv", "table.json", "tokens.md", "seeds.md", "chart.png",
-        "chart.svg", "chart.md")
+KEPT = (
+    "measurements.jsonl",
+    "measure.json",
+    "predictions",
+    "table.md",
+    "table.csv",
+    "table.json",
+    "tokens.md",
+    "seeds.md",
+    "chart.png",
+    "chart.svg",
+    "chart.md",
+)
 """What measuring leaves in a run's folder beside the bundles."""
-
-
-
-
 
 
 class RecipeText(Settings):
@@ -75,8 +82,9 @@ class Recipe:
             task: another task than the recipe's: a shipped name, or a YAML file.
 
         Raises:
-            UserError: all faults together: unknown stages and settings with the nearest right names, values out of range,
-                steps that don't fit each other, missing files and packages, faults in the task's data, targets this machine lacks.
+            UserError: all faults together: unknown stages and settings with the nearest right names, values out of
+                range, steps that don't fit each other, missing files and packages, faults in the task's data, targets
+                this machine lacks.
         """
         path = _find(reference)
         faults: list[str] = []
@@ -98,7 +106,9 @@ class Recipe:
         bundles: dict[str, Bundle] = {}
         for step in self.steps:
             source = bundles[step.source] if step.source else None
-            bundles[step.name] = make.make(step.use, with_bundles(step.stage, step.bundles, out), source, out / step.name, say)
+            bundles[step.name] = make.make(
+                step.use, with_bundles(step.stage, step.bundles, out), source, out / step.name, say
+            )
         return bundles
 
 
@@ -117,7 +127,9 @@ def _find(reference: str) -> Path:
     if reference.endswith((".yaml", ".yml")):
         return Path(reference)
     if reference not in shipped():
-        raise UserError(f"no recipe '{reference}'; {did_you_mean(reference, shipped())} (your own: the name of its .yaml file)")
+        raise UserError(
+            f"no recipe '{reference}'; {did_you_mean(reference, shipped())} (your own: the name of its .yaml file)"
+        )
     return shipped()[reference]
 
 
@@ -133,7 +145,9 @@ def _task(text: RecipeText, folder: Path, faults: list[str]) -> Task | None:
     return task
 
 
-def _steps(text: RecipeText, meant: Sequence[Written], task: Task | None, folder: Path, faults: list[str]) -> list[Step]:
+def _steps(
+    text: RecipeText, meant: Sequence[Written], task: Task | None, folder: Path, faults: list[str]
+) -> list[Step]:
     written = list(meant)
     if task is not None and task.kind == "classification" and all(step.text.use != "tfidf" for step in written):
         written.append(Written(StepText(name=FLOOR, use="tfidf"), ()))
@@ -147,16 +161,23 @@ def _steps(text: RecipeText, meant: Sequence[Written], task: Task | None, folder
             kind = stages.find(step.use)
             stages.versions(kind)
             faults += setting_faults(kind, step)
-            made = build(kind, _common(kind, text, folder) | stand_ins(kind, step) | step.settings, f"step '{step.name}'")
+            made = build(
+                kind, _common(kind, text, folder) | stand_ins(kind, step) | step.settings, f"step '{step.name}'"
+            )
         except UserError as error:
-            faults += [fault if fault.startswith("step ") else f"step '{step.name}': {fault}"
-                       for fault in error.faults if fault not in faults]
+            faults += [
+                fault if fault.startswith("step ") else f"step '{step.name}': {fault}"
+                for fault in error.faults
+                if fault not in faults
+            ]
             continue
         if step.source is not None and not made.accepts:
             faults.append(f"step '{step.name}' ({step.use}) starts from nothing: remove its 'from'")
         if step.source is None and made.accepts and len(before) > 1:
-            faults.append(f"step '{step.name}' comes after {len(before)} steps ('{before[-1]}' is the last): say with 'from' which one "
-                          "it starts from")
+            faults.append(
+                f"step '{step.name}' comes after {len(before)} steps ('{before[-1]}' is the last): say with 'from' "
+                "which one it starts from"
+            )
         source = step.source or next(reversed(before), None)
         steps.append(Step(step.name, step.use, source if made.accepts else None, made, step.bundles))
     return steps
@@ -165,7 +186,11 @@ def _steps(text: RecipeText, meant: Sequence[Written], task: Task | None, folder
 def _common(kind: type[Stage], text: RecipeText, folder: Path) -> dict[str, Any]:
     """The recipe's own settings, for the stages that have them."""
     task = _absolute(text.task, folder) if text.task is not None else None
-    return {name: value for name, value in (("task", task), ("seed", text.seed)) if name in kind.model_fields and value is not None}
+    return {
+        name: value
+        for name, value in (("task", task), ("seed", text.seed))
+        if name in kind.model_fields and value is not None
+    }
 
 
 def _absolute(task: str | dict[str, Any], folder: Path) -> Any:
@@ -175,21 +200,26 @@ def _absolute(task: str | dict[str, Any], folder: Path) -> Any:
 
 
 def _check_fit(steps: list[Step], written: list[str], faults: list[str]) -> dict[str, Outline]:
-    """Walk the recipe with outlines instead of bundles. A faulty step has none, and casts no further faults on those after it."""
+    """Walk the recipe with outlines instead of bundles. A faulty step has none, and casts no further faults on those
+    after it."""
     outlines: dict[str, Outline] = {}
     for step in steps:
         if step.source is not None and (fault := _order_fault(step.name, step.source, written)):
             faults.append(fault)
         if step.stage.accepts and step.source is None:
-            faults.append(f"step '{step.name}' ({step.use}) needs a bundle to start from: put an 'adopt' step first, "
-                          "or name it with 'from'")
-        faults += step_faults(step.name, step.bundles, written[:written.index(step.name)], written, outlines)
+            faults.append(
+                f"step '{step.name}' ({step.use}) needs a bundle to start from: put an 'adopt' step first, or name it "
+                "with 'from'"
+            )
+        faults += step_faults(step.name, step.bundles, written[: written.index(step.name)], written, outlines)
         source = outlines.get(step.source) if step.source else None
         if step.stage.accepts and source is None:
             continue
         if source is not None and source.format not in step.stage.accepts:
-            faults.append(f"step '{step.name}' ({step.use}) needs a {' or '.join(sorted(step.stage.accepts))} bundle, "
-                          f"but '{step.source}' is {source.format}")
+            faults.append(
+                f"step '{step.name}' ({step.use}) needs a {' or '.join(sorted(step.stage.accepts))} bundle, but "
+                f"'{step.source}' is {source.format}"
+            )
             continue
         try:
             stages.versions(type(step.stage), source.format if source else None)
@@ -218,8 +248,10 @@ def _check_measure(measure: MeasureText, written: list[str], formats: set[Format
         if name is not None and name not in written:
             faults.append(f"measure: no step '{name}'; {did_you_mean(name, written)}")
     if measure.control is not None and not any(name.startswith(f"{measure.control}-") for name in written):
-        faults.append(f"measure: control: no step with several seeds is called '{measure.control}': name one that has "
-                      "each: {seed: [...]}")
+        faults.append(
+            f"measure: control: no step with several seeds is called '{measure.control}': name one that has each: "
+            f"{{seed: [...]}}"
+        )
     if measure.chart is not None:
         _check_chart(measure.chart, written, faults)
     for name in measure.on:
@@ -233,8 +265,15 @@ def _check_measure(measure: MeasureText, written: list[str], formats: set[Format
 
 
 def _check_chart(chart: ChartText, written: list[str], faults: list[str]) -> None:
-    faults += [f"measure: chart: no step '{name}'; {did_you_mean(name, written)}" for name in chart.levels if name not in written]
-    faults += [f"measure: chart: no step is called like '{pattern}' (line '{line}'); {did_you_mean(pattern, written)}"
-               for line, pattern in chart.lines.items() if not fnmatch.filter(written, pattern)]
+    faults += [
+        f"measure: chart: no step '{name}'; {did_you_mean(name, written)}"
+        for name in chart.levels
+        if name not in written
+    ]
+    faults += [
+        f"measure: chart: no step is called like '{pattern}' (line '{line}'); {did_you_mean(pattern, written)}"
+        for line, pattern in chart.lines.items()
+        if not fnmatch.filter(written, pattern)
+    ]
     if find_spec("matplotlib") is None:
         faults.append("measure: chart needs matplotlib: pip install 'palmtop[chart]'; or leave 'chart' out of measure")

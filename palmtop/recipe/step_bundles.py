@@ -1,4 +1,5 @@
-"""Settings of a recipe's step that mean another step's bundle, such as its teacher: written under 'with', as {setting: step}."""
+"""Settings of a recipe's step that mean another step's bundle, such as its teacher: written under 'with', as {setting:
+step}."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +11,13 @@ from palmtop.stage import Outline, Stage
 
 
 def stand_ins(kind: type[Stage], step: StepText) -> dict[str, str]:
-    """What stands for the bundles while the recipe is checked and none is there: a name where the setting must have a value."""
-    return {setting: name for setting, name in step.bundles.items()
-            if setting in kind.model_fields and kind.model_fields[setting].is_required()}
+    """What stands for the bundles while the recipe is checked and none is there: a name where the setting must have a
+    value."""
+    return {
+        setting: name
+        for setting, name in step.bundles.items()
+        if setting in kind.model_fields and kind.model_fields[setting].is_required()
+    }
 
 
 def setting_faults(kind: type[Stage], step: StepText) -> list[str]:
@@ -20,24 +25,38 @@ def setting_faults(kind: type[Stage], step: StepText) -> list[str]:
     faults = []
     for setting in step.bundles:
         if setting not in kind.model_fields:
-            faults.append(f"step '{step.name}': with: no setting '{setting}'; {did_you_mean(setting, kind.model_fields)}")
+            faults.append(
+                f"step '{step.name}': with: no setting '{setting}'; {did_you_mean(setting, kind.model_fields)}"
+            )
         if setting in step.settings or setting in step.each:
-            faults.append(f"step '{step.name}': {setting} stands in 'with' and in 'settings' or 'each': leave it out of one")
+            faults.append(
+                f"step '{step.name}': {setting} stands in 'with' and in 'settings' or 'each': leave it out of one"
+            )
     return faults
 
 
-def step_faults(name: str, bundles: Mapping[str, str], before: Sequence[str], written: Sequence[str],
-                outlines: Mapping[str, Outline]) -> list[str]:
-    """What is wrong with the steps named under 'with' of the step `name`: there is none, it comes later, or its bundle isn't torch."""
+def step_faults(
+    name: str,
+    bundles: Mapping[str, str],
+    before: Sequence[str],
+    written: Sequence[str],
+    outlines: Mapping[str, Outline],
+) -> list[str]:
+    """What is wrong with the steps named under 'with' of the step `name`: there is none, it comes later, or its bundle
+    isn't torch."""
     faults = []
     for setting, step in bundles.items():
         if step not in written:
-            faults.append(f"step '{name}': with: {setting} is '{step}', which is no step; {did_you_mean(step, written)}")
+            faults.append(
+                f"step '{name}': with: {setting} is '{step}', which is no step; {did_you_mean(step, written)}"
+            )
         elif step not in before:
             faults.append(f"step '{name}': with: {setting} is '{step}', which doesn't come before it; put it first")
         elif step in outlines and outlines[step].format != "torch":
-            faults.append(f"step '{name}': with: {setting} is '{step}', which is {outlines[step].format}; name a step that gives a torch "
-                          "bundle")
+            faults.append(
+                f"step '{name}': with: {setting} is '{step}', which is {outlines[step].format}; name a step that "
+                "gives a torch bundle"
+            )
     return faults
 
 
@@ -45,5 +64,7 @@ def with_bundles(stage: Stage, bundles: Mapping[str, str], out: Path) -> Stage:
     """The stage with the folders of the bundles, which are there by now."""
     if not bundles:
         return stage
-    settings: dict[str, Any] = stage.model_dump(exclude_unset=True) | {setting: str(out / step) for setting, step in bundles.items()}
+    settings: dict[str, Any] = stage.model_dump(exclude_unset=True) | {
+        setting: str(out / step) for setting, step in bundles.items()
+    }
     return type(stage).model_validate(settings)

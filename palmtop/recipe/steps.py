@@ -39,20 +39,27 @@ class Written:
 
 
 def expanded(steps: Sequence[StepText], faults: list[str]) -> list[Written]:
-    """The steps that are meant: those with `each` once for every combination of its values. Faults are added to `faults`."""
+    """The steps that are meant: those with `each` once for every combination of its values. Faults are added to
+    `faults`."""
     made: list[Written] = []
     before: tuple[str, ...] = ()
     for step in steps:
         wrong = _faults(step)
         faults += wrong
-        alike = [_one(step, values) for values in itertools.product(*step.each.values())] if step.each and not wrong else [step]
+        alike = (
+            [_one(step, values) for values in itertools.product(*step.each.values())]
+            if step.each and not wrong
+            else [step]
+        )
         made += [Written(one, before) for one in alike]
         before = tuple(one.name for one in alike)
     return made
 
 
 def _one(step: StepText, values: Sequence[Any]) -> StepText:
-    return step.model_copy(update={"name": _name(step, values), "settings": step.settings | dict(zip(step.each, values, strict=True))})
+    return step.model_copy(
+        update={"name": _name(step, values), "settings": step.settings | dict(zip(step.each, values, strict=True))}
+    )
 
 
 def _name(step: StepText, values: Sequence[Any]) -> str:
@@ -60,11 +67,18 @@ def _name(step: StepText, values: Sequence[Any]) -> str:
 
 
 def _faults(step: StepText) -> list[str]:
-    faults = [f"step '{step.name}': {name} stands in 'settings' and in 'each': leave it out of one" for name in step.each
-              if name in step.settings]
+    faults = [
+        f"step '{step.name}': {name} stands in 'settings' and in 'each': leave it out of one"
+        for name in step.each
+        if name in step.settings
+    ]
     for name, values in step.each.items():
         if not values:
             faults.append(f"step '{step.name}': each: {name} has no values: give a list of some")
-        faults += [f"step '{step.name}': each: {name} is '{value}', which can't be part of a step's name: write a step of its own for it"
-                   for value in values if not re.fullmatch(NAME, _name(step, [value]))]
+        faults += [
+            f"step '{step.name}': each: {name} is '{value}', which can't be part of a step's name: write a step of "
+            "its own for it"
+            for value in values
+            if not re.fullmatch(NAME, _name(step, [value]))
+        ]
     return faults

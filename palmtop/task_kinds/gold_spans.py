@@ -17,23 +17,29 @@ Given = tuple[str, int | None]
 """An answer, and where it is said to begin; None: at its first occurrence."""
 
 
-def read_spans(values: Sequence[Any], contexts: Sequence[str], where: str, column: str) -> Int64[ndarray, "rows answers 2"]:
-    """Begin and end (the character after the last) of every answer in its row's context, each answer of a row once, the first first.
+def read_spans(
+    values: Sequence[Any], contexts: Sequence[str], where: str, column: str
+) -> Int64[ndarray, "rows answers 2"]:
+    """Begin and end (the character after the last) of every answer in its row's context, each answer of a row once, the
+    first first.
 
     Args:
-        values: a text, or SQuAD's {"text": [...], "answer_start": [...]} as Hugging Face data sets have it, for each row.
+        values: a text, or SQuAD's {"text": [...], "answer_start": [...]} as Hugging Face data sets have it, for each
+        row.
 
     Raises:
         UserError: rows without an answer, answers that can't be read, or that aren't in the context; told together.
     """
     given = [_given(value) for value in values]
-    located = [[_locate(answer, context) for answer in answers or ()] for answers, context in zip(given, contexts, strict=True)]
+    located = [
+        [_locate(answer, context) for answer in answers or ()] for answers, context in zip(given, contexts, strict=True)
+    ]
     if faults := _faults(given, values, contexts, located, f"in column '{column}'"):
         raise UserError([f"{where}: {fault}" for fault in faults])
     once = [list(dict.fromkeys(span for span in spans if span is not None)) for spans in located]
     made = np.full((len(once), max(map(len, once)), 2), ABSENT, np.int64)
     for row, spans in enumerate(once):
-        made[row, :len(spans)] = spans
+        made[row, : len(spans)] = spans
     return made
 
 
@@ -58,25 +64,43 @@ def _locate(answer: Given, context: str) -> tuple[int, int] | None:
     return begin + len(text) - len(text.lstrip()), begin + len(text.rstrip())
 
 
-def _faults(given: Sequence[list[Given] | None], values: Sequence[Any], contexts: Sequence[str],
-            located: Sequence[Sequence[tuple[int, int] | None]], place: str) -> list[str]:
+def _faults(
+    given: Sequence[list[Given] | None],
+    values: Sequence[Any],
+    contexts: Sequence[str],
+    located: Sequence[Sequence[tuple[int, int] | None]],
+    place: str,
+) -> list[str]:
     """What is wrong, each kind of fault with its rows and the first of them."""
     faults = []
     if unread := [row for row, answers in enumerate(given, 1) if answers is None]:
-        faults.append(f"{have(unread)} no answer that can be read {place} (the first: {values[unread[0] - 1]!r}): write a text, or "
-                      '{"text": [...], "answer_start": [...]}')
+        faults.append(
+            f"{have(unread)} no answer that can be read {place} (the first: {values[unread[0] - 1]!r}): write a text, "
+            f"or "
+            '{"text": [...], "answer_start": [...]}'
+        )
     if without := [row for row, answers in enumerate(given, 1) if answers == []]:
-        faults.append(f"{have(without)} no answer {place}: questions without an answer, as in SQuAD 2.0, can't be learnt or measured; "
-                      "remove them")
-    lost = [(row, answer) for row, (answers, spans) in enumerate(zip(given, located, strict=True), 1)
-            for answer, span in zip(answers or (), spans, strict=True) if span is None]
+        faults.append(
+            f"{have(without)} no answer {place}: questions without an answer, as in SQuAD 2.0, can't be learnt or "
+            "measured; remove them"
+        )
+    lost = [
+        (row, answer)
+        for row, (answers, spans) in enumerate(zip(given, located, strict=True), 1)
+        for answer, span in zip(answers or (), spans, strict=True)
+        if span is None
+    ]
     if gone := [(row, text) for row, (text, start) in lost if start is None]:
-        faults.append(f"{have([row for row, _ in gone])} an answer {place} that isn't in the context (the first: {gone[0][1]!r}): it must "
-                      "stand there letter by letter, with the same capitals and spaces")
+        faults.append(
+            f"{have([row for row, _ in gone])} an answer {place} that isn't in the context (the first: "
+            f"{gone[0][1]!r}): it must stand there letter by letter, with the same capitals and spaces"
+        )
     if misplaced := [(row, text, start) for row, (text, start) in lost if start is not None]:
         row, text, start = misplaced[0]
-        there = contexts[row - 1][max(start, 0):max(start, 0) + len(text)]
-        faults.append(f"{have(list(dict.fromkeys(one[0] for one in misplaced)))} an answer {place} that isn't where it is said to be "
-                      f"(the first: {text!r} at {start}, where {there!r} stands): answer_start counts the characters before the answer; "
-                      "mend it, or give the answer alone, as a text")
+        there = contexts[row - 1][max(start, 0) : max(start, 0) + len(text)]
+        faults.append(
+            f"{have(list(dict.fromkeys(one[0] for one in misplaced)))} an answer {place} that isn't where it is said "
+            f"to be (the first: {text!r} at {start}, where {there!r} stands): answer_start counts the characters "
+            "before the answer; mend it, or give the answer alone, as a text"
+        )
     return faults

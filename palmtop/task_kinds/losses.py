@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 def label_loss(task: Task) -> "Callable[[Tensor, Tensor], Tensor]":
     """(outputs, labels) -> [batch]: cross-entropy of logits [batch, labels], or squared error for a regression.
 
-    Of start and end logits [batch, 2, tokens] and the answer's first and last token [batch, 2]: the mean of both cross-entropies over
-    all tokens (Devlin et al. 2018, section 4.2).
+    Of start and end logits [batch, 2, tokens] and the answer's first and last token [batch, 2]: the mean of both
+    cross-entropies over all tokens (Devlin et al. 2018, section 4.2).
     """
     from torch.nn.functional import cross_entropy, mse_loss
 

@@ -1,4 +1,5 @@
-"""Answers as spans of tokens: start and end logits of a question and its context, and the characters of the best span."""
+"""Answers as spans of tokens: start and end logits of a question and its context, and the characters of the best
+span."""
 
 from collections.abc import Sequence
 
@@ -14,8 +15,11 @@ MOST_TOKENS = 30
 """Longest answer, as in BERT's run_squad.py (Devlin et al. 2018)."""
 
 
-def joined(rows: Sequence[Float32[ndarray, "2 padded"]], encodings: Sequence[Encoding]) -> Float32[ndarray, "texts 2 tokens"]:
-    """Start and end logits of texts that were padded each to a length of its own, with OUTSIDE where no token of the context is."""
+def joined(
+    rows: Sequence[Float32[ndarray, "2 padded"]], encodings: Sequence[Encoding]
+) -> Float32[ndarray, "texts 2 tokens"]:
+    """Start and end logits of texts that were padded each to a length of its own, with OUTSIDE where no token of the
+    context is."""
     made = np.full((len(rows), 2, max(map(len, encodings))), OUTSIDE, np.float32)
     for answer, row, encoding in zip(made, rows, encodings, strict=True):
         inside = np.flatnonzero(_places(encoding)[:, 0] >= 0)
@@ -30,7 +34,7 @@ def best_tokens(outputs: Float32[ndarray, "texts 2 tokens"]) -> Int64[ndarray, "
     found = np.zeros((len(outputs), 2), np.int64)
     every = np.arange(len(outputs))
     for more in range(min(MOST_TOKENS, outputs.shape[2])):
-        sums = starts[:, :outputs.shape[2] - more] + ends[:, more:]
+        sums = starts[:, : outputs.shape[2] - more] + ends[:, more:]
         first = sums.argmax(axis=1)
         better = sums[every, first] > best
         best[better] = sums[every, first][better]
@@ -38,20 +42,27 @@ def best_tokens(outputs: Float32[ndarray, "texts 2 tokens"]) -> Int64[ndarray, "
     return found
 
 
-def characters(outputs: Float32[ndarray, "texts 2 tokens"], encodings: Sequence[Encoding]) -> Float32[ndarray, "texts 2"]:
+def characters(
+    outputs: Float32[ndarray, "texts 2 tokens"], encodings: Sequence[Encoding]
+) -> Float32[ndarray, "texts 2"]:
     """Begin and end of each answer in its context, without spaces around it; NaN where a logit isn't a finite number.
 
     Float32 holds every character's number up to 16 million.
     """
-    made = np.array([_trimmed(encoding, first, last) for encoding, (first, last) in zip(encodings, best_tokens(outputs), strict=True)],
-                    np.float32)
+    made = np.array(
+        [
+            _trimmed(encoding, first, last)
+            for encoding, (first, last) in zip(encodings, best_tokens(outputs), strict=True)
+        ],
+        np.float32,
+    )
     made[~np.isfinite(outputs).all(axis=(1, 2))] = np.nan
     return made
 
 
 def texts_of(spans: Float32[ndarray, "texts 2"], encodings: Sequence[Encoding]) -> list[str]:
     """The words of the answers."""
-    return [encoding.text[1][int(begin):int(end)] for encoding, (begin, end) in zip(encodings, spans, strict=True)]
+    return [encoding.text[1][int(begin) : int(end)] for encoding, (begin, end) in zip(encodings, spans, strict=True)]
 
 
 def token_labels(encodings: Sequence[Encoding], golds: Int64[ndarray, "rows answers 2"]) -> Int64[ndarray, "rows 2"]:
@@ -74,5 +85,7 @@ def _trimmed(encoding: Encoding, first: int, last: int) -> tuple[int, int]:
 
 
 def _places(encoding: Encoding) -> Int64[ndarray, "tokens 2"]:
-    assert encoding.places is not None, "encode a question and its context with HostTokenizer.of(..., signature of spans)"
+    assert encoding.places is not None, (
+        "encode a question and its context with HostTokenizer.of(..., signature of spans)"
+    )
     return encoding.places

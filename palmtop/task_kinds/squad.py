@@ -16,7 +16,8 @@ PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalised(text: str) -> str:
-    """In lower case, without ASCII punctuation, then without articles, with single spaces: SQuAD's evaluation script's order."""
+    """In lower case, without ASCII punctuation, then without articles, with single spaces: SQuAD's evaluation script's
+    order."""
     return " ".join(ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split())
 
 
@@ -28,7 +29,8 @@ def exact_match(answer: str, gold: str) -> float:
 def f1(answer: str, gold: str) -> float:
     """Harmonic mean of precision and recall of the normalised words, each as often as it stands there.
 
-    Where nothing is left of one of them, equality decides, as in the script of SQuAD 2.0; that of 1.1 gives 0 to two such.
+    Where nothing is left of one of them, equality decides, as in the script of SQuAD 2.0; that of 1.1 gives 0 to two
+    such.
     """
     ours, theirs = normalised(answer).split(), normalised(gold).split()
     if not ours or not theirs:
@@ -37,8 +39,11 @@ def f1(answer: str, gold: str) -> float:
     return 2 * common / (len(ours) + len(theirs))
 
 
-def marks(spans: Float32[ndarray, "texts 2"], golds: Int64[ndarray, "texts answers 2"], contexts: Sequence[str],
-          ) -> Float64[ndarray, "texts 2"]:
+def marks(
+    spans: Float32[ndarray, "texts 2"],
+    golds: Int64[ndarray, "texts answers 2"],
+    contexts: Sequence[str],
+) -> Float64[ndarray, "texts 2"]:
     """F1 and exact match of each answer, each the best over the gold answers; NaN where there is no answer.
 
     Args:
@@ -51,6 +56,6 @@ def marks(spans: Float32[ndarray, "texts 2"], golds: Int64[ndarray, "texts answe
 def _mark(span: Float32[ndarray, " 2"], golds: Int64[ndarray, "answers 2"], context: str) -> tuple[float, float]:
     if not np.isfinite(span).all():
         return np.nan, np.nan
-    answer = context[int(span[0]):int(span[1])]
+    answer = context[int(span[0]) : int(span[1])]
     texts = [context[begin:end] for begin, end in golds if begin != ABSENT]
     return max(f1(answer, gold) for gold in texts), max(exact_match(answer, gold) for gold in texts)

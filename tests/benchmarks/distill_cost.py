@@ -1,9 +1,11 @@
-"""What distilling costs as the data and the teacher grow: seconds of the first epoch, with asking the teacher, and of each after it.
+"""What distilling costs as the data and the teacher grow: seconds of the first epoch, with asking the teacher, and of
+each after it.
 
     python tests/benchmarks/distill_cost.py TEACHER [--rows 1000] [--layers 3] [--repeats 3]
 
-Once, twice and four times the data with the same teacher; the same data with a teacher of twice the layers, its own, each standing
-twice. The student, batch and losses (soft targets and labels) are the same throughout. The least of several runs counts.
+Once, twice and four times the data with the same teacher; the same data with a teacher of twice the layers, its own,
+each standing twice. The student, batch and losses (soft targets and labels) are the same throughout. The least of
+several runs counts.
 """
 
 import argparse
@@ -41,7 +43,11 @@ def main(teacher: Path, rows: int, layers: int, repeats: int) -> None:
         for times, bundle, said in ((1, once, "1x"), (2, once, "1x"), (4, once, "1x"), (1, twice, "2x")):
             taken = np.array([_seconds(bundle, once, times * rows, layers) for _ in range(repeats)]).min(axis=0)
             asking, first, later = taken
-            print(f"| {times}x, {times * rows:,} texts | {said} | {asking:.1f} s | {asking + first:.1f} s | {later:.1f} s |", flush=True)
+            print(
+                f"| {times}x, {times * rows:,} texts | {said} | {asking:.1f} s | {asking + first:.1f} s | {later:.1f} "
+                "s |",
+                flush=True,
+            )
 
 
 def _seconds(teacher: Bundle, student_of: Bundle, rows: int, layers: int) -> tuple[float, float, float]:
@@ -64,7 +70,15 @@ def _seconds(teacher: Bundle, student_of: Bundle, rows: int, layers: int) -> tup
         start = time.perf_counter()
         said = signals(teacher, data, Wanted(), lambda _: None)
         asked = time.perf_counter() - start
-        fit(student, data, distillation_loss(settings, task), settings, Path(scratch), said.batch, Special(each_epoch=mark))
+        fit(
+            student,
+            data,
+            distillation_loss(settings, task),
+            settings,
+            Path(scratch),
+            said.batch,
+            Special(each_epoch=mark),
+        )
         mark()
     return asked, marks[1] - marks[0], marks[2] - marks[1]
 

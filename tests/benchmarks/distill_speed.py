@@ -1,12 +1,15 @@
-"""Steps per second of distilling: ours beside a plain loop and TextBrewer, in one run on the same texts, student, batch and losses.
+"""Steps per second of distilling: ours beside a plain loop and TextBrewer, in one run on the same texts, student, batch
+and losses.
 
-    python tests/benchmarks/distill_speed.py TEACHER [--layers 3] [--batch 32] [--slices 12] [--steps 8] [--hidden] [--textbrewer SRC]
+    python tests/benchmarks/distill_speed.py TEACHER [--layers 3] [--batch 32] [--slices 12] [--steps 8] [--hidden]
+    [--textbrewer SRC]
 
-The plain loop is what public scripts do: texts padded to 64 tokens (or to the longest of the batch), the teacher asked at every step,
-torch's default AdamW, batches in random order. Ours keeps the teacher's signals, groups texts by length and uses the fused optimizer.
-It multiplies in bfloat16 where the processor does so natively; the others, and it too in a row of its own, in float32. All go through
-the same number of optimizer steps in slices, a random one next, so that a busy machine treats them alike; the ratio is the median over
-rounds of slices. Losses at the end are printed to show that all learn the same. TextBrewer 0.2.1: SRC is its source folder.
+The plain loop is what public scripts do: texts padded to 64 tokens (or to the longest of the batch), the teacher asked
+at every step, torch's default AdamW, batches in random order. Ours keeps the teacher's signals, groups texts by length
+and uses the fused optimizer. It multiplies in bfloat16 where the processor does so natively; the others, and it too in
+a row of its own, in float32. All go through the same number of optimizer steps in slices, a random one next, so that a
+busy machine treats them alike; the ratio is the median over rounds of slices. Losses at the end are printed to show
+that all learn the same. TextBrewer 0.2.1: SRC is its source folder.
 """
 
 import argparse
@@ -80,8 +83,11 @@ def main() -> None:
     given = parser.parse_args()
     bench = Bench(Bundle.open(given.teacher), given.layers, given.batch, given.slices * given.steps + 1, given.hidden)
     trainings: dict[str, Callable[[Gate], None]] = {
-        "ours": bench.ours, "ours, precision float32": lambda gate: bench.ours(gate, "float32"), "plain, padded to 64": bench.plain_fixed,
-        "plain, padded to the longest": bench.plain_dynamic}
+        "ours": bench.ours,
+        "ours, precision float32": lambda gate: bench.ours(gate, "float32"),
+        "plain, padded to 64": bench.plain_fixed,
+        "plain, padded to the longest": bench.plain_dynamic,
+    }
     if given.textbrewer:
         sys.path.insert(0, str(given.textbrewer))
         trainings["TextBrewer 0.2.1"] = bench.textbrewer
@@ -92,12 +98,18 @@ def main() -> None:
         for place in random.sample(range(len(names)), len(names)):
             taken[turn, place] = gates[names[place]].seconds(given.steps)
     print(bench.about())
-    print("| loop | steps a second | ours is so many times as fast [quartiles] | loss, mean of the last half |\n|---|---:|---|---:|")
+    print(
+        "| loop | steps a second | ours is so many times as fast [quartiles] | loss, mean of the last half "
+        "|\n|---|---:|---|---:|"
+    )
     for place, name in enumerate(names):
         low, middle, high = np.percentile(taken[:, place] / taken[:, 0], (25, 50, 75))
         losses = gates[name].losses
-        loss = f"{np.mean(losses[len(losses) // 2:]):.3f}" if losses else "not told"
-        print(f"| {name} | {given.steps / np.median(taken[:, place]):.2f} | {middle:.1f} [{low:.1f}, {high:.1f}] | {loss} |")
+        loss = f"{np.mean(losses[len(losses) // 2 :]):.3f}" if losses else "not told"
+        print(
+            f"| {name} | {given.steps / np.median(taken[:, place]):.2f} | {middle:.1f} [{low:.1f}, {high:.1f}] | "
+            f"{loss} |"
+        )
 
 
 class Bench:
@@ -120,15 +132,26 @@ class Bench:
     def about(self) -> str:
         """What was measured."""
         kept = self._said
-        return (f"{self._task.name}: {len(self._data)} texts of {np.mean(self._data.lengths):.1f} tokens, student of layers "
-                f"{self._layers}, batch {self._batch}, {torch.get_num_threads()} threads; the teacher's signals: {kept.seconds} s once, "
-                f"{kept.size_bytes / 1e6:.1f} MB on disk\n")
+        return (
+            f"{self._task.name}: {len(self._data)} texts of {np.mean(self._data.lengths):.1f} tokens, student of "
+            f"layers "
+            f"{self._layers}, batch {self._batch}, {torch.get_num_threads()} threads; the teacher's signals: "
+            f"{kept.seconds} s once, "
+            f"{kept.size_bytes / 1e6:.1f} MB on disk\n"
+        )
 
     def ours(self, gate: Gate, precision: Literal["auto", "float32"] = "auto") -> None:
         """palmtop's loop."""
-        settings = Distill(batch_size=self._batch, precision=precision, learning_rate=RATE, warmup=0.0,
-                           epochs=self._steps * self._batch / len(self._data), label_weight=1.0,
-                           cosine_weight=1.0 if self._hidden else 0.0, checkpoint_every=10**6)
+        settings = Distill(
+            batch_size=self._batch,
+            precision=precision,
+            learning_rate=RATE,
+            warmup=0.0,
+            epochs=self._steps * self._batch / len(self._data),
+            label_weight=1.0,
+            cosine_weight=1.0 if self._hidden else 0.0,
+            checkpoint_every=10**6,
+        )
         counted = distillation_loss(settings, self._task, settings.cosine_weight)
 
         def loss(student: Any, batch: Any) -> Any:
@@ -137,7 +160,15 @@ class Bench:
             return terms
 
         with tempfile.TemporaryDirectory() as scratch:
-            fit(self._student(), self._data, loss, settings, Path(scratch), self._said.batch, Special(each_step=gate.step))
+            fit(
+                self._student(),
+                self._data,
+                loss,
+                settings,
+                Path(scratch),
+                self._said.batch,
+                Special(each_step=gate.step),
+            )
 
     def plain_fixed(self, gate: Gate) -> None:
         """Padded to 64 tokens."""
@@ -159,16 +190,36 @@ class Bench:
             return batch
 
         student = self._student()
-        matches = [{"layer_T": self._teacher.config.num_hidden_layers, "layer_S": len(self._layers), "feature": "hidden", "loss": "cos",
-                    "weight": 1}] if self._hidden else []
+        matches = (
+            [
+                {
+                    "layer_T": self._teacher.config.num_hidden_layers,
+                    "layer_S": len(self._layers),
+                    "feature": "hidden",
+                    "loss": "cos",
+                    "weight": 1,
+                }
+            ]
+            if self._hidden
+            else []
+        )
         with tempfile.TemporaryDirectory() as scratch:
             distiller = GeneralDistiller(
                 TrainingConfig(device="cpu", output_dir=scratch, ckpt_steps=10**6),
                 DistillationConfig(temperature=2, hard_label_weight=1, kd_loss_weight=1, intermediate_matches=matches),
-                open_classifier(self._bundle.path), student, adaptor, adaptor)
+                open_classifier(self._bundle.path),
+                student,
+                adaptor,
+                adaptor,
+            )
             with distiller:
-                distiller.train(torch.optim.AdamW(student.parameters(), lr=RATE), list(self._batches(PADDED)), num_steps=self._steps,
-                                batch_postprocessor=before, output_hidden_states=self._hidden)
+                distiller.train(
+                    torch.optim.AdamW(student.parameters(), lr=RATE),
+                    list(self._batches(PADDED)),
+                    num_steps=self._steps,
+                    batch_postprocessor=before,
+                    output_hidden_states=self._hidden,
+                )
 
     def _plain(self, gate: Gate, length: int | None) -> None:
         student = self._student()
@@ -182,7 +233,10 @@ class Bench:
             output = student(**batch, output_hidden_states=self._hidden)
             loss = soft_loss(output.logits, taught.logits, 2.0).mean() + cross_entropy(output.logits, labels)
             if self._hidden:
-                loss = loss + cosine_loss(output.hidden_states[-1], taught.hidden_states[-1], batch["attention_mask"]).mean()
+                loss = (
+                    loss
+                    + cosine_loss(output.hidden_states[-1], taught.hidden_states[-1], batch["attention_mask"]).mean()
+                )
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)

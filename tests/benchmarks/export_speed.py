@@ -1,11 +1,13 @@
-"""Our .tflite against litert-torch on the untouched model, as a Markdown table: python tests/benchmarks/export_speed.py BUNDLE.
+"""Our .tflite against litert-torch on the untouched model, as a Markdown table: python tests/benchmarks/export_speed.py
+BUNDLE.
 
-Both are converted from the same torch bundle at each length, in float32 and with all weights in dynamic int8. One thread; files run
-in turns in a new order each round, so that a busy machine treats them alike. A ratio is the median over rounds of theirs / ours within
-the round, with the quartiles. Time is this thread's CPU time, the kernels' own; `--clock wall` is for a machine that does nothing else.
+Both are converted from the same torch bundle at each length, in float32 and with all weights in dynamic int8. One
+thread; files run in turns in a new order each round, so that a busy machine treats them alike. A ratio is the median
+over rounds of theirs / ours within the round, with the quartiles. Time is this thread's CPU time, the kernels' own;
+`--clock wall` is for a machine that does nothing else.
 
-`--texts 200`: also texts of the evaluation split as they come, ours in one file of up to four lengths that were chosen from the
-training texts, and in one for any length; theirs padded to the longest of the four.
+`--texts 200`: also texts of the evaluation split as they come, ours in one file of up to four lengths that were chosen
+from the training texts, and in one for any length; theirs padded to the longest of the four.
 """
 
 import argparse
@@ -55,7 +57,10 @@ def main() -> None:
                 if precision == "dynamic_int8":
                     files = [quantized(file) for file in files]
                 rows.append(row(length, precision, files, in_turns(files, given.rounds, CLOCKS[given.clock])))
-    print(f"| tokens | precision | litert-torch, {given.clock} ms | ours | times as fast [quartiles] | operators | RESHAPE | difference |")
+    print(
+        f"| tokens | precision | litert-torch, {given.clock} ms | ours | times as fast [quartiles] | operators | "
+        "RESHAPE | difference |"
+    )
     print("|---:|---|---:|---:|---|---|---|---:|")
     print("\n".join(rows))
     if given.texts:
@@ -64,13 +69,18 @@ def main() -> None:
 
 def as_texts_come(bundle: Path, count: int, rounds: int, clock: Callable[[], float]) -> list[str]:
     """A table: milliseconds of a text, mean over the first texts of the evaluation split."""
-    lines = ["", "| precision | ours takes | litert-torch, padded, ms a text | ours | times as fast [quartiles] |",
-             "|---|---|---:|---:|---|"]
+    lines = [
+        "",
+        "| precision | ours takes | litert-torch, padded, ms a text | ours | times as fast [quartiles] |",
+        "|---|---|---:|---:|---|",
+    ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         made = {"several": {"length_count": 4}, "any": {"lengths": "any"}}
-        ours = {way: make("to_tflite", stage.find("to_tflite")(**given), Bundle.open(bundle), folder / way, print)
-                for way, given in made.items()}
+        ours = {
+            way: make("to_tflite", stage.find("to_tflite")(**given), Bundle.open(bundle), folder / way, print)
+            for way, given in made.items()
+        }
         signature, task = Signature.read(ours["several"].path), Task.of(bundle)
         assert signature.lengths is not None and task is not None
         longest = signature.lengths[-1]
@@ -78,23 +88,30 @@ def as_texts_come(bundle: Path, count: int, rounds: int, clock: Callable[[], flo
         theirs = converted(bundle, longest, folder)[0]
         for precision in ("float32", "dynamic_int8"):
             if precision == "dynamic_int8":
-                ours = {way: make("quantize", stage.find("quantize")(scheme=precision), file, folder / f"{way}-int8", print)
-                        for way, file in ours.items()}
+                ours = {
+                    way: make("quantize", stage.find("quantize")(scheme=precision), file, folder / f"{way}-int8", print)
+                    for way, file in ours.items()
+                }
                 theirs = quantized(theirs)
             padded = shutil.copytree(ours["several"].path, folder / f"padded-{precision}")
             shutil.copy(theirs, padded / "model.tflite")
             signature.model_copy(update={"lengths": (longest,)}).write(padded)
-            runners = [target.find("host_litert").open(each) for each in (padded, *(file.path for file in ours.values()))]
+            runners = [
+                target.find("host_litert").open(each) for each in (padded, *(file.path for file in ours.values()))
+            ]
             taken = texts_in_turns(runners, texts, rounds, clock)
             mean = [f"{value:.2f}" for value in np.median(taken, axis=0)]
             for seat, takes in enumerate((", ".join(map(str, signature.lengths)), "any length"), start=1):
                 low, middle, high = np.percentile(taken[:, 0] / taken[:, seat], (25, 50, 75))
-                lines.append(f"| {precision} | {takes} | {mean[0]} | {mean[seat]} | {middle:.2f} [{low:.2f}, {high:.2f}] |")
+                lines.append(
+                    f"| {precision} | {takes} | {mean[0]} | {mean[seat]} | {middle:.2f} [{low:.2f}, {high:.2f}] |"
+                )
     return lines
 
 
-def texts_in_turns(runners: list[Runner], texts: list[Encoding], rounds: int,
-                   clock: Callable[[], float]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def texts_in_turns(
+    runners: list[Runner], texts: list[Encoding], rounds: int, clock: Callable[[], float]
+) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Milliseconds of a text, mean over all [rounds, files]."""
     taken = np.zeros((rounds, len(runners)))
     for turn in range(rounds):
@@ -148,9 +165,14 @@ def opened(file: Path) -> Run:
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(str(file), num_threads=1).get_signature_runner()
-    made = {"input_ids": lambda shape: np.random.default_rng(0).integers(5, 100, shape), "token_type_ids": np.zeros,
-            "attention_mask": lambda shape: (np.arange(shape[1]) < 0.8 * shape[1])[None]}
-    feeds = {name: made[name](tensor["shape"]).astype(tensor["dtype"]) for name, tensor in runner.get_input_details().items()}
+    made = {
+        "input_ids": lambda shape: np.random.default_rng(0).integers(5, 100, shape),
+        "token_type_ids": np.zeros,
+        "attention_mask": lambda shape: (np.arange(shape[1]) < 0.8 * shape[1])[None],
+    }
+    feeds = {
+        name: made[name](tensor["shape"]).astype(tensor["dtype"]) for name, tensor in runner.get_input_details().items()
+    }
     return lambda: next(iter(runner(**feeds).values()))
 
 
@@ -159,9 +181,15 @@ def row(length: int, precision: str, files: list[Path], taken: np.ndarray[Any, n
     ratios = taken[:, 0] / taken[:, 1]
     low, middle, high = np.percentile(ratios, (25, 50, 75))
     counts, answers = [operators(file) for file in files], [opened(file)() for file in files]
-    cells = (length, precision, *(f"{value:.2f}" for value in np.median(taken, axis=0)), f"{middle:.2f} [{low:.2f}, {high:.2f}]",
-             f"{sum(counts[0].values())} -> {sum(counts[1].values())}", f"{counts[0]['RESHAPE']} -> {counts[1]['RESHAPE']}",
-             f"{np.abs(answers[0] - answers[1]).max():.1e}")
+    cells = (
+        length,
+        precision,
+        *(f"{value:.2f}" for value in np.median(taken, axis=0)),
+        f"{middle:.2f} [{low:.2f}, {high:.2f}]",
+        f"{sum(counts[0].values())} -> {sum(counts[1].values())}",
+        f"{counts[0]['RESHAPE']} -> {counts[1]['RESHAPE']}",
+        f"{np.abs(answers[0] - answers[1]).max():.1e}",
+    )
     return f"| {' | '.join(map(str, cells))} |"
 
 

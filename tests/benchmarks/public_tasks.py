@@ -1,10 +1,12 @@
-"""Write tasks of public data sets, which palmtop may not bring along, for the benchmarks: SST-2, MRPC, STS-B, TREC, SQuAD 1.1.
+"""Write tasks of public data sets, which palmtop may not bring along, for the benchmarks: SST-2, MRPC, STS-B, TREC,
+SQuAD 1.1.
 
     python tests/benchmarks/public_tasks.py DATA TASKS
 
-DATA holds the folders sst2, mrpc, stsb, trec and squad with the files as they are published; TASKS gets NAME.yaml and JSONL files.
-SST-2's evaluation is dev and test together (2,693 sentences: dev alone cannot resolve two points). Where no validation split is
-published, a tenth of the training rows (of SST-2: 2,000 phrases; of SQuAD 10 articles) is held out, drawn once with a fixed seed.
+DATA holds the folders sst2, mrpc, stsb, trec and squad with the files as they are published; TASKS gets NAME.yaml and
+JSONL files. SST-2's evaluation is dev and test together (2,693 sentences: dev alone cannot resolve two points). Where
+no validation split is published, a tenth of the training rows (of SST-2: 2,000 phrases; of SQuAD 10 articles) is held
+out, drawn once with a fixed seed.
 """
 
 import csv
@@ -25,7 +27,14 @@ def main(data: Path, tasks: Path) -> None:
     """Write every task."""
     tasks.mkdir(parents=True, exist_ok=True)
     train, validation = _held_out(_sst2(data / "sst2" / "train.tsv.gz"), 2000)
-    _write(tasks, "sst2", "text", train, validation, [*_sst2(data / "sst2" / "dev.tsv"), *_sst2(data / "sst2" / "test.tsv")])
+    _write(
+        tasks,
+        "sst2",
+        "text",
+        train,
+        validation,
+        [*_sst2(data / "sst2" / "dev.tsv"), *_sst2(data / "sst2" / "test.tsv")],
+    )
     mrpc = data / "mrpc"
     dev = _mrpc(mrpc / "glue_dev.tsv")
     known = {json.dumps(row) for row in dev}
@@ -37,8 +46,14 @@ def main(data: Path, tasks: Path) -> None:
     _write(tasks, "trec", "text", train, validation, _trec(data / "trec" / "test.label"))
     train, validation = _held_out(_articles(next((data / "squad").glob("train-v1.1*.json*"))), 10)
     dev = _articles(next((data / "squad").glob("dev-v1.1*.json*")))
-    _write(tasks, "squad", ["question", "context"], *(_squad(articles) for articles in (train, validation, dev)),
-           kind="question_answering", label="answers")
+    _write(
+        tasks,
+        "squad",
+        ["question", "context"],
+        *(_squad(articles) for articles in (train, validation, dev)),
+        kind="question_answering",
+        label="answers",
+    )
 
 
 def _sst2(path: Path) -> list[Row]:
@@ -53,7 +68,9 @@ def _mrpc(path: Path) -> list[Row]:
 
 
 def _stsb(path: Path) -> list[Row]:
-    return [{"first": first, "second": second, "label": float(score)} for first, second, score in csv.reader(_lines(path))]
+    return [
+        {"first": first, "second": second, "label": float(score)} for first, second, score in csv.reader(_lines(path))
+    ]
 
 
 def _trec(path: Path) -> list[Row]:
@@ -67,10 +84,18 @@ def _articles(path: Path) -> list[Row]:
 
 
 def _squad(articles: Iterable[Row]) -> list[Row]:
-    """A row for each question of the articles (one has 25,000 spaces before it), its answers as Hugging Face's SQuAD has them."""
-    return [{"question": asked["question"].strip(), "context": paragraph["context"],
-             "answers": {name: [answer[name] for answer in asked["answers"]] for name in ("text", "answer_start")}}
-            for article in articles for paragraph in article["paragraphs"] for asked in paragraph["qas"]]
+    """A row for each question of the articles (one has 25,000 spaces before it), its answers as Hugging Face's SQuAD
+    has them."""
+    return [
+        {
+            "question": asked["question"].strip(),
+            "context": paragraph["context"],
+            "answers": {name: [answer[name] for answer in asked["answers"]] for name in ("text", "answer_start")},
+        }
+        for article in articles
+        for paragraph in article["paragraphs"]
+        for asked in paragraph["qas"]
+    ]
 
 
 def _lines(path: Path, encoding: str = "utf-8-sig") -> list[str]:
@@ -83,8 +108,14 @@ def _held_out(rows: list[Row], count: int) -> tuple[list[Row], list[Row]]:
     return [row for place, row in enumerate(rows) if place not in chosen], [rows[place] for place in sorted(chosen)]
 
 
-def _write(folder: Path, name: str, text: str | list[str], *splits: Iterable[Row], kind: str = "classification",
-           label: str = "label") -> None:
+def _write(
+    folder: Path,
+    name: str,
+    text: str | list[str],
+    *splits: Iterable[Row],
+    kind: str = "classification",
+    label: str = "label",
+) -> None:
     task: dict[str, Any] = {"name": name, "kind": kind, "text": text, "label": label}
     for split, rows in zip(("train", "validation", "evaluation"), splits, strict=True):
         task[split] = f"{name}-{split}.jsonl"

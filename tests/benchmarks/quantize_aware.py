@@ -1,4 +1,5 @@
-"""Rounding after training against training on the grid: accuracy, agreement, size and speed in LiteRT, as a Markdown table.
+"""Rounding after training against training on the grid: accuracy, agreement, size and speed in LiteRT, as a Markdown
+table.
 
     python tests/benchmarks/quantize_aware.py STUDENT OUT [--epochs 1] [--learning-rate 2e-4] [--rows N]
 
@@ -29,7 +30,8 @@ from palmtop.signature import Signature
 from palmtop.task import Split, Task
 
 GRIDS = {(8, 8): 0.1, (4, 8): 0.25, (4, 4): 1.0}
-"""(bits of linear layers, bits of embeddings): share of the learning rate; the less rounding moves, the less is to be mended."""
+"""(bits of linear layers, bits of embeddings): share of the learning rate; the less rounding moves, the less is to be
+mended."""
 LENGTH = 32
 
 
@@ -60,10 +62,21 @@ def main() -> None:
     encodings = HostTokenizer(student.path, LENGTH).encode(split.texts)
     rows = [_float(student, given.out, encodings)]
     for bits, share in GRIDS.items():
-        rows.append(_quantized(f"int{bits[0]}, embeddings int{bits[1]}: rounded afterwards", student, bits, given.out, encodings))
-        settings = {"linear_bits": bits[0], "embedding_bits": bits[1], "epochs": given.epochs, "learning_rate": given.learning_rate * share}
+        rows.append(
+            _quantized(
+                f"int{bits[0]}, embeddings int{bits[1]}: rounded afterwards", student, bits, given.out, encodings
+            )
+        )
+        settings = {
+            "linear_bits": bits[0],
+            "embedding_bits": bits[1],
+            "epochs": given.epochs,
+            "learning_rate": given.learning_rate * share,
+        }
         aware = _made("quantize_aware", settings, student, given.out / f"aware-int{bits[0]}-int{bits[1]}")
-        rows.append(_quantized(f"int{bits[0]}, embeddings int{bits[1]}: trained on the grid", aware, bits, given.out, encodings))
+        rows.append(
+            _quantized(f"int{bits[0]}, embeddings int{bits[1]}: trained on the grid", aware, bits, given.out, encodings)
+        )
     _print(rows, split)
 
 
@@ -83,8 +96,13 @@ def _quantized(name: str, source: Bundle, bits: tuple[int, int], out: Path, enco
     quantize_as_planned(file.path / "model.tflite", model, chosen, folder / "model.tflite")
     found = _answers(folder, encodings)
     lacking, odd = differing(model, chosen, folder / "model.tflite")
-    return Row(name, folder, found, f"{len(chosen) - len(lacking)} of {len(chosen)} weights equal"
-               f"{f', {len(odd)} others' if odd else ''}; {_against_graph(source, chosen, encodings, found)}")
+    return Row(
+        name,
+        folder,
+        found,
+        f"{len(chosen) - len(lacking)} of {len(chosen)} weights equal{f', {len(odd)} others' if odd else ''}; "
+        f"{_against_graph(source, chosen, encodings, found)}",
+    )
 
 
 def _against_graph(source: Bundle, chosen: dict[str, Rounding], encodings: list[Encoding], found: Any) -> str:
@@ -92,7 +110,7 @@ def _against_graph(source: Bundle, chosen: dict[str, Rounding], encodings: list[
     import torch
 
     signature = Signature.read(source.path)
-    padded = [pad(encodings[start:start + 50], LENGTH, signature.pad_id) for start in range(0, len(encodings), 50)]
+    padded = [pad(encodings[start : start + 50], LENGTH, signature.pad_id) for start in range(0, len(encodings), 50)]
     batches = [{name: torch.from_numpy(batch[name]).long() for name in signature.inputs} for batch in padded]
     told = []
     for activations in (True, False):
@@ -114,15 +132,20 @@ def _made(use: str, settings: dict[str, Any], source: Bundle, out: Path) -> Bund
 def _print(rows: list[Row], split: Split) -> None:
     speeds = medians_ms([("tflite", row.folder) for row in rows])
     first, labels = rows[0], split.labels
-    print("| file | accuracy [95 %] | p against float | answers as float's | MB | ms | integers; answers as the training graph's "
-          "(largest difference, in spreads): activations rounded in it / not |")
+    print(
+        "| file | accuracy [95 %] | p against float | answers as float's | MB | ms | integers; answers as the "
+        "training graph's (largest difference, in spreads): activations rounded in it / not |"
+    )
     print("|---|---|---|---|---|---|---|")
     for row, milliseconds in zip(rows, speeds, strict=True):
         answers, usual = row.outputs.argmax(1), first.outputs.argmax(1)
         score = proportion(int((answers == labels).sum()), len(labels))
         size = (row.folder / "model.tflite").stat().st_size / 1e6
-        print(f"| {row.name} | {score.value:.4f} [{score.low:.4f}, {score.high:.4f}] | {mcnemar(answers, usual, labels):.3f} "
-              f"| {(answers == usual).mean():.2%} | {size:.1f} | {milliseconds:.2f} | {row.graph} |")
+        print(
+            f"| {row.name} | {score.value:.4f} [{score.low:.4f}, {score.high:.4f}] | "
+            f"{mcnemar(answers, usual, labels):.3f} | {(answers == usual).mean():.2%} | {size:.1f} | "
+            f"{milliseconds:.2f} | {row.graph} |"
+        )
     print(f"\n{len(labels)} texts, {LENGTH} tokens, one thread, medians of runs in turns.")
 
 

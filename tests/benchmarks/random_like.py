@@ -1,7 +1,8 @@
-"""Write a Hugging Face folder of the same shape and tokenizer as a torch bundle, its weights drawn at random: a control for pre-training.
+"""Write a Hugging Face folder of the same shape and tokenizer as a torch bundle, its weights drawn at random: a control
+for pre-training.
 
-    python tests/benchmarks/random_like.py BUNDLE OUT [--seed 0]
-    palmtop adopt OUT --out random
+python tests/benchmarks/random_like.py BUNDLE OUT [--seed 0]
+palmtop adopt OUT --out random
 """
 
 import argparse

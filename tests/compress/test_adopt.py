@@ -53,7 +53,9 @@ def test_the_model_inside_a_python_package_is_found() -> None:
 def test_pickled_weights_are_read_only_when_asked_for_by_name(folder: Path, tmp_path: Path) -> None:
     torch.save(AutoModel.from_pretrained(folder).state_dict(), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(UserError, match=r"has pickled weights only \(pytorch_model.bin\), which can run code .*read_pickle: true"):
+    with pytest.raises(
+        UserError, match=r"has pickled weights only \(pytorch_model.bin\), which can run code .*read_pickle: true"
+    ):
         _outline(model=str(folder))
     made = make("adopt", stage.find("adopt")(model=str(folder), read_pickle=True), None, tmp_path / "base", print)
     assert (made.path / "model.safetensors").is_file()
@@ -63,7 +65,9 @@ def test_pickled_weights_are_read_only_when_asked_for_by_name(folder: Path, tmp_
 
 def test_code_that_a_model_brings_is_not_run(folder: Path) -> None:
     _change(folder, auto_map={"AutoModel": "evil.Model"})
-    with pytest.raises(UserError, match=r"brings Python code of its own \(AutoModel\), which is not run: .*trust_remote_code: true"):
+    with pytest.raises(
+        UserError, match=r"brings Python code of its own \(AutoModel\), which is not run: .*trust_remote_code: true"
+    ):
         _outline(model=str(folder))
     assert _outline(model=str(folder), trust_remote_code=True).family == "bert"
 
@@ -102,19 +106,26 @@ def test_a_tokenizer_of_another_model_is_refused(folder: Path, tmp_path: Path) -
 
 def test_a_hub_that_cannot_be_reached_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"the model 'somebody/some-model' can't be had from the hub: .*; check the name and the network"):
+    with pytest.raises(
+        UserError,
+        match=r"the model 'somebody/some-model' can't be had from the hub: .*; check the name and the network",
+    ):
         _outline(model="somebody/some-model")
 
 
 def test_a_head_goes_with_its_task_only_when_labels_and_order_are_equal(folder: Path, tmp_path: Path) -> None:
     task = write_task(tmp_path / "data")
-    _change(folder, architectures=["BertForSequenceClassification"], id2label={"0": "money", "1": "music", "2": "weather"})
+    _change(
+        folder, architectures=["BertForSequenceClassification"], id2label={"0": "money", "1": "music", "2": "weather"}
+    )
     assert _outline(model=str(folder), task=task).labels == ("money", "music", "weather")
     _change(folder, id2label={"0": "music", "1": "money", "2": "weather"})
     with pytest.raises(UserError, match=r"has the task's labels in another order \(music, money, weather, ...\)"):
         _outline(model=str(folder), task=task)
     _change(folder, id2label={"0": "a", "1": "b"})
-    with pytest.raises(UserError, match=r"has other labels than the task 'tiny' \(2 and 3; not in both: a, b, money, music\)"):
+    with pytest.raises(
+        UserError, match=r"has other labels than the task 'tiny' \(2 and 3; not in both: a, b, money, music\)"
+    ):
         _outline(model=str(folder), task=task)
 
 
@@ -130,16 +141,31 @@ def classifier(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("lacking", "told"), [
-    ((QUERY,), f"lacks 1 of the weights that its config.json asks for ({QUERY}); random ones would stand in their place: fetch the model "
-               "again, or save it from the class that its config.json names"),
-    (("classifier.weight", "classifier.bias"),
-     "lacks 2 of the weights that its config.json asks for (classifier.bias, classifier.weight); random ones would stand in their place: "
-     'fetch the model with its head; to train a new one, write "architectures": ["BertModel"] into its config.json'),
-    (("bert.pooler.dense.weight",), "lacks 1 of the weights that its config.json asks for (bert.pooler.dense.weight); random ones")])
+@pytest.mark.parametrize(
+    ("lacking", "told"),
+    [
+        (
+            (QUERY,),
+            f"lacks 1 of the weights that its config.json asks for ({QUERY}); random ones would stand in their place: "
+            "fetch the model again, or save it from the class that its config.json names",
+        ),
+        (
+            ("classifier.weight", "classifier.bias"),
+            "lacks 2 of the weights that its config.json asks for (classifier.bias, classifier.weight); random ones "
+            "would stand in their place: "
+            'fetch the model with its head; to train a new one, write "architectures": ["BertModel"] into its '
+            "config.json",
+        ),
+        (
+            ("bert.pooler.dense.weight",),
+            "lacks 1 of the weights that its config.json asks for (bert.pooler.dense.weight); random ones",
+        ),
+    ],
+)
 @pytest.mark.parametrize("with_task", [True, False])
-def test_missing_weights_are_refused_by_name(lacking: tuple[str, ...], told: str, with_task: bool, classifier: Path,
-                                             tmp_path: Path) -> None:
+def test_missing_weights_are_refused_by_name(
+    lacking: tuple[str, ...], told: str, with_task: bool, classifier: Path, tmp_path: Path
+) -> None:
     _edit(classifier, lambda weights: {name: weight for name, weight in weights.items() if name not in lacking})
     task = {"task": write_task(tmp_path / "data")} if with_task else {}
     with pytest.raises(UserError, match=re.escape(told)):
@@ -150,16 +176,23 @@ def test_missing_weights_are_refused_by_name(lacking: tuple[str, ...], told: str
 def test_weights_under_other_names_are_told(classifier: Path, tmp_path: Path) -> None:
     """As torch's DataParallel saves them."""
     _edit(classifier, lambda weights: {f"module.{name}": weight for name, weight in weights.items()})
-    told = (r"lacks 41 of .* \(bert\.embeddings\.LayerNorm\.bias, .*, \.\.\.\), and has 41 that it doesn't ask for "
-            r"\(module\.bert\.embeddings\.LayerNorm\.bias, ")
+    told = (
+        r"lacks 41 of .* \(bert\.embeddings\.LayerNorm\.bias, .*, \.\.\.\), and has 41 that it doesn't ask for "
+        r"\(module\.bert\.embeddings\.LayerNorm\.bias, "
+    )
     with pytest.raises(UserError, match=told):
         _adopt(tmp_path, model=str(classifier))
 
 
 def test_weights_of_other_shapes_are_refused_by_name(classifier: Path, tmp_path: Path) -> None:
     _edit(classifier, lambda weights: weights | {QUERY: weights[QUERY][:16]})
-    with pytest.raises(UserError, match=re.escape(f"has 1 weight of other shapes than its config.json asks for ({QUERY}: [16, 32], not "
-                                                  "[32, 32]): they don't belong together")):
+    with pytest.raises(
+        UserError,
+        match=re.escape(
+            f"has 1 weight of other shapes than its config.json asks for ({QUERY}: [16, 32], not [32, 32]): they "
+            "don't belong together"
+        ),
+    ):
         _adopt(tmp_path, model=str(classifier))
 
 
@@ -170,8 +203,10 @@ def test_weights_that_the_class_would_leave_out_are_refused(classifier: Path, tm
     _adopt(tmp_path, model=str(classifier))
     distance = "bert.encoder.layer.0.attention.self.distance_embedding.weight"
     _edit(classifier, lambda weights: weights | {distance: torch.ones(139, 8)})
-    told = (f"has 1 weight in the transformer itself that BertForSequenceClassification has no place for ({distance}): without them its "
-            "answers would not be the model's own")
+    told = (
+        f"has 1 weight in the transformer itself that BertForSequenceClassification has no place for ({distance}): "
+        "without them its answers would not be the model's own"
+    )
     with pytest.raises(UserError, match=re.escape(told)):
         _adopt(tmp_path / "again", model=str(classifier))
 
@@ -179,7 +214,9 @@ def test_weights_that_the_class_would_leave_out_are_refused(classifier: Path, tm
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_are_refused(value: float, classifier: Path, tmp_path: Path) -> None:
     _edit(classifier, lambda weights: weights | {QUERY: weights[QUERY].index_fill(0, torch.tensor([3]), value)})
-    with pytest.raises(UserError, match=re.escape(f"has 1 weight with values that aren't finite numbers ({QUERY}): fetch it again")):
+    with pytest.raises(
+        UserError, match=re.escape(f"has 1 weight with values that aren't finite numbers ({QUERY}): fetch it again")
+    ):
         _adopt(tmp_path, model=str(classifier))
 
 
@@ -205,18 +242,24 @@ def test_a_model_in_parts_must_have_all_of_them(folder: Path, tmp_path: Path) ->
     assert len(parts) > 1
     _adopt(tmp_path, model=str(folder))
     (folder / parts[1]).unlink()
-    told = f"lacks 1 of the {len(parts)} files of weights that model.safetensors.index.json names ({parts[1]}): fetch the model again"
+    index = "model.safetensors.index.json"
+    told = f"lacks 1 of the {len(parts)} files of weights that {index} names ({parts[1]}): fetch the model again"
     with pytest.raises(UserError, match=re.escape(told)):
         _outline(model=str(folder))
     (folder / "model.safetensors.index.json").write_text("[]")
-    with pytest.raises(UserError, match=r"index.json isn't an index of weights \(a JSON object with a weight_map\): fetch it again"):
+    with pytest.raises(
+        UserError, match=r"index.json isn't an index of weights \(a JSON object with a weight_map\): fetch it again"
+    ):
         _outline(model=str(folder))
 
 
 def test_a_head_of_several_labels_a_text_is_no_tasks_head(classifier: Path, tmp_path: Path) -> None:
     _change(classifier, problem_type="multi_label_classification")
-    told = (r"answers each label by itself \(problem_type: multi_label_classification\), and a task's texts have one label each: "
-            r"fine-tune it for 'tiny' first, without 'task' in adopt")
+    told = (
+        r"answers each label by itself \(problem_type: multi_label_classification\), and a task's texts have one "
+        r"label each: "
+        r"fine-tune it for 'tiny' first, without 'task' in adopt"
+    )
     with pytest.raises(UserError, match=told):
         _outline(model=str(classifier), task=write_task(tmp_path / "data"))
     assert _outline(model=str(classifier)).labels is None
@@ -226,7 +269,9 @@ def test_a_bundle_that_lacks_a_weight_is_not_opened_either(classifier: Path, tmp
     """Measuring, exporting and teaching open it: no two processes would agree on its answers."""
     made = _adopt(tmp_path, model=str(classifier), task=write_task(tmp_path / "data"))
     _edit(made.path, lambda weights: {name: weight for name, weight in weights.items() if name != QUERY})
-    with pytest.raises(UserError, match=rf"base lacks 1 of the weights that its config.json asks for \({re.escape(QUERY)}\)"):
+    with pytest.raises(
+        UserError, match=rf"base lacks 1 of the weights that its config.json asks for \({re.escape(QUERY)}\)"
+    ):
         open_with_head(made.path)
 
 
@@ -237,14 +282,24 @@ def test_a_disk_that_fills_up_in_training_is_told_and_the_training_goes_on_later
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True)
     try:
         base = make("adopt", stage.find("adopt")(model=str(folder)), None, tmp_path / "base", print)
-        settings: dict[str, Any] = {"task": write_task(tmp_path / "data"), "epochs": 6, "batch_size": 16, "checkpoint_every": 4}
+        settings: dict[str, Any] = {
+            "task": write_task(tmp_path / "data"),
+            "epochs": 6,
+            "batch_size": 16,
+            "checkpoint_every": 4,
+        }
         filler = disk / "filler"
         filler.write_bytes(b"0" * 1_800_000)
-        with pytest.raises(UserError, match=r"no space left on the disk while writing .*free some space and run the same command again"):
+        with pytest.raises(
+            UserError, match=r"no space left on the disk while writing .*free some space and run the same command again"
+        ):
             make("finetune", stage.find("finetune")(**settings), base, disk / "teacher", print)
         assert not (disk / "teacher").exists()
         filler.unlink()
-        assert make("finetune", stage.find("finetune")(**settings), base, disk / "teacher", print).card.facts["steps"] == 36
+        assert (
+            make("finetune", stage.find("finetune")(**settings), base, disk / "teacher", print).card.facts["steps"]
+            == 36
+        )
     finally:
         subprocess.run(["umount", str(disk)], check=True)
         shutil.rmtree(disk)
@@ -256,7 +311,9 @@ def _adopt(folder: Path, **settings: Any) -> Bundle:
 
 def _edit(folder: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
     """Write other weights into a Hugging Face folder."""
-    changed = {name: weight.contiguous().clone() for name, weight in change(load_file(folder / "model.safetensors")).items()}
+    changed = {
+        name: weight.contiguous().clone() for name, weight in change(load_file(folder / "model.safetensors")).items()
+    }
     save_file(changed, folder / "model.safetensors", metadata={"format": "pt"})
 
 

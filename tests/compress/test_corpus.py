@@ -72,7 +72,10 @@ def test_what_is_no_text_is_told(tmp_path: Path) -> None:
 def test_wrapping_is_the_tokenizers_own(family: str, tmp_path: Path) -> None:
     write_tokenizer(tmp_path, family)
     tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
-    one, two = tokenizer.encode("play a song", add_special_tokens=False).ids, tokenizer.encode("rain", add_special_tokens=False).ids
+    one, two = (
+        tokenizer.encode("play a song", add_special_tokens=False).ids,
+        tokenizer.encode("rain", add_special_tokens=False).ids,
+    )
     wrapping = Wrapping.of(tokenizer)
     assert [*wrapping.first, *one, *wrapping.last] == tokenizer.encode("play a song").ids
     pair = tokenizer.encode("play a song", "rain")
@@ -87,11 +90,18 @@ def test_a_long_text_is_cut_and_each_chunk_wrapped_again(bert: Path) -> None:
     rows = [data.ids[start:end].tolist() for start, end in zip(data.offsets[:-1], data.offsets[1:], strict=True)]
     assert all(row[0] == tokenizer.token_to_id("[CLS]") and row[-1] == tokenizer.token_to_id("[SEP]") for row in rows)
     inner = [token for row in rows for token in row[1:-1]]
-    assert inner == plain[:len(inner)]
+    assert inner == plain[: len(inner)]
     assert len(plain) - len(inner) < 10  # the last chunk, if it was too short
     assert data.lengths.max() == 20
     left_over = counts["too_short"] - 1
-    assert counts == {"texts": 2, "cut": 1, "too_short": 1 + left_over, "unknown": 0, "sequences": len(rows), "tokens": len(data.ids)}
+    assert counts == {
+        "texts": 2,
+        "cut": 1,
+        "too_short": 1 + left_over,
+        "unknown": 0,
+        "sequences": len(rows),
+        "tokens": len(data.ids),
+    }
 
 
 def test_half_unknown_sequences_are_left_out_and_decoders_get_no_wrapping(bert: Path) -> None:
@@ -99,7 +109,10 @@ def test_half_unknown_sequences_are_left_out_and_decoders_get_no_wrapping(bert: 
     data, counts = sequences([[strange, LONG]], bert, SIGNATURE, wrapped=False)
     assert counts["unknown"] == 1
     assert not set(data.ids.tolist()) & set(Vocabulary.of(bert).special)
-    with pytest.raises(UserError, match=r"no text is left to learn from: of 1 texts, 1 sequences have fewer than 12 tokens and 0 are half"):
+    with pytest.raises(
+        UserError,
+        match=r"no text is left to learn from: of 1 texts, 1 sequences have fewer than 12 tokens and 0 are half",
+    ):
         sequences([["rain"]], bert, SIGNATURE)
 
 
@@ -110,7 +123,11 @@ def test_the_vocabulary_knows_its_special_tokens(bert: Path) -> None:
 
 
 def test_sentences_end_where_a_capital_follows() -> None:
-    assert sentences('It rains. "Does it?" Yes, 3.5 mm! and more.') == ["It rains.", '"Does it?"', "Yes, 3.5 mm! and more."]
+    assert sentences('It rains. "Does it?" Yes, 3.5 mm! and more.') == [
+        "It rains.",
+        '"Does it?"',
+        "Yes, 3.5 mm! and more.",
+    ]
 
 
 def test_half_of_the_pairs_are_swapped_and_hold_consecutive_sentences(bert: Path) -> None:
@@ -123,10 +140,10 @@ def test_half_of_the_pairs_are_swapped_and_hold_consecutive_sentences(bert: Path
     flat = Tokenizer.from_file(str(bert / "tokenizer.json")).encode(text, add_special_tokens=False).ids
     whole = ",".join(map(str, flat))
     for row in range(20):
-        ids = data.ids[data.offsets[row]:data.offsets[row + 1]].tolist()
-        types = data.types[data.offsets[row]:data.offsets[row + 1]]
+        ids = data.ids[data.offsets[row] : data.offsets[row + 1]].tolist()
+        types = data.types[data.offsets[row] : data.offsets[row + 1]]
         middle = ids.index(separator)
-        one, two = ids[1:middle], ids[middle + 1:-1]
+        one, two = ids[1:middle], ids[middle + 1 : -1]
         assert types.tolist() == [0] * (middle + 1) + [1] * (len(ids) - middle - 1)
         run = two + one if data.labels[row] else one + two
         assert ",".join(map(str, run)) in whole

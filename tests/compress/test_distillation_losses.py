@@ -55,24 +55,49 @@ def test_cosine_loss_equals_the_formula_and_ignores_padding() -> None:
     assert float(cosine_loss(student, teacher, mask)) == pytest.approx(1 - np.mean(cosines), rel=1e-5)
 
 
-@pytest.mark.parametrize(("teacher", "student", "layers"), [
-    (12, 6, [0, 2, 4, 7, 9, 11]), (12, 3, [0, 6, 11]), (6, 3, [0, 2, 5]), (6, 2, [0, 5]), (16, 4, [0, 5, 10, 15]),
-    (6, 6, [0, 1, 2, 3, 4, 5]), (6, 1, [0])])
-def test_spread_layers_are_those_of_distilbert_and_of_shleifer_and_rush(teacher: int, student: int, layers: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("teacher", "student", "layers"),
+    [
+        (12, 6, [0, 2, 4, 7, 9, 11]),
+        (12, 3, [0, 6, 11]),
+        (6, 3, [0, 2, 5]),
+        (6, 2, [0, 5]),
+        (16, 4, [0, 5, 10, 15]),
+        (6, 6, [0, 1, 2, 3, 4, 5]),
+        (6, 1, [0]),
+    ],
+)
+def test_spread_layers_are_those_of_distilbert_and_of_shleifer_and_rush(
+    teacher: int, student: int, layers: list[int]
+) -> None:
     assert spread_layers(teacher, student) == layers
 
 
-@pytest.mark.parametrize(("student", "layers"), [
-    (Tinybert(layers=3), [1, 3, 5]), (Tinybert(), [1, 3, 5]), (Tinybert(layers=2, layer_map=(1, 6)), [0, 5]),
-    (Transfer(layers=2), [2, 5]), (Transfer(layers=3, matches="minilm"), [0, 2, 5]), (Minilm(layers=3), [0, 2, 5]),
-    (Tinybert(layers=3, choose="spread"), [0, 2, 5]), (Tinybert(layers=3, choose="lower"), [0, 1, 2]),
-    (Tinybert(layers=(0, 1, 4)), [0, 1, 4]), (Tinybert(layers=2, layer_map=(6, 6)), [0, 5])])
-def test_a_student_starts_from_the_layers_that_it_imitates(student: Tinybert | Transfer | Minilm, layers: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("student", "layers"),
+    [
+        (Tinybert(layers=3), [1, 3, 5]),
+        (Tinybert(), [1, 3, 5]),
+        (Tinybert(layers=2, layer_map=(1, 6)), [0, 5]),
+        (Transfer(layers=2), [2, 5]),
+        (Transfer(layers=3, matches="minilm"), [0, 2, 5]),
+        (Minilm(layers=3), [0, 2, 5]),
+        (Tinybert(layers=3, choose="spread"), [0, 2, 5]),
+        (Tinybert(layers=3, choose="lower"), [0, 1, 2]),
+        (Tinybert(layers=(0, 1, 4)), [0, 1, 4]),
+        (Tinybert(layers=2, layer_map=(6, 6)), [0, 5]),
+    ],
+)
+def test_a_student_starts_from_the_layers_that_it_imitates(
+    student: Tinybert | Transfer | Minilm, layers: list[int]
+) -> None:
     assert student.chosen_layers(6) == layers
 
 
 def test_layers_out_of_range_or_order_are_refused() -> None:
-    with pytest.raises(UserError, match=r"layers is \[0, 6\]: give layers of the teacher in ascending order, each once, from 0 to 5"):
+    with pytest.raises(
+        UserError, match=r"layers is \[0, 6\]: give layers of the teacher in ascending order, each once, from 0 to 5"
+    ):
         explicit_layers((0, 6), 6)
     with pytest.raises(UserError, match=r"layers is \[3, 1\]"):
         explicit_layers((3, 1), 6)

@@ -50,7 +50,7 @@ def test_equal_weights_give_the_plain_svd() -> None:
     left, values, right = np.linalg.svd(table - table.mean(0), full_matrices=False)
     factors = Decomposition(table, np.ones(60)).factors(5)
     assert np.allclose(factors.table(), (left[:, :5] * values[:5]) @ right[:5] + table.mean(0), atol=1e-4)
-    assert factors.energy == pytest.approx((values[:5]**2).sum() / (values**2).sum())
+    assert factors.energy == pytest.approx((values[:5] ** 2).sum() / (values**2).sum())
     assert np.allclose(factors.wide @ factors.wide.T, np.eye(5), atol=1e-5)
 
 
@@ -66,7 +66,9 @@ def test_the_weighted_factors_are_the_best_in_the_weighted_norm() -> None:
     random = np.random.default_rng(1)
     for _ in range(20):  # nothing near it is better
         narrow, wide = (factor + 1e-2 * random.normal(size=factor.shape) for factor in (weighted.narrow, weighted.wide))
-        assert relative_error(table, narrow @ wide + weighted.mean, counts) > relative_error(table, weighted.table(), counts)
+        assert relative_error(table, narrow @ wide + weighted.mean, counts) > relative_error(
+            table, weighted.table(), counts
+        )
 
 
 def test_a_width_chosen_by_energy_is_the_least_multiple_of_eight() -> None:
@@ -83,7 +85,10 @@ def test_alberts_class_with_full_width_answers_as_the_source(family: str, tmp_pa
     model = open_classifier(adopted(tmp_path / family, family).path)
     ids = IDS.masked_fill(MASK == 0, model.config.pad_token_id)
     made = to_albert(model, 32)
-    assert (made.config.hidden_act, made.config.layer_norm_eps) == (model.config.hidden_act, model.config.layer_norm_eps)
+    assert (made.config.hidden_act, made.config.layer_norm_eps) == (
+        model.config.hidden_act,
+        model.config.layer_norm_eps,
+    )
     with torch.no_grad():
         expected, found = (one(input_ids=ids, attention_mask=MASK).logits for one in (model, made))
     assert torch.allclose(expected, found, atol=1e-5 * float(expected.std()) + 1e-6)
@@ -119,14 +124,29 @@ def test_the_mapping_is_that_of_numpys_least_squares(bert: Bundle) -> None:
     given = np.c_[narrow, np.ones(len(narrow))].astype(np.float64)
     expected = given @ np.linalg.lstsq(given, wide, rcond=1e-5)[0]
     assert np.allclose(found, expected, atol=1e-3)
-    assert output_error(student, teacher, data) == pytest.approx(((expected - wide)**2).sum() / ((wide - wide.mean(0))**2).sum(), rel=1e-3)
+    assert output_error(student, teacher, data) == pytest.approx(
+        ((expected - wide) ** 2).sum() / ((wide - wide.mean(0)) ** 2).sum(), rel=1e-3
+    )
 
 
-@pytest.mark.parametrize(("family", "form", "result"), [("bert", "albert", "albert"), ("electra", "albert", "electra"),
-                                                        ("bert", "keep_norm", "bert"), ("distilbert", "keep_norm", "distilbert")])
-def test_the_fit_brings_the_embeddings_nearer_and_the_folder_opens(family: str, form: str, result: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("family", "form", "result"),
+    [
+        ("bert", "albert", "albert"),
+        ("electra", "albert", "electra"),
+        ("bert", "keep_norm", "bert"),
+        ("distilbert", "keep_norm", "distilbert"),
+    ],
+)
+def test_the_fit_brings_the_embeddings_nearer_and_the_folder_opens(
+    family: str, form: str, result: str, tmp_path: Path
+) -> None:
     source = adopted(tmp_path / family, family, **({"embedding_size": 32} if family == "electra" else {}))
-    made = _make({"form": form, "embedding_size": 8, "epochs": 6, "batch_size": 8, "learning_rate": 5e-3}, source, tmp_path / "made")
+    made = _make(
+        {"form": form, "embedding_size": 8, "epochs": 6, "batch_size": 8, "learning_rate": 5e-3},
+        source,
+        tmp_path / "made",
+    )
     facts = made.card.facts
     assert facts["output_error_after_fit"] < facts["output_error_before_fit"] < 1.2
     assert facts["parameters"] < facts["parameters_before"]
@@ -149,7 +169,9 @@ def test_the_fit_brings_the_embeddings_nearer_and_the_folder_opens(family: str, 
 def test_a_text_file_can_stand_in_for_the_training_texts(bert: Bundle, tmp_path: Path) -> None:
     file = tmp_path / "texts.txt"
     file.write_text("\n\n".join(text for text, _ in sentences(30, 3)))
-    made = _make({"embedding_size": 8, "texts": str(file), "weighting": "none", "fit_output": False}, bert, tmp_path / "made")
+    made = _make(
+        {"embedding_size": 8, "texts": str(file), "weighting": "none", "fit_output": False}, bert, tmp_path / "made"
+    )
     assert (made.card.facts["texts"], made.card.facts["held_out_texts"]) == (27, 3)
     assert "output_error_after_fit" not in made.card.facts
     with pytest.raises(UserError, match=r"texts: there is no file .*none.txt: give a text file"):
@@ -160,7 +182,10 @@ def test_energy_chooses_the_width(bert: Bundle, tmp_path: Path) -> None:
     made = _make({"kept_energy": 0.6, "fit_output": False}, bert, tmp_path / "made")
     assert made.card.facts["embedding_size"] % 8 == 0
     assert made.card.facts["kept_energy"] >= 0.6
-    with pytest.raises(UserError, match=r"kept_energy 1\.0 needs all 32 columns of the table: there is nothing to factorize; choose less"):
+    with pytest.raises(
+        UserError,
+        match=r"kept_energy 1\.0 needs all 32 columns of the table: there is nothing to factorize; choose less",
+    ):
         _make({"kept_energy": 1.0}, bert, tmp_path / "no")
 
 
@@ -180,21 +205,31 @@ def test_every_family_is_factorized_or_refused_by_name() -> None:
 
 def test_what_can_not_be_is_told_before_any_work(bert: Bundle) -> None:
     known = outline_of(bert)
-    with pytest.raises(UserError, match=r"embedding_size is 40, but the model is 32 wide: .* smaller than V x H for E below 32 only"):
+    with pytest.raises(
+        UserError, match=r"embedding_size is 40, but the model is 32 wide: .* smaller than V x H for E below 32 only"
+    ):
         _stage({"embedding_size": 40}).outline(known)
     with pytest.raises(UserError, match="embedding_size is 128, but the model is 32 wide"):
         _stage({}).outline(known)
-    with pytest.raises(UserError, match="this electra model's embeddings are factorized already: its table is 16 wide, the model 32"):
+    with pytest.raises(
+        UserError, match="this electra model's embeddings are factorized already: its table is 16 wide, the model 32"
+    ):
         _stage({"embedding_size": 8}).outline(Outline("torch", "electra", 2, LABELS, 32, 16))
     with pytest.raises(UserError, match="the embeddings of the family 'albert' are factorized already"):
         _stage({"embedding_size": 8}).outline(Outline("torch", "albert", 2, LABELS, 32, 16))
-    with pytest.raises(UserError, match=r"form albert isn't for the family 'distilbert' \(its head is a ReLU layer, ALBERT's is tanh\)"):
+    with pytest.raises(
+        UserError, match=r"form albert isn't for the family 'distilbert' \(its head is a ReLU layer, ALBERT's is tanh\)"
+    ):
         _stage({"embedding_size": 8}).outline(Outline("torch", "distilbert", 2, LABELS, 32, 32))
-    with pytest.raises(UserError, match=r"form albert: the source has palmtop_shape in its config.json, which ALBERT's class can't"):
+    with pytest.raises(
+        UserError, match=r"form albert: the source has palmtop_shape in its config.json, which ALBERT's class can't"
+    ):
         _stage({"embedding_size": 8}).outline(Outline("torch", "bert", 2, LABELS, 32, 32, 2, ("palmtop_shape",)))
     with pytest.raises(UserError, match="factorize needs a model with a task's head"):
         _stage({}).outline(Outline("torch", "bert", 2, None))
-    with pytest.raises(UserError, match="embedding_size and kept_energy both choose the table's width: give one of them"):
+    with pytest.raises(
+        UserError, match="embedding_size and kept_energy both choose the table's width: give one of them"
+    ):
         _stage({"embedding_size": 8, "kept_energy": 0.9})
 
 

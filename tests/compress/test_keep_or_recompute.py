@@ -10,7 +10,15 @@ import torch
 
 from palmtop.bundle import Bundle
 from palmtop.compress.distillation import keep_or_recompute
-from palmtop.compress.distillation.keep_or_recompute import CHOICE, Budget, Recomputed, ask, by_time, choose, way_by_time
+from palmtop.compress.distillation.keep_or_recompute import (
+    CHOICE,
+    Budget,
+    Recomputed,
+    ask,
+    by_time,
+    choose,
+    way_by_time,
+)
 from palmtop.compress.distillation.teacher_signals import Wanted
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.errors import UserError
@@ -50,7 +58,9 @@ def test_both_ways_give_the_same(random_bert: Bundle, data: Encoded, tmp_path: P
         assert not anew[name].requires_grad
 
 
-def test_the_choice_is_told_with_its_numbers(random_bert: Bundle, data: Encoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_choice_is_told_with_its_numbers(
+    random_bert: Bundle, data: Encoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(keep_or_recompute, "SMALL_BYTES", 0)
     told: list[str] = []
     asked = ask(random_bert, data, WANTED, Budget("auto", 20, 1000), tmp_path, told.append)
@@ -58,7 +68,14 @@ def test_the_choice_is_told_with_its_numbers(random_bert: Bundle, data: Encoded,
     assert facts["signals"] in ("cache", "recompute")  # the clock's to say
     assert facts["signals_needed_bytes"] == 4 * (len(data) * 3 + 2 * len(data.ids) * 32)
     assert min(facts[f"signals_{name}_ms"] for name in ("keeping", "reading", "computing")) > 0
-    for part in ("MB of ", "a batch of 64 texts: ", " ms to compute and keep, ", " ms to read, ", "1000 passes: ", " s computed anew"):
+    for part in (
+        "MB of ",
+        "a batch of 64 texts: ",
+        " ms to compute and keep, ",
+        " ms to read, ",
+        "1000 passes: ",
+        " s computed anew",
+    ):
         assert part in told[0]
     assert not list((tmp_path / "cache" / "teacher").glob(".trial-*"))
     assert json.loads((tmp_path / CHOICE).read_text())["way"] == facts["signals"]
@@ -99,18 +116,23 @@ def test_time_decides_over_all_passes() -> None:
 def test_a_slow_disk_is_noticed() -> None:
     choice = by_time((40.0, 30.0, 20.0), texts=96, passes=10, needed_bytes=340_000, free_bytes=10**9)
     assert (choice.way, choice.keeping_ms, choice.reading_ms, choice.computing_ms) == ("recompute", 40.0, 30.0, 20.0)
-    assert choice.why == ("0.34 MB of 1 GB free; a batch of 64 texts: 40 ms to compute and keep, 30 ms to read, 20 ms to compute; "
-                          "10 passes: 0.68 s kept, 0.4 s computed anew")
+    assert choice.why == (
+        "0.34 MB of 1 GB free; a batch of 64 texts: 40 ms to compute and keep, 30 ms to read, 20 ms to compute; 10 "
+        "passes: 0.68 s kept, 0.4 s computed anew"
+    )
 
 
-def test_a_full_disk_is_told_where_keeping_was_ordered(random_bert: Bundle, data: Encoded, tmp_path: Path,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_where_keeping_was_ordered(
+    random_bert: Bundle, data: Encoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Usage:
         free = 1000
 
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
     assert choose(random_bert, data, WANTED, Budget("auto", 20, 10)).way == "recompute"
-    with pytest.raises(UserError, match=r"the teacher's signals need 0.00 GB in .*, which has 0.00 GB free: free some space"):
+    with pytest.raises(
+        UserError, match=r"the teacher's signals need 0.00 GB in .*, which has 0.00 GB free: free some space"
+    ):
         ask(random_bert, data, WANTED, Budget("cache", 20, 1), tmp_path, print)
 
 

@@ -27,7 +27,9 @@ def _data(rows: int, seed: int = 0) -> Encoded:
     return Encoded(ids, np.zeros_like(ids), offsets, np.zeros(rows, np.int64), INPUTS, 0, 0)
 
 
-@pytest.mark.parametrize("rule", [Rule(), Rule(smoothing=0.0), Rule(smoothing=0.0, longest_span=3)], ids=["smoothed", "uniform", "spans"])
+@pytest.mark.parametrize(
+    "rule", [Rule(), Rule(smoothing=0.0), Rule(smoothing=0.0, longest_span=3)], ids=["smoothed", "uniform", "spans"]
+)
 def test_a_million_tokens_are_masked_as_the_paper_says(rule: Rule) -> None:
     data = _data(28_000 if rule.longest_span == 1 else 6_000)
     masks = Masks(data, rule, VOCABULARY, 64, seed=0, fixed=True)
@@ -61,7 +63,9 @@ def test_rare_words_are_chosen_in_proportion_to_their_weight() -> None:
 def test_drawing_without_replacement_follows_the_weights() -> None:
     random = np.random.default_rng(0)
     weights = np.array([1.0, 2.0, 4.0, 0.0])
-    first = np.bincount([int(choose(weights, np.zeros(4, int), Rule(share=0.25), random)[0]) for _ in range(20_000)], minlength=4)
+    first = np.bincount(
+        [int(choose(weights, np.zeros(4, int), Rule(share=0.25), random)[0]) for _ in range(20_000)], minlength=4
+    )
     assert np.abs(first / 20_000 - weights / 7).max() < 0.015
     assert sorted(choose(weights, np.zeros(4, int), Rule(share=0.9), random)) == [0, 1, 2]  # no more than there are
     assert len(choose(np.zeros(4), np.zeros(4, int), Rule(), random)) == 0
@@ -129,8 +133,8 @@ def test_each_position_is_asked_for_the_next_token() -> None:
     batch, ids = targets.batch([0, 3]), data.batch([0, 3])["input_ids"]
     for row, number in enumerate((0, 3)):
         length = int(data.lengths[number])
-        assert torch.equal(batch["token_labels"][row, :length - 1], ids[row, 1:length])
-        assert (batch["token_labels"][row, length - 1:] == IGNORED).all()
+        assert torch.equal(batch["token_labels"][row, : length - 1], ids[row, 1:length])
+        assert (batch["token_labels"][row, length - 1 :] == IGNORED).all()
     assert "input_ids" not in batch
 
 

@@ -1,4 +1,5 @@
-"""Pruning's formulas: schedule, exact shares, floors, straight-through gradients, hard-concrete gates, penalties; masks on every family."""
+"""Pruning's formulas: schedule, exact shares, floors, straight-through gradients, hard-concrete gates, penalties; masks
+on every family."""
 
 import math
 from dataclasses import replace
@@ -48,7 +49,10 @@ def test_local_and_global_ranking() -> None:
     values = [torch.randn(40, 50), 10 + torch.randn(20, 50)]
     assert [int(mask.sum()) for mask in binarize.largest_of_each(values, 0.1)] == [200, 100]
     together = binarize.largest_of_all(values, 0.1)
-    assert [int(mask.sum()) for mask in together] == [10, 290]  # 0.5 % of 2,000 is the floor, the rest goes to the larger ones
+    assert [int(mask.sum()) for mask in together] == [
+        10,
+        290,
+    ]  # 0.5 % of 2,000 is the floor, the rest goes to the larger ones
     assert together[0].flatten()[values[0].flatten().topk(10).indices].all()
     assert [int(mask.sum()) for mask in binarize.largest_of_all(values, 0.001)] == [10, 5]
     assert [int(mask.sum()) for mask in binarize.largest_of_all([torch.zeros(4), torch.ones(4)], 0.5)] == [1, 3]
@@ -138,10 +142,14 @@ def test_soft_follows_threshold_and_share_whichever_keeps_less(tmp_path: Path) -
         assert group.scores is not None
         group.scores.data.normal_(-2, 2)
     free.each_step(100, 100)
-    assert all(torch.equal(group.mask, torch.sigmoid(group.scores) > 0.1) for group in free.groups if group.scores is not None)
+    assert all(
+        torch.equal(group.mask, torch.sigmoid(group.scores) > 0.1) for group in free.groups if group.scores is not None
+    )
     free._rule = Rule("soft", SCHEDULE, 0.1, "global", 0.1, 400.0)
     free.each_step(100, 100)
-    assert binarize.share_of([group.mask for group in free.groups]) == pytest.approx(0.1, abs=1e-4)  # a whole number of weights
+    assert binarize.share_of([group.mask for group in free.groups]) == pytest.approx(
+        0.1, abs=1e-4
+    )  # a whole number of weights
     free._rule = Rule("soft", SCHEDULE, 0.9, "global", 0.1, 400.0)
     free.each_step(100, 100)
     assert binarize.share_of([group.mask for group in free.groups]) == pytest.approx(0.539, abs=0.01)
@@ -211,7 +219,10 @@ def test_what_layers_share_has_one_mask(tmp_path: Path) -> None:
     assert part_of(first, "feed_forward_in", "bert") is part_of(second, "feed_forward_in", "bert")
     assert masks.facts()["kept"] == 0.25
     second.set_submodule("intermediate.dense", torch.nn.Sequential(part_of(first, "feed_forward_in", "bert")))
-    with pytest.raises(UserError, match="the feed forward in of a layer is a Sequential, no plain linear layer, so its weights can't be"):
+    with pytest.raises(
+        UserError,
+        match="the feed forward in of a layer is a Sequential, no plain linear layer, so its weights can't be",
+    ):
         groups_of(model, "weight")
 
 
@@ -220,9 +231,13 @@ def test_magnitudes_of_structures_are_norms_over_all_that_is_theirs(tmp_path: Pa
     layer = layers_of(model)[1]
     query, key, value, out, first, second = (part_of(layer, part, "bert").weight.detach() for part in PARTS)
     head, row = (group for group in groups_of(model, "structured") if group.layer == 1)
-    expected = sum(float(weight[8:16].square().sum()) for weight in (query, key, value)) + float(out[:, 8:16].square().sum())
+    expected = sum(float(weight[8:16].square().sum()) for weight in (query, key, value)) + float(
+        out[:, 8:16].square().sum()
+    )
     assert float(head.magnitudes()[1]) == pytest.approx(math.sqrt(expected), rel=1e-5)
-    assert float(row.magnitudes()[5]) == pytest.approx(math.sqrt(float(first[5].square().sum() + second[:, 5].square().sum())), rel=1e-5)
+    assert float(row.magnitudes()[5]) == pytest.approx(
+        math.sqrt(float(first[5].square().sum() + second[:, 5].square().sum())), rel=1e-5
+    )
     block = next(group for group in groups_of(model, "block32") if group.name == "layer1_feed_forward_out")
     assert block.shape == (1, 2)
     assert float(block.magnitudes()[0, 1]) == pytest.approx(float(second[:, 32:].norm()), rel=1e-5)
@@ -245,7 +260,9 @@ def test_pruned_structures_still_get_a_gradient(tmp_path: Path, granularity: Gra
 def _model(folder: Path, family: str) -> Any:
     from transformers import AutoModelForSequenceClassification
 
-    model = AutoModelForSequenceClassification.from_pretrained(write_model(folder, family), num_labels=3, attn_implementation="eager")
+    model = AutoModelForSequenceClassification.from_pretrained(
+        write_model(folder, family), num_labels=3, attn_implementation="eager"
+    )
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):  # fresh models have biases of 0, which would hide what becomes of them
             torch.nn.init.normal_(parameter, std=0.1)

@@ -1,4 +1,5 @@
-"""The stages mobilebert and inverted_bottleneck: strategies, teachers of both kinds, padding, a killed run, what is refused, exports."""
+"""The stages mobilebert and inverted_bottleneck: strategies, teachers of both kinds, padding, a killed run, what is
+refused, exports."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,9 +31,16 @@ from palmtop.stage import Outline
 from palmtop.task import Task
 
 SIZES = {"layers": 2, "inner_width": 16, "heads": 4, "feed_forward": 24, "stack": 2}
-SHORT: dict[str, Any] = {**SIZES, "width": 24, "embedding_size": 16, "strategy": "progressive",
-                         "transfer_epochs": 4, "epochs": 2, "batch_size": 16,
-                         "learning_rate": 3e-3}
+SHORT: dict[str, Any] = {
+    **SIZES,
+    "width": 24,
+    "embedding_size": 16,
+    "strategy": "progressive",
+    "transfer_epochs": 4,
+    "epochs": 2,
+    "batch_size": 16,
+    "learning_rate": 3e-3,
+}
 FROM_IB = SHORT | {"width": None, "embedding_size": None}
 SPREAD = 1e-4
 """Float32 rounding over a few layers is some 1e-6 of the spread of the logits."""
@@ -48,7 +56,12 @@ def ib_bert(teacher: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle
 @pytest.fixture(scope="module")
 def student(ib_bert: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A MobileBERT of the paper's recipe."""
-    return made("mobilebert", FROM_IB | {"transfer_epochs": 2, "epochs": 6}, ib_bert, tmp_path_factory.mktemp("student") / "student")
+    return made(
+        "mobilebert",
+        FROM_IB | {"transfer_epochs": 2, "epochs": 6},
+        ib_bert,
+        tmp_path_factory.mktemp("student") / "student",
+    )
 
 
 def made(use: str, settings: dict[str, Any], source: Bundle | None, out: Path) -> Bundle:
@@ -58,9 +71,17 @@ def made(use: str, settings: dict[str, Any], source: Bundle | None, out: Path) -
 def test_an_ib_bert_is_made_and_keeps_what_its_teacher_knows(teacher: Bundle, ib_bert: Bundle) -> None:
     model = open_classifier(ib_bert.path)
     assert is_ib_bert(model.config)
-    assert (model.config.hidden_size, model.config.intra_bottleneck_size, model.config.num_attention_heads) == (16, 32, 4)
+    assert (model.config.hidden_size, model.config.intra_bottleneck_size, model.config.num_attention_heads) == (
+        16,
+        32,
+        4,
+    )
     assert {name: ib_bert.card.facts[name] for name in ("width", "inner_width", "heads", "rows")} == {
-        "width": 16, "inner_width": 32, "heads": 4, "rows": 96}
+        "width": 16,
+        "inner_width": 32,
+        "heads": 4,
+        "rows": 96,
+    }
     assert accuracy(ib_bert) > accuracy(teacher) - 0.15
 
 
@@ -73,47 +94,83 @@ def test_the_papers_recipe_is_called_by_its_name_and_opens_without_palmtop(stude
     assert facts["steps"] == sum(phase["steps"] for phase in facts["phases"].values()) == 6 + 6 + 36
     model = AutoModelForSequenceClassification.from_pretrained(student.path)
     assert model.config.id2label == {0: "money", 1: "music", 2: "weather"}
-    assert (model.config.normalization_type, model.config.hidden_act, model.config.classifier_activation) == ("no_norm", "relu", False)
+    assert (model.config.normalization_type, model.config.hidden_act, model.config.classifier_activation) == (
+        "no_norm",
+        "relu",
+        False,
+    )
     assert sorted(path.name for path in (student.path / "logs").iterdir()) == ["layer_01", "layer_02", "prediction"]
     assert accuracy(student) > 0.5
 
 
-@pytest.mark.parametrize(("settings", "recipe", "attention", "phases"), [
-    ({"strategy": "joint", "projection": "learned"}, "MobileBERT-architecture student, BERT teacher", "maps, 4 heads",
-     ["transfer", "prediction"]),
-    ({"strategy": "progressive", "projection": "learned", "heads": 2, "layers": 3}, "MobileBERT-architecture student, BERT teacher",
-     "relations, 2 heads", ["layer_01", "layer_02", "layer_03", "prediction"]),
-    ({"transfer_epochs": 0}, "MobileBERT-architecture student, BERT teacher, prediction only", "none", ["prediction"]),
-])
-def test_what_was_done_with_a_bert_is_told(teacher: Bundle, tmp_path: Path, settings: dict[str, Any], recipe: str, attention: str,
-                                           phases: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("settings", "recipe", "attention", "phases"),
+    [
+        (
+            {"strategy": "joint", "projection": "learned"},
+            "MobileBERT-architecture student, BERT teacher",
+            "maps, 4 heads",
+            ["transfer", "prediction"],
+        ),
+        (
+            {"strategy": "progressive", "projection": "learned", "heads": 2, "layers": 3},
+            "MobileBERT-architecture student, BERT teacher",
+            "relations, 2 heads",
+            ["layer_01", "layer_02", "layer_03", "prediction"],
+        ),
+        (
+            {"transfer_epochs": 0},
+            "MobileBERT-architecture student, BERT teacher, prediction only",
+            "none",
+            ["prediction"],
+        ),
+    ],
+)
+def test_what_was_done_with_a_bert_is_told(
+    teacher: Bundle, tmp_path: Path, settings: dict[str, Any], recipe: str, attention: str, phases: list[str]
+) -> None:
     bundle = made("mobilebert", SHORT | settings, teacher, tmp_path / "out")
     facts = bundle.card.facts
     assert (facts["recipe"], facts["attention"], list(facts["phases"])) == (recipe, attention, phases)
     assert facts["projection"] == settings.get("projection", "pca")
     assert not [name for name in load_file(bundle.path / "model.safetensors") if "projection" in name]
-    assert facts["parameters"] == sum(weight.numel() for weight in load_file(bundle.path / "model.safetensors").values())
+    assert facts["parameters"] == sum(
+        weight.numel() for weight in load_file(bundle.path / "model.safetensors").values()
+    )
 
 
-@pytest.mark.parametrize(("strategy", "kind"), [("auxiliary", "bert"), ("joint", "ib_bert"), ("progressive", "ib_bert")])
-def test_each_strategy_brings_every_layer_nearer_to_its_teachers(teacher: Bundle, ib_bert: Bundle, tmp_path: Path, strategy: str,
-                                                                 kind: str) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "kind"), [("auxiliary", "bert"), ("joint", "ib_bert"), ("progressive", "ib_bert")]
+)
+def test_each_strategy_brings_every_layer_nearer_to_its_teachers(
+    teacher: Bundle, ib_bert: Bundle, tmp_path: Path, strategy: str, kind: str
+) -> None:
     source, settings = (teacher, SHORT) if kind == "bert" else (ib_bert, FROM_IB)
-    settings = settings | {"strategy": strategy, "transfer_epochs": 20, "epochs": 0.1, "label_weight": 0.1, "learning_rate": 5e-3}
+    settings = settings | {
+        "strategy": strategy,
+        "transfer_epochs": 20,
+        "epochs": 0.1,
+        "label_weight": 0.1,
+        "learning_rate": 5e-3,
+    }
     pair, run = prepared(source, Mobilebert(**settings))
     before = [far(pair, source, layer) for layer in (1, 2)]
     run(tmp_path)
     after = [far(pair, source, layer) for layer in (1, 2)]
     for first, last in zip(before, after, strict=True):
         assert last["maps"] < 0.9 * first["maps"]
-        assert sum(last.values()) < 0.9 * sum(first.values())  # what is trained; single terms of small weight may give way to others
+        assert sum(last.values()) < 0.9 * sum(
+            first.values()
+        )  # what is trained; single terms of small weight may give way to others
 
 
 def test_layers_below_stand_still_at_a_lower_rate_of_0_and_learn_otherwise(ib_bert: Bundle, tmp_path: Path) -> None:
     moved = {}
     for rate in (0.0, 0.1):
-        pair, run = prepared(ib_bert, Mobilebert(**FROM_IB | {"lower_rate": rate, "transfer_epochs": 1, "epochs": 0.1,
-                                                                "learning_rate": 1e-3}))
+        pair, run = prepared(
+            ib_bert,
+            Mobilebert(**FROM_IB | {"lower_rate": rate, "transfer_epochs": 1, "epochs": 0.1, "learning_rate": 1e-3}),
+        )
         start = {name: weight.clone() for name, weight in pair.student.state_dict().items()}
         run(tmp_path / str(rate))
         weights = [load_file(tmp_path / str(rate) / f"layer_0{layer}" / "weights.safetensors") for layer in (1, 2)]
@@ -149,8 +206,9 @@ def test_padding_changes_no_answer(request: pytest.FixtureRequest, kind: str) ->
             assert torch.allclose(model(**alone).logits, model(**padded).logits, atol=1e-5)
 
 
-def test_a_run_that_was_killed_between_phases_goes_on_with_the_next(ib_bert: Bundle, tmp_path: Path,
-                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_was_killed_between_phases_goes_on_with_the_next(
+    ib_bert: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[Path] = []
 
     def until_the_third(model: Any, data: Any, loss: Any, settings: Any, scratch: Path, *rest: Any) -> Fitted:
@@ -175,17 +233,34 @@ def test_a_run_that_was_killed_between_phases_goes_on_with_the_next(ib_bert: Bun
 @pytest.mark.parametrize("family", ["distilbert", "roberta"])
 def test_other_families_of_its_kind_teach_too(family: str, tmp_path: Path) -> None:
     base = made("adopt", {"model": str(write_model(tmp_path / "model", family))}, None, tmp_path / "base")
-    teacher = made("finetune", {"task": write_task(tmp_path / "data"), "epochs": 0.2, "batch_size": 16}, base, tmp_path / "teacher")
+    teacher = made(
+        "finetune", {"task": write_task(tmp_path / "data"), "epochs": 0.2, "batch_size": 16}, base, tmp_path / "teacher"
+    )
     ib = made("inverted_bottleneck", {"epochs": 0.2, "batch_size": 16, "embedding_size": 16}, teacher, tmp_path / "ib")
-    for source, recipe in ((ib, "MobileBERT"), (teacher, {"distilbert": "DistilBERT teacher", "roberta": "RoBERTa teacher"}[family])):
-        settings = FROM_IB | {"strategy": "auxiliary", "transfer_epochs": 0.1, "epochs": 0.1, "width": None if source is ib else 24}
-        bundle = made("mobilebert", settings | ({} if source is ib else {"embedding_size": 16}), source, tmp_path / f"from_{source.name}")
+    for source, recipe in (
+        (ib, "MobileBERT"),
+        (teacher, {"distilbert": "DistilBERT teacher", "roberta": "RoBERTa teacher"}[family]),
+    ):
+        settings = FROM_IB | {
+            "strategy": "auxiliary",
+            "transfer_epochs": 0.1,
+            "epochs": 0.1,
+            "width": None if source is ib else 24,
+        }
+        bundle = made(
+            "mobilebert",
+            settings | ({} if source is ib else {"embedding_size": 16}),
+            source,
+            tmp_path / f"from_{source.name}",
+        )
         assert bundle.card.facts["recipe"].endswith(recipe)
         assert Signature.read(bundle.path).inputs == ("input_ids", "attention_mask")
 
 
 @pytest.mark.parametrize(("use", "settings"), [("to_tflite", {"lengths": [24]}), ("to_onnx", {})])
-def test_the_exported_file_answers_as_torch(student: Bundle, use: str, settings: dict[str, Any], tmp_path: Path) -> None:
+def test_the_exported_file_answers_as_torch(
+    student: Bundle, use: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
     bundle = made(use, settings, student, tmp_path / "out")
     assert bundle.card.facts["parity_difference"] < SPREAD
 
@@ -200,9 +275,13 @@ def test_teachers_that_cannot_be_taken_are_refused_by_name(use: str) -> None:
     kind = stage.find(use)
     with pytest.raises(UserError, match=f"{use} needs a teacher that was fine-tuned: put a 'finetune' step before it"):
         kind().outline(Outline("torch", "bert", 6))
-    with pytest.raises(UserError, match=rf"{use} takes a teacher of the families bert, distilbert, .* but this one is 'albert'"):
+    with pytest.raises(
+        UserError, match=rf"{use} takes a teacher of the families bert, distilbert, .* but this one is 'albert'"
+    ):
         kind().outline(Outline("torch", "albert", 6, ("a", "b")))
-    with pytest.raises(UserError, match=r"was made smaller before \(it has palmtop_shape in its config.json\): take the model"):
+    with pytest.raises(
+        UserError, match=r"was made smaller before \(it has palmtop_shape in its config.json\): take the model"
+    ):
         kind().outline(Outline("torch", "bert", 6, ("a", "b"), changes=("palmtop_shape",)))
     assert kind().outline(Outline("torch", "bert", 6, ("a", "b"))).family == "mobilebert"
 
@@ -217,27 +296,54 @@ def test_heads_that_do_not_divide_are_refused_before_work() -> None:
         Mobilebert(heads=5).outline(Outline("torch", "bert", 6, ("a", "b")))
 
 
-@pytest.mark.parametrize(("kind", "settings", "message"), [
-    ("ib_bert", {"width": 24}, "width is 24, but the teacher's is 16, and its maps and embeddings are taken as they are: leave width out"),
-    ("ib_bert", {"embedding_size": 8}, "embedding_size is 8, but the teacher's is 16"),
-    ("ib_bert", {"heads": 2, "attention": "maps"}, "attention is 'maps', but the teacher has 4 heads and the student 2: set heads to"),
-    ("teacher", {"embedding_size": 64}, "embedding_size is 64, but the teacher's token vectors have 32 values: choose up to 32"),
-    ("teacher", {"attention": "relations", "relation_heads": 3},
-     "relation_heads is 3, which must divide inner_width 16 and the teacher's 32: the most that do are 16"),
-])
-def test_sizes_that_do_not_fit_the_teacher_are_refused_before_work(request: pytest.FixtureRequest, tmp_path: Path, kind: str,
-                                                                   settings: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (
+            "ib_bert",
+            {"width": 24},
+            "width is 24, but the teacher's is 16, and its maps and embeddings are taken as they are: leave width out",
+        ),
+        ("ib_bert", {"embedding_size": 8}, "embedding_size is 8, but the teacher's is 16"),
+        (
+            "ib_bert",
+            {"heads": 2, "attention": "maps"},
+            "attention is 'maps', but the teacher has 4 heads and the student 2: set heads to",
+        ),
+        (
+            "teacher",
+            {"embedding_size": 64},
+            "embedding_size is 64, but the teacher's token vectors have 32 values: choose up to 32",
+        ),
+        (
+            "teacher",
+            {"attention": "relations", "relation_heads": 3},
+            "relation_heads is 3, which must divide inner_width 16 and the teacher's 32: the most that do are 16",
+        ),
+    ],
+)
+def test_sizes_that_do_not_fit_the_teacher_are_refused_before_work(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, settings: dict[str, Any], message: str
+) -> None:
     base = FROM_IB if kind == "ib_bert" else SHORT
     with pytest.raises(UserError, match=message):
         made("mobilebert", base | settings, request.getfixturevalue(kind), tmp_path / "out")
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"width": 40}, "width is 40, more than the teacher's 32, which is the inside of the IB-BERT: choose up to 32"),
-    ({"embedding_size": 64}, "embedding_size is 64, but the teacher's token vectors have 32 values: choose up to 32"),
-    ({"heads": 3, "embedding_size": 16}, "heads is 3, but the teacher has 4: choose a divisor of that"),
-])
-def test_sizes_of_an_ib_bert_that_do_not_fit_are_refused(teacher: Bundle, tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"width": 40}, "width is 40, more than the teacher's 32, which is the inside of the IB-BERT: choose up to 32"),
+        (
+            {"embedding_size": 64},
+            "embedding_size is 64, but the teacher's token vectors have 32 values: choose up to 32",
+        ),
+        ({"heads": 3, "embedding_size": 16}, "heads is 3, but the teacher has 4: choose a divisor of that"),
+    ],
+)
+def test_sizes_of_an_ib_bert_that_do_not_fit_are_refused(
+    teacher: Bundle, tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         made("inverted_bottleneck", settings, teacher, tmp_path / "out")
 
@@ -271,7 +377,9 @@ def prepared(source: Bundle, settings: Mobilebert) -> tuple[Pair, Callable[[Path
 
     def run(scratch: Path) -> dict[str, Any]:
         (scratch / "out").mkdir(parents=True)
-        return train(pair, settings, task, data, lambda hidden: said(source, data, hidden).batch, (scratch, scratch / "out"))
+        return train(
+            pair, settings, task, data, lambda hidden: said(source, data, hidden).batch, (scratch, scratch / "out")
+        )
 
     return pair, run
 

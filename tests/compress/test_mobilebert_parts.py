@@ -1,4 +1,5 @@
-"""MobileBERT's parts: blocks against their equations, parameter counts, IB-BERT, principal maps, losses against their formulas."""
+"""MobileBERT's parts: blocks against their equations, parameter counts, IB-BERT, principal maps, losses against their
+formulas."""
 
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,17 @@ from palmtop.task import Split
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 BODY = {"vocab_size": 30522}
-SMALL = {"vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 20,
-         "max_position_embeddings": 32, "embedding_size": 12, "initializer_range": 0.3, "classifier_activation": False}
+SMALL = {
+    "vocab_size": 50,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 20,
+    "max_position_embeddings": 32,
+    "embedding_size": 12,
+    "initializer_range": 0.3,
+    "classifier_activation": False,
+}
 
 
 def counted(model: torch.nn.Module) -> int:
@@ -81,8 +91,13 @@ def small_model(form: str) -> PreTrainedModel:
         config: Any = ib_bert_config(**SMALL | {"intra_bottleneck_size": 40, "layer_norm_eps": 1e-12})
         kind = reshaped_class(MobileBertForSequenceClassification)
     else:
-        config = MobileBertConfig(**SMALL, intra_bottleneck_size=16, num_feedforward_networks=3, use_bottleneck_attention=form != "shared",
-                                  key_query_shared_bottleneck=form == "shared")
+        config = MobileBertConfig(
+            **SMALL,
+            intra_bottleneck_size=16,
+            num_feedforward_networks=3,
+            use_bottleneck_attention=form != "shared",
+            key_query_shared_bottleneck=form == "shared",
+        )
         kind = MobileBertForSequenceClassification
     model = kind._from_config(config, attn_implementation="eager").eval()
     with torch.no_grad():
@@ -93,7 +108,8 @@ def small_model(form: str) -> PreTrainedModel:
 
 
 def reference(model: PreTrainedModel, ids: Array, form: str) -> Array:
-    """MobileBERT in numpy: e = [E[t+1], E[t], E[t-1]] W + ..., then blocks of bottleneck, attention, feed-forward stack (2004.02984)."""
+    """MobileBERT in numpy: e = [E[t+1], E[t], E[t-1]] W + ..., then blocks of bottleneck, attention, feed-forward stack
+    (2004.02984)."""
     weights = {name: value.double().numpy() for name, value in model.base_model.state_dict().items()}
 
     def linear(x: Array, name: str) -> Array:
@@ -101,7 +117,11 @@ def reference(model: PreTrainedModel, ids: Array, form: str) -> Array:
 
     def norm(x: Array, name: str) -> Array:
         if form == "inverted":
-            eps = 1e-5 if name in ("embeddings.LayerNorm",) or (name.endswith("output.LayerNorm") and "attention" not in name) else 1e-12
+            eps = (
+                1e-5
+                if name in ("embeddings.LayerNorm",) or (name.endswith("output.LayerNorm") and "attention" not in name)
+                else 1e-12
+            )
             x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps)
         return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
@@ -113,23 +133,34 @@ def reference(model: PreTrainedModel, ids: Array, form: str) -> Array:
     table = weights["embeddings.word_embeddings.weight"][ids]
     zero = np.zeros_like(table[:1])
     trigram = np.concatenate([np.concatenate([table[1:], zero]), table, np.concatenate([zero, table[:-1]])], -1)
-    x = linear(trigram, "embeddings.embedding_transformation") + weights["embeddings.position_embeddings.weight"][:len(ids)]
+    x = (
+        linear(trigram, "embeddings.embedding_transformation")
+        + weights["embeddings.position_embeddings.weight"][: len(ids)]
+    )
     x = norm(x + weights["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
     heads = model.config.num_attention_heads
     for number in range(model.config.num_hidden_layers):
         at = f"encoder.layer.{number}."
         r = norm(linear(x, at + "bottleneck.input.dense"), at + "bottleneck.input.LayerNorm")
-        s = norm(linear(x, at + "bottleneck.attention.dense"), at + "bottleneck.attention.LayerNorm") if form == "shared" else None
+        s = (
+            norm(linear(x, at + "bottleneck.attention.dense"), at + "bottleneck.attention.LayerNorm")
+            if form == "shared"
+            else None
+        )
         asks, values = (s, x) if s is not None else (r, r) if form == "bottleneck" else (x, x)
-        q, k, v = (linear(given, f"{at}attention.self.{name}").reshape(len(ids), heads, -1).transpose(1, 0, 2)
-                   for name, given in (("query", asks), ("key", asks), ("value", values)))
+        q, k, v = (
+            linear(given, f"{at}attention.self.{name}").reshape(len(ids), heads, -1).transpose(1, 0, 2)
+            for name, given in (("query", asks), ("key", asks), ("value", values))
+        )
         scores = q @ k.transpose(0, 2, 1) / np.sqrt(q.shape[-1])
         shares = np.exp(scores - scores.max(-1, keepdims=True))
         context = (shares / shares.sum(-1, keepdims=True) @ v).transpose(1, 0, 2).reshape(len(ids), -1)
         a = norm(linear(context, at + "attention.output.dense") + r, at + "attention.output.LayerNorm")
         for further in range(model.config.num_feedforward_networks - 1):
             ffn = f"{at}ffn.{further}."
-            a = norm(linear(act(linear(a, ffn + "intermediate.dense")), ffn + "output.dense") + a, ffn + "output.LayerNorm")
+            a = norm(
+                linear(act(linear(a, ffn + "intermediate.dense")), ffn + "output.dense") + a, ffn + "output.LayerNorm"
+            )
         a = norm(linear(act(linear(a, at + "intermediate.dense")), at + "output.dense") + a, at + "output.LayerNorm")
         x = norm(linear(a, at + "output.bottleneck.dense") + x, at + "output.bottleneck.LayerNorm")
     return x
@@ -150,7 +181,9 @@ def test_an_ib_bert_is_written_and_opened_again_and_refused_without_palmtop(tmp_
 
 
 @pytest.fixture(scope="module", params=ORDINARY)
-def teacher(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[PreTrainedModel, Encoded]:
+def teacher(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[PreTrainedModel, Encoded]:
     """A random teacher of each family that is taken, with large weights, and texts."""
     bundle = adopted(tmp_path_factory.mktemp(request.param), request.param)
     return open_classifier(bundle.path), encoded(bundle.path)
@@ -162,8 +195,9 @@ def encoded(folder: Path) -> Encoded:
     return Encoded.of(split, folder, Signature.read(folder))
 
 
-def test_an_ib_bert_as_wide_as_its_teacher_says_in_each_layer_what_it_says(teacher: tuple[PreTrainedModel, Encoded],
-                                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ib_bert_as_wide_as_its_teacher_says_in_each_layer_what_it_says(
+    teacher: tuple[PreTrainedModel, Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, data = teacher
     monkeypatch.setattr(ib_weights, "LOUDNESS", 1e4)  # nothing is left of the residual connection past a block
     watched = Watched(model, normalised=True, attention=False)
@@ -188,7 +222,9 @@ def test_a_narrower_ib_bert_still_answers_much_like_its_teacher(teacher: tuple[P
 
 
 def test_principal_bases_keep_zero_sums_and_most_of_what_varies() -> None:
-    values = normalised(torch.randn(3, 400, 20, generator=torch.Generator().manual_seed(0)).double() * torch.linspace(0.1, 3, 20))
+    values = normalised(
+        torch.randn(3, 400, 20, generator=torch.Generator().manual_seed(0)).double() * torch.linspace(0.1, 3, 20)
+    )
     moments = torch.stack([one.T @ one / 400 for one in values])
     crossed = torch.stack([above.T @ below / 400 for below, above in ((values[0], values[1]), (values[1], values[2]))])
     found = Survey(moments, crossed, torch.zeros(1, 20), torch.zeros(1, 2))
@@ -199,7 +235,9 @@ def test_principal_bases_keep_zero_sums_and_most_of_what_varies() -> None:
             assert float(narrow.sum(-1).abs().max()) < 1e-4
             assert size == pytest.approx(float(narrow.square().mean().sqrt()), rel=1e-5)
             lost = float((narrow @ basis.double() - one).square().sum(-1).mean())
-            assert lost == pytest.approx(float(torch.linalg.eigvalsh(moment)[:-(width - 1)].sum()) if width < 20 else 0.0, abs=1e-5)
+            assert lost == pytest.approx(
+                float(torch.linalg.eigvalsh(moment)[: -(width - 1)].sum()) if width < 20 else 0.0, abs=1e-5
+            )
         if width == 20:
             assert torch.allclose(normalised(values[1] @ bases[1].double().T) @ bases[1].double(), values[1], atol=1e-5)
 
@@ -207,8 +245,12 @@ def test_principal_bases_keep_zero_sums_and_most_of_what_varies() -> None:
 def test_bases_of_layers_are_turned_towards_those_below() -> None:
     below = normalised(torch.randn(500, 16, generator=torch.Generator().manual_seed(1)).double())
     above = normalised(below + 0.3 * torch.randn(500, 16, generator=torch.Generator().manual_seed(2)).double())
-    found = Survey(torch.stack([below.T @ below, above.T @ above]) / 500, (above.T @ below)[None] / 500, torch.zeros(1, 16),
-                   torch.zeros(1, 2))
+    found = Survey(
+        torch.stack([below.T @ below, above.T @ above]) / 500,
+        (above.T @ below)[None] / 500,
+        torch.zeros(1, 16),
+        torch.zeros(1, 2),
+    )
     first, second = (basis.double() for basis in aligned_bases(found, 16))
     gap = (above @ second.T - below @ first.T).square().mean() / (below @ first.T).square().mean()
     assert float(gap) < 0.15  # 2 where the two have nothing to do with each other
@@ -226,16 +268,21 @@ def test_embeddings_sum_up_to_the_teachers_in_the_narrow_basis(teacher: tuple[Pr
     model, data = teacher
     found = survey(Watched(model, normalised=True, attention=False), data, range(60))
     [basis, *_] = aligned_bases(found, 16)
-    student = MobileBertForSequenceClassification(MobileBertConfig(**SMALL | {"hidden_size": 16, "embedding_size": 32}
-                                                                   | embedding_sizes(model.config)))
+    student = MobileBertForSequenceClassification(
+        MobileBertConfig(**SMALL | {"hidden_size": 16, "embedding_size": 32} | embedding_sizes(model.config))
+    )
     write_embeddings(student, model, basis, token_counts(data, model.config.vocab_size))
     batch, sums = data.batch([5, 6, 7]), {}
-    hook = model.base_model.embeddings.LayerNorm.register_forward_hook(lambda _, given, __: sums.update(theirs=given[0]))
+    hook = model.base_model.embeddings.LayerNorm.register_forward_hook(
+        lambda _, given, __: sums.update(theirs=given[0])
+    )
     with torch.no_grad():
         model(**batch)
         own = student.base_model.embeddings(batch["input_ids"])
     hook.remove()
-    assert torch.allclose(own[batch["attention_mask"].bool()], (sums["theirs"] @ basis.T)[batch["attention_mask"].bool()], atol=1e-4)
+    assert torch.allclose(
+        own[batch["attention_mask"].bool()], (sums["theirs"] @ basis.T)[batch["attention_mask"].bool()], atol=1e-4
+    )
     assert not student.base_model.embeddings.word_embeddings.weight[model.config.pad_token_id].any()
     settle_norm(student.base_model.embeddings, data, list(range(60)), torch.tensor(1.0), torch.tensor(0.0))
     with torch.no_grad():
@@ -252,8 +299,8 @@ def test_map_loss_equals_its_formula_and_ignores_padding() -> None:
     for text, tokens in enumerate((3, 5)):
         ours, theirs = (side[text, :tokens].double().numpy() for side in (student, teacher))
         plain = [(side - side.mean(-1, keepdims=True)) / side.std(-1, keepdims=True) for side in (ours, theirs)]
-        assert float(found.shape[text]) == pytest.approx(((plain[0] - plain[1])**2).mean(), rel=1e-5)
-        assert float(found.mean[text]) == pytest.approx(((ours.mean(-1) - theirs.mean(-1))**2).mean(), rel=1e-5)
+        assert float(found.shape[text]) == pytest.approx(((plain[0] - plain[1]) ** 2).mean(), rel=1e-5)
+        assert float(found.mean[text]) == pytest.approx(((ours.mean(-1) - theirs.mean(-1)) ** 2).mean(), rel=1e-5)
         assert float(found.variance[text]) == pytest.approx(np.abs(ours.var(-1) - theirs.var(-1)).mean(), rel=1e-5)
     student[0, 3:], teacher[0, 3:] = float("nan"), 1e9
     again = map_loss(student, teacher, mask)
@@ -265,13 +312,17 @@ def test_map_loss_equals_its_formula_and_ignores_padding() -> None:
 def test_relations_of_queries_and_keys_are_the_models_attention(tmp_path: Path, family: str) -> None:
     folder = write_model(tmp_path / "model", family)
     model = AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="eager").eval()
-    batch = {"input_ids": torch.tensor([[3, 9, 17, 4, 0, 0], [3, 8, 7, 6, 5, 4]]),
-             "attention_mask": torch.tensor([[1] * 4 + [0] * 2, [1] * 6])}
+    batch = {
+        "input_ids": torch.tensor([[3, 9, 17, 4, 0, 0], [3, 8, 7, 6, 5, 4]]),
+        "attention_mask": torch.tensor([[1] * 4 + [0] * 2, [1] * 6]),
+    }
     with torch.no_grad():
         seen = Watched(model, normalised=family == "bert", attention=True)(batch)
         expected = model(**batch, output_attentions=True).attentions
     for found, attention in zip(seen.projections, expected, strict=True):
-        assert torch.allclose(log_relations(found["query"], found["key"], 4, batch["attention_mask"]).exp(), attention, atol=1e-6)
+        assert torch.allclose(
+            log_relations(found["query"], found["key"], 4, batch["attention_mask"]).exp(), attention, atol=1e-6
+        )
 
 
 def test_relation_loss_equals_its_formula_and_ignores_padding() -> None:
@@ -299,7 +350,9 @@ def test_which_layers_face_each_other() -> None:
     assert facing_layers(3, 3) == (1, 2, 3)
 
 
-@pytest.mark.parametrize(("student", "teacher", "heads"), [(128, 768, 16), (96, 384, 12), (16, 32, 2), (10, 27, 1), (128, 1024, 16)])
+@pytest.mark.parametrize(
+    ("student", "teacher", "heads"), [(128, 768, 16), (96, 384, 12), (16, 32, 2), (10, 27, 1), (128, 1024, 16)]
+)
 def test_as_many_relation_heads_as_divide_both(student: int, teacher: int, heads: int) -> None:
     assert common_heads(student, teacher) == heads
 

@@ -18,13 +18,28 @@ from palmtop.settings import build
 
 SHORT: dict[str, Any] = {"epochs": 1, "learning_rate": 2e-4, "batch_size": 16}
 
-MOBILE = {"layers": 2, "width": 24, "embedding_size": 16, "inner_width": 16, "heads": 4, "feed_forward": 24, "stack": 2,
-          "transfer_epochs": 1}
+MOBILE = {
+    "layers": 2,
+    "width": 24,
+    "embedding_size": 16,
+    "inner_width": 16,
+    "heads": 4,
+    "feed_forward": 24,
+    "stack": 2,
+    "transfer_epochs": 1,
+}
 STAGES: dict[str, dict[str, Any]] = {
-    "finetune": SHORT, "distill": SHORT | {"layers": 1}, "tinybert": SHORT | {"layers": 1},
-    "minilm": SHORT | {"layers": 1, "relation_heads": 4}, "mobilebert": SHORT | MOBILE,
-    "inverted_bottleneck": SHORT | {"embedding_size": 16}, "static": SHORT | {"width": 16},
-    "magnitude": SHORT | {"keep": 0.5}, "movement": SHORT | {"keep": 0.5}, "recover": SHORT}
+    "finetune": SHORT,
+    "distill": SHORT | {"layers": 1},
+    "tinybert": SHORT | {"layers": 1},
+    "minilm": SHORT | {"layers": 1, "relation_heads": 4},
+    "mobilebert": SHORT | MOBILE,
+    "inverted_bottleneck": SHORT | {"embedding_size": 16},
+    "static": SHORT | {"width": 16},
+    "magnitude": SHORT | {"keep": 0.5},
+    "movement": SHORT | {"keep": 0.5},
+    "recover": SHORT,
+}
 """Every stage that trains for a task, but the one that trains on a grid finer than bfloat16."""
 
 
@@ -37,25 +52,43 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     text = folder / "lines.txt"
     text.write_text("\n".join(line for line, _ in sentences(120, 3)))
     on_text = SHORT | {"text": str(text), "max_length": 24, "held_out": 20, "dropout": "off"}
-    return {"base": base, "teacher": _make("finetune", settings, base, folder / "teacher"), "text": on_text,
-            "words": _make("masked_lm", on_text, base, folder / "words")}
+    return {
+        "base": base,
+        "teacher": _make("finetune", settings, base, folder / "teacher"),
+        "text": on_text,
+        "words": _make("masked_lm", on_text, base, folder / "words"),
+    }
 
 
-@pytest.mark.parametrize(("capabilities", "native"), [
-    ({"avx512_f": True, "avx512_bf16": True}, True), ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, False),
-    ({"amx_bf16": True}, True), ({"neon": True, "bf16": True}, True), ({"neon": True, "bf16": False}, False), ({}, False)])
+@pytest.mark.parametrize(
+    ("capabilities", "native"),
+    [
+        ({"avx512_f": True, "avx512_bf16": True}, True),
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"amx_bf16": True}, True),
+        ({"neon": True, "bf16": True}, True),
+        ({"neon": True, "bf16": False}, False),
+        ({}, False),
+    ],
+)
 def test_hardware_is_asked_for_its_products(capabilities: dict[str, bool], native: bool) -> None:
     assert multiplies_bfloat16(capabilities) == native
 
 
 def test_auto_is_float32_where_the_model_is_narrow_and_a_wish_is_followed() -> None:
-    narrow, wide = (BertModel(BertConfig(vocab_size=9, hidden_size=width, num_hidden_layers=1, num_attention_heads=4, intermediate_size=8))
-                    for width in (WIDE - 4, WIDE))
+    narrow, wide = (
+        BertModel(
+            BertConfig(vocab_size=9, hidden_size=width, num_hidden_layers=1, num_attention_heads=4, intermediate_size=8)
+        )
+        for width in (WIDE - 4, WIDE)
+    )
     assert precision_for("bfloat16", narrow) == "bfloat16"
     assert precision_for("float32", wide) == "float32"
     if not torch.cuda.is_available():
         assert precision_for("auto", narrow) == "float32"
-        assert precision_for("auto", wide) == ("bfloat16" if multiplies_bfloat16(torch.cpu.get_capabilities()) else "float32")
+        assert precision_for("auto", wide) == (
+            "bfloat16" if multiplies_bfloat16(torch.cpu.get_capabilities()) else "float32"
+        )
 
 
 @pytest.mark.parametrize("use", [*STAGES, "distill_masked_lm"])
@@ -66,8 +99,10 @@ def test_a_stage_learns_in_bfloat16_what_it_learns_in_float32(made: dict[str, An
         settings = settings | {"task": write_task(tmp_path / "data")}
     if use == "recover":
         settings = settings | {"teacher": str(made["teacher"].path)}
-    found = {precision: _make(use, settings | {"precision": precision}, source, tmp_path / precision)
-             for precision in ("float32", "bfloat16")}
+    found = {
+        precision: _make(use, settings | {"precision": precision}, source, tmp_path / precision)
+        for precision in ("float32", "bfloat16")
+    }
     weights = load_file(found["bfloat16"].path / "model.safetensors")
     assert {weight.dtype for weight in weights.values()} == {torch.float32}
     exact = load_file(found["float32"].path / "model.safetensors")

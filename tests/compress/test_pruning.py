@@ -1,4 +1,5 @@
-"""Pruning in a training: the share asked for, masks that survive a kill and a reload, teachers, and everything that is refused."""
+"""Pruning in a training: the share asked for, masks that survive a kill and a reload, teachers, and everything that is
+refused."""
 
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,28 @@ LABELS = ("money", "music", "weather")
 FAST: dict[str, Any] = {"epochs": 2, "learning_rate": 1e-3, "batch_size": 16}
 
 
-@pytest.mark.parametrize(("use", "settings"), [
-    ("magnitude", {}), ("magnitude", {"scope": "global"}), ("movement", {}), ("movement", {"scope": "global"}),
-    ("movement", {"method": "soft", "score_rate": 0.3}), ("movement", {"method": "l0", "score_rate": 0.3})])
-def test_the_share_asked_for_is_reached(taught_bert: Taught, tmp_path: Path, use: str, settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("use", "settings"),
+    [
+        ("magnitude", {}),
+        ("magnitude", {"scope": "global"}),
+        ("movement", {}),
+        ("movement", {"scope": "global"}),
+        ("movement", {"method": "soft", "score_rate": 0.3}),
+        ("movement", {"method": "l0", "score_rate": 0.3}),
+    ],
+)
+def test_the_share_asked_for_is_reached(
+    taught_bert: Taught, tmp_path: Path, use: str, settings: dict[str, Any]
+) -> None:
     pruned = _make(use, FAST | {"keep": 0.2} | settings, taught_bert.teacher, tmp_path / "pruned")
     facts, model = pruned.card.facts, AutoModelForSequenceClassification.from_pretrained(pruned.path)
     matrices = [part_of(layer, part, "bert").weight for layer in layers_of(model) for part in PARTS]
     nonzeros = [int(matrix.count_nonzero()) for matrix in matrices]
-    assert (facts["encoder_nonzeros"], facts["encoder_weights"]) == (sum(nonzeros), sum(matrix.numel() for matrix in matrices))
+    assert (facts["encoder_nonzeros"], facts["encoder_weights"]) == (
+        sum(nonzeros),
+        sum(matrix.numel() for matrix in matrices),
+    )
     assert facts["kept"] == pytest.approx(sum(nonzeros) / facts["encoder_weights"])
     assert facts["kept_asked"] == 0.2
     if settings.get("method", "hard") == "hard" and "scope" not in settings:
@@ -49,8 +63,13 @@ def test_the_share_asked_for_is_reached(taught_bert: Taught, tmp_path: Path, use
 
 
 @pytest.mark.parametrize(("use", "told"), [("movement", "12 steps of training are few to learn in"), ("magnitude", "")])
-def test_too_few_steps_for_scores_are_told(use: str, told: str, taught_bert: Taught, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-                                           ) -> None:
+def test_too_few_steps_for_scores_are_told(
+    use: str,
+    told: str,
+    taught_bert: Taught,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     pruned = _make(use, FAST | {"keep": 0.5}, taught_bert.teacher, tmp_path / "pruned")
     assert told in capsys.readouterr().out
     assert pruned.card.facts.get("few_steps", "").startswith(told) and ("few_steps" in pruned.card.facts) == bool(told)
@@ -77,13 +96,16 @@ def test_every_family_is_pruned(tmp_path: Path, family: str) -> None:
     assert tuned.card.facts["new_weights"]
     model = open_classifier(tuned.path)
     assert torch.isfinite(model(input_ids=torch.randint(5, 60, (2, 9))).logits).all()
-    smaller = _make("magnitude", short | {"granularity": "structured", "soft_weight": 0.5}, tuned, tmp_path / "structured")
+    smaller = _make(
+        "magnitude", short | {"granularity": "structured", "soft_weight": 0.5}, tuned, tmp_path / "structured"
+    )
     assert set(smaller.card.facts["heads_kept"]) == {1}
 
 
 @pytest.mark.parametrize("settings", [{"keep": 0.2, "scope": "global"}, {"method": "l0"}])
 def test_a_pruning_cut_short_goes_on_to_the_same_masks(
-        taught_bert: Taught, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]) -> None:
+    taught_bert: Taught, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
     settings = FAST | {"epochs": 4, "score_rate": 0.1, "checkpoint_every": 9} | settings
     _make("movement", settings, taught_bert.teacher, tmp_path / "whole")
     real, interrupted = Masks.each_step, 14
@@ -97,7 +119,13 @@ def test_a_pruning_cut_short_goes_on_to_the_same_masks(
         patched.setattr(Masks, "each_step", until)
         _make("movement", settings, taught_bert.teacher, tmp_path / "killed")
     said: list[str] = []
-    make("movement", build(stage.find("movement"), settings, "movement"), taught_bert.teacher, tmp_path / "killed", said.append)
+    make(
+        "movement",
+        build(stage.find("movement"), settings, "movement"),
+        taught_bert.teacher,
+        tmp_path / "killed",
+        said.append,
+    )
     assert said == ["killed: movement, continuing what was cut short"]
     first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
     for name, weight in first.items():
@@ -123,25 +151,55 @@ def test_a_regression_is_pruned(taught_bert: Taught, tmp_path: Path) -> None:
     assert set(pruned.card.facts["loss"]) == {"soft", "labels", "penalty"}
 
 
-@pytest.mark.parametrize(("use", "settings", "fault"), [
-    ("magnitude", {"keep": 0}, "keep is 0: input should be greater than 0"),
-    ("movement", {"keep": 1.5}, "keep is 1.5: input should be less than or equal to 1"),
-    ("magnitude", {}, "keep is missing: say which share of the weights is to be kept, such as 0.1"),
-    ("movement", {}, "keep is missing: say which share of the weights is to be kept, such as 0.1 (soft and l0 can do without)"),
-    ("magnitude", {"keep": 0.1, "mask_warmup": 0.6, "mask_cooldown": 0.5},
-     "the schedule is longer than the training: mask_warmup 0.6 and mask_cooldown 0.5 of the steps leave none to prune in; "
-     "lower one of them"),
-    ("magnitude", {"keep": 0.1, "soft_weight": 0, "label_weight": 0},
-     "soft_weight and label_weight are both 0: nothing would be learnt"),
-    ("magnitude", {"keep": 0.1, "soft_weight": 0, "teacher": "t"},
-     "teacher is t, but soft_weight is 0, so that nobody would ask it: leave one of them out"),
-    ("movement", {"keep": 0.1, "penalty": 3}, "penalty is 3.0, but method hard has none: leave it out, or take soft or l0"),
-    ("movement", {"keep": 0.1, "method": "l0", "threshold": 0.2}, "threshold is 0.2, but method l0 has none: leave it out, or take soft"),
-    ("movement", {"keep": 0.1, "method": "l0", "score_start": "magnitude"},
-     "score_start is magnitude, but gates of l0 start open: leave it out, or take hard or soft"),
-    ("movement", {"keep": 0.1, "method": "l0", "granularity": "head"},
-     "granularity is head, but l0 gates stand on weights and block32 only: take hard or soft"),
-])
+@pytest.mark.parametrize(
+    ("use", "settings", "fault"),
+    [
+        ("magnitude", {"keep": 0}, "keep is 0: input should be greater than 0"),
+        ("movement", {"keep": 1.5}, "keep is 1.5: input should be less than or equal to 1"),
+        ("magnitude", {}, "keep is missing: say which share of the weights is to be kept, such as 0.1"),
+        (
+            "movement",
+            {},
+            "keep is missing: say which share of the weights is to be kept, such as 0.1 (soft and l0 can do without)",
+        ),
+        (
+            "magnitude",
+            {"keep": 0.1, "mask_warmup": 0.6, "mask_cooldown": 0.5},
+            "the schedule is longer than the training: mask_warmup 0.6 and mask_cooldown 0.5 of the steps leave none "
+            "to prune in; lower one of them",
+        ),
+        (
+            "magnitude",
+            {"keep": 0.1, "soft_weight": 0, "label_weight": 0},
+            "soft_weight and label_weight are both 0: nothing would be learnt",
+        ),
+        (
+            "magnitude",
+            {"keep": 0.1, "soft_weight": 0, "teacher": "t"},
+            "teacher is t, but soft_weight is 0, so that nobody would ask it: leave one of them out",
+        ),
+        (
+            "movement",
+            {"keep": 0.1, "penalty": 3},
+            "penalty is 3.0, but method hard has none: leave it out, or take soft or l0",
+        ),
+        (
+            "movement",
+            {"keep": 0.1, "method": "l0", "threshold": 0.2},
+            "threshold is 0.2, but method l0 has none: leave it out, or take soft",
+        ),
+        (
+            "movement",
+            {"keep": 0.1, "method": "l0", "score_start": "magnitude"},
+            "score_start is magnitude, but gates of l0 start open: leave it out, or take hard or soft",
+        ),
+        (
+            "movement",
+            {"keep": 0.1, "method": "l0", "granularity": "head"},
+            "granularity is head, but l0 gates stand on weights and block32 only: take hard or soft",
+        ),
+    ],
+)
 def test_settings_that_make_no_sense_are_told_before_work(use: str, settings: dict[str, Any], fault: str) -> None:
     with pytest.raises(UserError) as caught:
         build(stage.find(use), settings, "step 'p'")
@@ -151,20 +209,27 @@ def test_settings_that_make_no_sense_are_told_before_work(use: str, settings: di
 def test_sources_and_teachers_that_do_not_fit_are_told_before_work(taught_bert: Taught, tmp_path: Path) -> None:
     base, teacher = outline_of(taught_bert.base), outline_of(taught_bert.teacher)
     assert _refusal(base, {}) == "pruning needs a task: the name of a shipped one, or of a task's YAML file"
-    with pytest.raises(UserError, match=r"^base has no head of a task, so it can't teach: name a teacher, set soft_weight: 0, or put a"):
+    with pytest.raises(
+        UserError, match=r"^base has no head of a task, so it can't teach: name a teacher, set soft_weight: 0, or put a"
+    ):
         _make("magnitude", {"keep": 0.5, "task": taught_bert.task}, taught_bert.base, tmp_path / "untaught")
     assert _refusal(teacher, {"teacher": str(taught_bert.base.path)}) == (
-        "the teacher base has no head of a task, not the 3 labels of this task in their order: fine-tune it on this task first")
+        "the teacher base has no head of a task, not the 3 labels of this task in their order: fine-tune it on this "
+        "task first"
+    )
     other = Outline("torch", "bert", 2, ("a", "b"))
     assert _refusal(other, {"teacher": str(taught_bert.teacher.path)}) == (
-        "the teacher teacher has the labels money, music, weather, ..., not the 2 labels of this task in their order: "
-        "fine-tune it on this task first")
+        "the teacher teacher has the labels money, music, weather, ..., not the 2 labels of this task in their "
+        "order: fine-tune it on this task first"
+    )
     assert "the teacher has 2 labels (a, b, ...), the task 'tiny' 3" in _refusal(other, {"task": taught_bert.task})
     linear = _make("tfidf", {"task": taught_bert.task}, None, tmp_path / "floor")
     assert _refusal(teacher, {"teacher": str(linear.path)}) == "the teacher floor is a linear bundle: give a torch one"
     stranger = _make("adopt", {"model": str(write_model(tmp_path / "model", "roberta"))}, None, tmp_path / "stranger")
     taught = _make("finetune", FAST | {"task": taught_bert.task, "epochs": 0.2}, stranger, tmp_path / "taught")
-    with pytest.raises(UserError, match=r"^the token ids of taught and teacher mean different words \(id 0 is .*\): take a student"):
+    with pytest.raises(
+        UserError, match=r"^the token ids of taught and teacher mean different words \(id 0 is .*\): take a student"
+    ):
         _make("magnitude", {"keep": 0.5, "teacher": str(taught.path)}, taught_bert.teacher, tmp_path / "out")
 
 

@@ -1,4 +1,5 @@
-"""The shipped sweep: checked as it is, and run shrunk: tiny model, tiny task, two shares, one epoch; its chart has every point."""
+"""The shipped sweep: checked as it is, and run shrunk: tiny model, tiny task, two shares, one epoch; its chart has
+every point."""
 
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,24 @@ def test_the_shipped_sweep_passes_its_own_check() -> None:
     pruned = [step for step in steps if step.use in ("magnitude", "movement")]
     assert len(pruned) == 18
     assert {step.source for step in pruned} == {"pretrained"}
-    budgets = {tuple(step.stage.model_dump(include={"epochs", "learning_rate", "batch_size", "seed", "max_length", "soft_weight",
-                                                    "label_weight", "mask_warmup", "mask_cooldown"}).items()) for step in pruned}
+    budgets = {
+        tuple(
+            step.stage.model_dump(
+                include={
+                    "epochs",
+                    "learning_rate",
+                    "batch_size",
+                    "seed",
+                    "max_length",
+                    "soft_weight",
+                    "label_weight",
+                    "mask_warmup",
+                    "mask_cooldown",
+                }
+            ).items()
+        )
+        for step in pruned
+    }
     assert len(budgets) == 1
 
 
@@ -34,15 +51,17 @@ def test_the_sweep_trains_all_and_draws_a_line_for_each_method(tmp_path: Path, m
     recipe = Recipe.read(str(tmp_path / "sweep.yaml"))
     run = tmp_path / "run"
     bundles = recipe.run(run, print)
-    plan, = plans(bundles, recipe.measure, print)
+    (plan,) = plans(bundles, recipe.measure, print)
     quality = Quality(plan, run, 1, Ledger(run, plan.task_id, "test"), print)
     for subject in plan.subjects:
         quality.take(subject)  # the rest of measuring, time and memory, is no part of the chart
     assert recipe.measure.chart is not None
-    chart, = charts(compare([run]), bundles, recipe.measure.chart)
+    (chart,) = charts(compare([run]), bundles, recipe.measure.chart)
     for name, points in chart.lines.items():
         assert [point.asked for point in points] == sorted(SHARES), name
-        assert [point.kept for point in points] == pytest.approx(sorted(SHARES), rel=0.25 if name == "soft movement" else 0.01)
+        assert [point.kept for point in points] == pytest.approx(
+            sorted(SHARES), rel=0.25 if name == "soft movement" else 0.01
+        )
         assert all(point.low < point.value < point.high for point in points)
     assert list(chart.lines) == ["magnitude", "movement", "soft movement"]
     assert set(chart.levels) == {"teacher", "floor"}
@@ -54,8 +73,11 @@ def _shrunk(folder: Path) -> dict[str, Any]:
     recipe: dict[str, Any] = read_mapping(SHIPPED / "pruning-sweep.yaml")
     recipe["task"] = write_task(folder / "data")
     for step in recipe["steps"]:
-        step["settings"] |= {"epochs": 1, "learning_rate": 2e-3, "batch_size": 16} if step["use"] != "adopt" else {
-            "model": str(write_model(folder / "model", "bert"))}
+        step["settings"] |= (
+            {"epochs": 1, "learning_rate": 2e-3, "batch_size": 16}
+            if step["use"] != "adopt"
+            else {"model": str(write_model(folder / "model", "bert"))}
+        )
         if step["use"] == "movement":
             step["settings"]["score_rate"] = 0.3
         if "each" in step:

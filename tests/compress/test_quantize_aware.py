@@ -54,12 +54,12 @@ def reference(weight: Any, bits: int, block: int | None) -> tuple[Any, Any]:
     size = block or weight.shape[1]
     for row in range(weight.shape[0]):
         for start in range(0, weight.shape[1], size):
-            part = weight[row, start:start + size]
+            part = weight[row, start : start + size]
             scale = np.float32(max(np.abs(part).max(), np.float32(1e-9))) / np.float32(most)
             if block is not None:
                 scale = np.float32(ml_dtypes.bfloat16(scale))
             scales.append(scale)
-            integers[row, start:start + size] = [min(most, max(-most, round(float(value / scale)))) for value in part]
+            integers[row, start : start + size] = [min(most, max(-most, round(float(value / scale)))) for value in part]
     return integers, np.array(scales, np.float32).reshape(weight.shape[0], -1)
 
 
@@ -88,7 +88,9 @@ def test_zero_is_zero_and_a_row_has_a_scale_of_its_own() -> None:
     assert torch.equal(grid.integers(weight, 4), torch.tensor([[0, 0, 0], [7, 0, -3], [7, -3, 0]], dtype=torch.int8))
     assert torch.equal(grid.on_grid(weight, 4)[0], torch.zeros(3))
     assert grid.integers(-weight, 4).min() == -7  # -8 is never used, or the largest value could not tell the scale
-    assert torch.equal(grid.integers(torch.tensor([[7.0, 0.5, 1.5, 2.5]]), 4)[0], torch.tensor([7, 0, 2, 2], dtype=torch.int8))
+    assert torch.equal(
+        grid.integers(torch.tensor([[7.0, 0.5, 1.5, 2.5]]), 4)[0], torch.tensor([7, 0, 2, 2], dtype=torch.int8)
+    )
 
 
 def test_the_gradient_goes_straight_through() -> None:
@@ -108,7 +110,9 @@ def test_activations_lie_on_a_row_of_256_values_with_zero_among_them() -> None:
     x[5] = 0
     seen = grid.dynamic_int8(x)
     step = (x.amax(-1).clamp_min(0) - x.amin(-1).clamp_max(0)) / 255
-    assert ((seen - x).abs().amax(-1) <= step * 1.001).all()  # half a step, and half a one more at the end that the zero point moved
+    assert (
+        (seen - x).abs().amax(-1) <= step * 1.001
+    ).all()  # half a step, and half a one more at the end that the zero point moved
     for row, distance in zip(seen[:5], step[:5], strict=True):
         whole = row / distance
         assert (whole - whole.round()).abs().max() < 1e-3
@@ -116,8 +120,9 @@ def test_activations_lie_on_a_row_of_256_values_with_zero_among_them() -> None:
 
 
 @pytest.mark.parametrize(("family", "block"), [("bert", 32), ("roberta", None)])
-def test_the_files_integers_and_answers_are_the_training_graphs(family: str, block: int | None, teacher: Bundle, roberta: Bundle,
-                                                                tmp_path: Path) -> None:
+def test_the_files_integers_and_answers_are_the_training_graphs(
+    family: str, block: int | None, teacher: Bundle, roberta: Bundle, tmp_path: Path
+) -> None:
     source = {"bert": teacher, "roberta": roberta}[family]
     settings = {"embedding_bits": 4, "int8_modules": ["classifier", "layer.0.attention"], "block_size": block or "none"}
     made = _make("quantize_aware", SHORT | settings, source, tmp_path / "mixed")
@@ -129,7 +134,9 @@ def test_the_files_integers_and_answers_are_the_training_graphs(family: str, blo
     file = float_file.path / "model.tflite"
     quantize_as_planned(file, model, chosen, file)
     assert differing(model, chosen, file) == ([], [])
-    texts = HostTokenizer(made.path, 24).encode([(text,) for text, _ in sentences(60, 1)])  # of the training, which it is sure of
+    texts = HostTokenizer(made.path, 24).encode(
+        [(text,) for text, _ in sentences(60, 1)]
+    )  # of the training, which it is sure of
     batch = pad(texts, 24, Signature.read(made.path).pad_id)
     known = {name: torch.from_numpy(batch[name]).long() for name in Signature.read(made.path).inputs}
     expected = torch_logits(made.path, [known], chosen, activations=True)
@@ -170,8 +177,12 @@ def test_training_brings_the_int4_model_nearer_to_its_teacher_than_rounding(teac
     texts = HostTokenizer(teacher.path, 24).encode([(text,) for text, _ in sentences(90, 1)])
     batch = {name: torch.from_numpy(value).long() for name, value in pad(texts, 24, 0).items()}
     with torch.no_grad():
-        wanted, late, aware = (torch.log_softmax(model(**batch).logits / 4, -1) for model in (float_model, post.eval(), trained))
-    harm = [torch.nn.functional.kl_div(answer, wanted, log_target=True, reduction="batchmean") for answer in (late, aware)]
+        wanted, late, aware = (
+            torch.log_softmax(model(**batch).logits / 4, -1) for model in (float_model, post.eval(), trained)
+        )
+    harm = [
+        torch.nn.functional.kl_div(answer, wanted, log_target=True, reduction="batchmean") for answer in (late, aware)
+    ]
     assert harm[1] < harm[0] / 2
 
 
@@ -180,13 +191,18 @@ def test_what_is_written_back_answers_as_the_training_graph_in_every_family(fami
     from transformers import AutoModelForSequenceClassification
 
     torch.manual_seed(0)
-    kept = AutoModelForSequenceClassification.from_pretrained(write_model(tmp_path / "model", family), attn_implementation="eager").eval()
+    kept = AutoModelForSequenceClassification.from_pretrained(
+        write_model(tmp_path / "model", family), attn_implementation="eager"
+    ).eval()
     kept.save_pretrained(tmp_path / "classifier")
     trained, written = (open_classifier(tmp_path / "classifier") for _ in range(2))
     chosen = plan(trained, Rounding(4), Rounding(8), ())
     round_in_training(trained, chosen, activations=False)
     write_back(written, chosen)
-    batch = {"input_ids": torch.randint(5, 60, (3, 9)), "attention_mask": torch.tensor([[1] * 9, [1] * 6 + [0] * 3, [1] * 2 + [0] * 7])}
+    batch = {
+        "input_ids": torch.randint(5, 60, (3, 9)),
+        "attention_mask": torch.tensor([[1] * 9, [1] * 6 + [0] * 3, [1] * 2 + [0] * 7]),
+    }
     logits = trained(**batch).logits
     with torch.no_grad():
         assert torch.allclose(logits, written(**batch).logits, atol=1e-6)
@@ -210,8 +226,12 @@ def test_another_teacher_is_a_part_of_the_origin_and_must_fit(teacher: Bundle, t
     other = _make("finetune", SHORT | {"seed": 1}, teacher, tmp_path / "other")
     made = _make("quantize_aware", SHORT | {"teacher": str(other.path), "epochs": 1}, teacher, tmp_path / "taught")
     assert made.card.origin.inputs["teacher"] == other.digest == made.card.facts["teacher"]
-    with pytest.raises(UserError, match=r"stranger and teacher cut texts up differently \(normalizer in tokenizer.json\)"):
-        _make("quantize_aware", {"teacher": str(_stranger(other, tmp_path / "stranger").path)}, teacher, tmp_path / "no")
+    with pytest.raises(
+        UserError, match=r"stranger and teacher cut texts up differently \(normalizer in tokenizer.json\)"
+    ):
+        _make(
+            "quantize_aware", {"teacher": str(_stranger(other, tmp_path / "stranger").path)}, teacher, tmp_path / "no"
+        )
 
 
 def test_bad_settings_are_refused_before_any_work(teacher: Bundle, tmp_path: Path) -> None:
@@ -227,14 +247,18 @@ def test_bad_settings_are_refused_before_any_work(teacher: Bundle, tmp_path: Pat
         build(kind, {"soft_weight": 0, "cosine_weight": 0}, "q")
     with pytest.raises(UserError, match="quantize_aware needs a fine-tuned or distilled model"):
         kind().outline(Outline("torch", "bert", 2, None))
-    with pytest.raises(UserError, match=r"no linear layer or embedding has 'clasifier' in its name; did you mean 'classifier'\?\n"
-                                        "block_size is 128, which doesn't divide the width 32 or 64 of linear layers"):
+    with pytest.raises(
+        UserError,
+        match=r"no linear layer or embedding has 'clasifier' in its name; did you mean 'classifier'\?\n"
+        "block_size is 128, which doesn't divide the width 32 or 64 of linear layers",
+    ):
         _make("quantize_aware", SHORT | {"int8_modules": ["clasifier"], "block_size": 128}, teacher, tmp_path / "wrong")
     assert not (tmp_path / "wrong").exists()
 
 
 def _teacher(family: str, folder: Path) -> Bundle:
-    """Fine-tuned; the gains and shifts of its norms are far from 1 and 0, so that folding one into a weight would be seen."""
+    """Fine-tuned; the gains and shifts of its norms are far from 1 and 0, so that folding one into a weight would be
+    seen."""
     model = write_model(folder / "model", family)
     weights, random = load_file(model / "model.safetensors"), np.random.default_rng(0)
     for name in weights:

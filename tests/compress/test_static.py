@@ -1,4 +1,5 @@
-"""The static student: its vectors against their formulas, its model against a loop, the whole way to every format, and what refuses it."""
+"""The static student: its vectors against their formulas, its model against a loop, the whole way to every format, and
+what refuses it."""
 
 import json
 from pathlib import Path
@@ -28,7 +29,14 @@ from palmtop.signature import Signature
 from palmtop.stage import Outline, check_layers, outline_of
 from palmtop.task import Task
 
-SHORT: dict[str, Any] = {"epochs": 15, "batch_size": 16, "learning_rate": 1e-2, "table_rate": 1e-2, "width": 16, "head_size": 12}
+SHORT: dict[str, Any] = {
+    "epochs": 15,
+    "batch_size": 16,
+    "learning_rate": 1e-2,
+    "table_rate": 1e-2,
+    "width": 16,
+    "head_size": 12,
+}
 ROUNDING = 1e-4
 """Share of the spread: float32 sums in another order."""
 
@@ -46,11 +54,15 @@ def file(student: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def test_principal_components_are_those_of_the_singular_value_decomposition() -> None:
-    states = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32) @ np.diag([5, 4, 3, 1, 1, .5, .1, .1]).astype(np.float32) + 3
+    states = (
+        np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+        @ np.diag([5, 4, 3, 1, 1, 0.5, 0.1, 0.1]).astype(np.float32)
+        + 3
+    )
     made = reduced(states, 3)
     left, singular, _ = np.linalg.svd(states.astype(np.float64) - states.mean(0, dtype=np.float64), full_matrices=False)
     assert np.allclose(np.abs(made.vectors), np.abs(left[:, :3] * singular[:3]), atol=1e-4)
-    assert made.variance == pytest.approx((singular[:3] ** 2).sum() / (singular ** 2).sum())
+    assert made.variance == pytest.approx((singular[:3] ** 2).sum() / (singular**2).sum())
     assert made.vectors.flags["C_CONTIGUOUS"]
     assert made.vectors.dtype == np.float32
     assert np.array_equal(made.vectors, reduced(states, 3).vectors)
@@ -78,18 +90,24 @@ def test_the_model_is_the_mean_of_real_tokens_and_a_head() -> None:
         found = model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
         assert torch.allclose(found.logits.double(), torch.stack(expected), atol=1e-5)
         assert torch.equal(found.hidden_states[-1], model.word_embeddings.weight[ids])
-        assert torch.allclose(model(input_ids=ids).logits, model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits, atol=1e-6)
+        assert torch.allclose(
+            model(input_ids=ids).logits, model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits, atol=1e-6
+        )
 
 
 def test_without_a_layer_between_the_classifier_reads_the_mean(tmp_path: Path) -> None:
-    model = StaticForSequenceClassification(StaticConfig(vocab_size=20, hidden_size=6, head_size=0, num_labels=3)).eval()
+    model = StaticForSequenceClassification(
+        StaticConfig(vocab_size=20, hidden_size=6, head_size=0, num_labels=3)
+    ).eval()
     model.save_pretrained(tmp_path)
     (again := open_classifier(tmp_path)).eval()
     assert again.dense is None
     ids = torch.randint(0, 20, (2, 4))
     with torch.no_grad():
         assert torch.equal(model(input_ids=ids).logits, again(input_ids=ids).logits)
-        assert torch.allclose(model(input_ids=ids).logits, model.classifier(model.word_embeddings(ids).mean(1)), atol=1e-6)
+        assert torch.allclose(
+            model(input_ids=ids).logits, model.classifier(model.word_embeddings(ids).mean(1)), atol=1e-6
+        )
 
 
 def test_the_table_is_the_teachers_states_of_each_token_alone(teacher: Bundle) -> None:
@@ -108,7 +126,12 @@ def test_the_table_is_the_teachers_states_of_each_token_alone(teacher: Bundle) -
 
 def test_a_pretrained_encoder_lends_its_vectors_and_the_labels_teach(tmp_path: Path) -> None:
     base = _make("adopt", {"model": str(write_model(tmp_path / "model", "roberta"))}, None, tmp_path / "base")
-    made = _make("static", SHORT | {"task": write_task(tmp_path / "data"), "soft_weight": 0, "epochs": 1}, base, tmp_path / "student")
+    made = _make(
+        "static",
+        SHORT | {"task": write_task(tmp_path / "data"), "soft_weight": 0, "epochs": 1},
+        base,
+        tmp_path / "student",
+    )
     assert set(made.card.facts["loss"]) == {"labels"}
     assert open_classifier(made.path).config.id2label == {0: "money", 1: "music", 2: "weather"}
 
@@ -137,7 +160,9 @@ def test_the_student_learns_and_says_what_it_is(student: Bundle, teacher: Bundle
     assert 0 < facts["tokens_trained"] <= facts["tokens"]
     assert set(facts["loss"]) == {"soft", "labels"}
     assert facts["teacher"] == teacher.digest
-    assert outline_of(student) == Outline("torch", "palmtop-static", 0, ("money", "music", "weather"), 16, 16, 0, (), "classification")
+    assert outline_of(student) == Outline(
+        "torch", "palmtop-static", 0, ("money", "music", "weather"), 16, 16, 0, (), "classification"
+    )
     assert stage.find("static")(**SHORT).outline(outline_of(teacher)) == outline_of(student)
     task = Task.of(student.path)
     assert task is not None
@@ -161,8 +186,9 @@ def test_rows_of_tokens_that_no_text_has_stay_the_teachers(teacher: Bundle, stud
     assert text_scale(expected, data) == pytest.approx(1, rel=1e-4)
 
 
-def test_training_the_seen_rows_alone_is_training_the_whole_table(teacher: Bundle, student: Bundle, tmp_path: Path,
-                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_the_seen_rows_alone_is_training_the_whole_table(
+    teacher: Bundle, student: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from palmtop.compress.without_layers import static
 
     monkeypatch.setattr(static, "_own_tokens", lambda data, vocabulary: np.arange(vocabulary))
@@ -187,17 +213,26 @@ def test_with_palmtop_the_auto_class_opens_it_and_without_layers_nothing_is_kept
     config = model.config.to_dict()
     assert STATIC.model_type in KNOWN
     assert (layer_count(config), inputs_of(config), longest_input(config)) == (0, ("input_ids", "attention_mask"), 70)
-    with pytest.raises(UserError, match="a model of the family 'palmtop-static' has no transformer layers to keep some of"):
+    with pytest.raises(
+        UserError, match="a model of the family 'palmtop-static' has no transformer layers to keep some of"
+    ):
         keep_layers(model, [0])
 
 
-@pytest.mark.parametrize(("use", "settings"), [("to_tflite", {"lengths": [12, 24], "probabilities": True}), ("to_onnx", {}),
-                                               ("to_tfjs", {})])
-def test_the_exported_file_answers_as_torch_on_padded_inputs(student: Bundle, use: str, settings: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("use", "settings"), [("to_tflite", {"lengths": [12, 24], "probabilities": True}), ("to_onnx", {}), ("to_tfjs", {})]
+)
+def test_the_exported_file_answers_as_torch_on_padded_inputs(
+    student: Bundle, use: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
     made = _make(use, settings, student, tmp_path / use)
     assert made.card.facts["parity_difference"] < ROUNDING
     encodings = HostTokenizer(student.path, 24).encode([(text,) for text, _ in sentences(6, 3)])
-    batch = {name: torch.from_numpy(values).long() for name, values in pad(encodings, 24, 0).items() if name != "token_type_ids"}
+    batch = {
+        name: torch.from_numpy(values).long()
+        for name, values in pad(encodings, 24, 0).items()
+        if name != "token_type_ids"
+    }
     with torch.no_grad():
         expected = open_classifier(student.path)(**batch).logits
     expected = (torch.softmax(expected, -1) if settings.get("probabilities") else expected).numpy()
@@ -247,8 +282,12 @@ def test_it_is_fine_tuned_and_trained_for_integers_like_any_other(student: Bundl
     assert not tuned.card.facts["new_weights"]
     aware = _make("quantize_aware", short | {"linear_bits": 4, "embedding_bits": 4}, tuned, tmp_path / "aware")
     assert aware.card.facts["int4_modules"] == 3
-    small = _make("quantize", {"scheme": aware.card.facts["scheme"]}, _make("to_tflite", {"lengths": [24]}, aware, tmp_path / "file"),
-                  tmp_path / "small")
+    small = _make(
+        "quantize",
+        {"scheme": aware.card.facts["scheme"]},
+        _make("to_tflite", {"lengths": [24]}, aware, tmp_path / "file"),
+        tmp_path / "small",
+    )
     assert small.card.facts["parity_difference"] < 0.1
 
 
@@ -267,13 +306,18 @@ def test_its_vocabulary_is_trimmed_and_no_known_text_changes(student: Bundle, tm
 def test_a_regression_is_learnt_too(tmp_path: Path) -> None:
     base = _make("adopt", {"model": str(write_model(tmp_path / "model", "bert"))}, None, tmp_path / "base")
     task = write_task(tmp_path / "data", kind="regression")
-    taught = _make("finetune", {"task": task, "epochs": 2, "batch_size": 16, "learning_rate": 1e-3}, base, tmp_path / "teacher")
+    taught = _make(
+        "finetune", {"task": task, "epochs": 2, "batch_size": 16, "learning_rate": 1e-3}, base, tmp_path / "teacher"
+    )
     made = _make("static", SHORT | {"head_size": 0, "weighting": "none"}, taught, tmp_path / "student")
     assert open_classifier(made.path).config.num_labels == 1
 
 
 def test_stages_of_layers_refuse_it_by_name(student: Bundle, teacher: Bundle) -> None:
-    with pytest.raises(UserError, match="distill works on transformer layers, and a model of the family 'palmtop-static' has none: start"):
+    with pytest.raises(
+        UserError,
+        match="distill works on transformer layers, and a model of the family 'palmtop-static' has none: start",
+    ):
         check_layers("distill", stage.find("distill")(), outline_of(student))
     with pytest.raises(UserError, match="static works on transformer layers"):
         check_layers("static", Static(), outline_of(student))
@@ -284,11 +328,16 @@ def test_stages_of_layers_refuse_it_by_name(student: Bundle, teacher: Bundle) ->
 
 
 def test_a_recipe_that_gives_it_to_such_a_stage_is_refused_before_work(tmp_path: Path) -> None:
-    steps = [{"name": "base", "use": "adopt", "settings": {"model": str(write_model(tmp_path / "model", "bert"))}},
-             {"name": "teacher", "use": "finetune"}, {"name": "student", "use": "static", "settings": {"width": 16}},
-             {"name": "less", "use": "distill"}]
+    steps = [
+        {"name": "base", "use": "adopt", "settings": {"model": str(write_model(tmp_path / "model", "bert"))}},
+        {"name": "teacher", "use": "finetune"},
+        {"name": "student", "use": "static", "settings": {"width": 16}},
+        {"name": "less", "use": "distill"},
+    ]
     (tmp_path / "recipe.yaml").write_text(json.dumps({"task": write_task(tmp_path / "data"), "steps": steps}))
-    with pytest.raises(UserError, match="step 'less': distill works on transformer layers, and a model of the family 'palmtop-static'"):
+    with pytest.raises(
+        UserError, match="step 'less': distill works on transformer layers, and a model of the family 'palmtop-static'"
+    ):
         recipe.Recipe.read(str(tmp_path / "recipe.yaml"))
 
 
@@ -301,7 +350,9 @@ def test_bad_settings_are_refused_before_work(teacher: Bundle) -> None:
     with pytest.raises(ValueError, match="sif is for weighting: counts or rank; leave one of the two out"):
         Static(weighting="none", sif=1e-4)
     headless = Outline("torch", "bert", 2, None, 32)
-    with pytest.raises(UserError, match="static needs a teacher that was fine-tuned: put a 'finetune' step before it, or set soft_"):
+    with pytest.raises(
+        UserError, match="static needs a teacher that was fine-tuned: put a 'finetune' step before it, or set soft_"
+    ):
         Static(width=16).outline(headless)
     with pytest.raises(UserError, match="static needs a task: the name of a shipped one"):
         Static(width=16, soft_weight=0).outline(headless)

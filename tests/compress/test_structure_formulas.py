@@ -1,4 +1,5 @@
-"""The parts of structured pruning against their formulas and brute force: slicing, second order, Fisher, least squares, budgets."""
+"""The parts of structured pruning against their formulas and brute force: slicing, second order, Fisher, least squares,
+budgets."""
 
 import copy
 import itertools
@@ -47,8 +48,12 @@ def test_sliced_equals_masked_with_what_biases_say_folded(biased_bert: Bundle, b
     assert (answers(smaller, batches) - answers(masked, batches)).abs().max() < 1e-5
     unfolded = copy.deepcopy(model)
     silence(unfolded, sublayers, kept, constants=False)
-    assert (answers(smaller, batches) - answers(unfolded, batches)).abs().max() > 1e-3  # what the biases said did matter
-    assert (answers(sliced(unfolded, kept_of(sublayers, kept)), batches) - answers(unfolded, batches)).abs().max() < 1e-5
+    assert (
+        answers(smaller, batches) - answers(unfolded, batches)
+    ).abs().max() > 1e-3  # what the biases said did matter
+    assert (
+        answers(sliced(unfolded, kept_of(sublayers, kept)), batches) - answers(unfolded, batches)
+    ).abs().max() < 1e-5
 
 
 def test_dead_neurons_are_kept_only_to_make_a_multiple(biased_bert: Bundle) -> None:
@@ -62,7 +67,9 @@ def test_dead_neurons_are_kept_only_to_make_a_multiple(biased_bert: Bundle) -> N
 
 def test_a_second_order_removal_is_the_best_that_least_squares_can_do() -> None:
     generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(200, 12, generator=generator, dtype=torch.float64) @ torch.randn(12, 12, generator=generator, dtype=torch.float64)
+    inputs = torch.randn(200, 12, generator=generator, dtype=torch.float64) @ torch.randn(
+        12, 12, generator=generator, dtype=torch.float64
+    )
     weight = torch.randn(5, 12, generator=generator, dtype=torch.float64)
     hessian = inputs.T @ inputs
     updated, inverse, costs = weight.clone(), torch.linalg.inv(hessian), []
@@ -93,7 +100,9 @@ def test_neurons_that_repeat_others_go_first_and_cost_nothing(biased_bert: Bundl
     assert sorted(path.losses.values(), reverse=True) == [path.losses[size] for size in sorted(path.losses)]
 
 
-def test_refitting_on_the_full_models_inputs_is_the_second_order_update(biased_bert: Bundle, batches: list[Any]) -> None:
+def test_refitting_on_the_full_models_inputs_is_the_second_order_update(
+    biased_bert: Bundle, batches: list[Any]
+) -> None:
     model = open_classifier(biased_bert.path).double()
     sublayers = sublayers_of(model)
     kept = [(0, 3), *(tuple(range(sub.structures)) for sub in sublayers[1:])]
@@ -101,7 +110,11 @@ def test_refitting_on_the_full_models_inputs_is_the_second_order_update(biased_b
     linear = sublayers[0].last(model)
     expected = torch.cat([linear.weight, linear.bias[:, None]], 1).detach().double()
     moments = seen.moments / seen.tokens
-    remove(expected, torch.linalg.inv(damped(moments, 0.01 * float(moments.diagonal()[:-1].mean()))), sublayers[0].columns([1, 2]))
+    remove(
+        expected,
+        torch.linalg.inv(damped(moments, 0.01 * float(moments.diagonal()[:-1].mean()))),
+        sublayers[0].columns([1, 2]),
+    )
     pruned = copy.deepcopy(model)
     silence(pruned, sublayers, kept, constants=False)
     assert match(model, pruned, sublayers, kept, batches, "refit", 0.01) == 4
@@ -139,7 +152,9 @@ def test_a_rescaling_is_the_least_squares_solution(biased_bert: Bundle, batches:
         given[-1] = given[-1][batch["attention_mask"].bool()]
     hook.remove()
     inputs = torch.cat(given).double()
-    said = torch.stack([inputs[:, 8 * head:8 * head + 8] @ linear.weight[:, 8 * head:8 * head + 8].T.double() for head in range(4)])
+    said = torch.stack(
+        [inputs[:, 8 * head : 8 * head + 8] @ linear.weight[:, 8 * head : 8 * head + 8].T.double() for head in range(4)]
+    )
     design = torch.cat([said[[0, 3]].flatten(1).T, torch.eye(2).double()])  # damp 1: a row for each unknown
     wanted = torch.cat([said[[1, 2]].sum(0).flatten(), torch.zeros(2)])
     scales = 1 + torch.linalg.lstsq(design, wanted[:, None]).solution[:, 0]
@@ -155,11 +170,15 @@ def test_mask_gradients_are_each_texts_own(biased_bert: Bundle, batches: list[An
     batch = batches[0]
     for row in (0, 7, 31):
         length = int(batch["attention_mask"][row].sum())
-        alone = {name: batch[name][row:row + 1, :length] for name in model_inputs(batch)}
+        alone = {name: batch[name][row : row + 1, :length] for name in model_inputs(batch)}
         masks = [torch.ones(sub.structures, requires_grad=True) for sub in sublayers]
-        hooks = [sub.last(model).register_forward_pre_hook(lambda _, its, mask=mask, sub=sub: (its[0] * mask.repeat_interleave(sub.size),))
-                 for sub, mask in zip(sublayers, masks, strict=True)]  # type: ignore[misc]  # no type is found for a function with defaults
-        label_loss(task)(model(**alone).logits, batch["labels"][row:row + 1]).sum().backward()
+        hooks = [
+            sub.last(model).register_forward_pre_hook(
+                lambda _, its, mask=mask, sub=sub: (its[0] * mask.repeat_interleave(sub.size),)
+            )
+            for sub, mask in zip(sublayers, masks, strict=True)
+        ]  # type: ignore[misc]  # no type is found for a function with defaults
+        label_loss(task)(model(**alone).logits, batch["labels"][row : row + 1]).sum().backward()
         for hook in hooks:
             hook.remove()
         for mask, gradients in zip(masks, found, strict=True):
@@ -196,15 +215,21 @@ def test_rearranging_finds_what_no_exchange_makes_better() -> None:
 def test_the_choice_within_a_budget_is_the_best_there_is() -> None:
     random = np.random.default_rng(0)
     for _ in range(5):
-        parts = [Levels(np.arange(4), np.sort(random.integers(1, 20, 4)).astype(float), np.sort(random.random(4))[::-1]) for _ in range(4)]
+        parts = [
+            Levels(np.arange(4), np.sort(random.integers(1, 20, 4)).astype(float), np.sort(random.random(4))[::-1])
+            for _ in range(4)
+        ]
         budget = 30.0
         sizes = choose(parts, budget)
         cost = sum(part.costs[size] for part, size in zip(parts, sizes, strict=True))
         assert cost <= budget
         least = sum(part.costs[0] for part in parts)
         rounded = budget - 4 * (budget - least) / 4000  # a step of the grid for each part
-        possible = [places for places in itertools.product(range(4), repeat=4)
-                    if sum(part.costs[place] for part, place in zip(parts, places, strict=True)) <= rounded]
+        possible = [
+            places
+            for places in itertools.product(range(4), repeat=4)
+            if sum(part.costs[place] for part, place in zip(parts, places, strict=True)) <= rounded
+        ]
         best = min(sum(part.losses[place] for part, place in zip(parts, places, strict=True)) for places in possible)
         assert sum(part.losses[size] for part, size in zip(parts, sizes, strict=True)) <= best + 1e-9
 
@@ -213,5 +238,7 @@ def test_what_cannot_be_told_apart_is_kept() -> None:
     part = Levels(np.arange(3), np.array([0.0, 1.0, 2.0]), np.zeros(3))
     assert choose([part, part], 4.0) == [2, 2]
     assert by_importance(torch.tensor([3.0, 1.0, 2.0]), 1).losses == {0: 6.0, 1: 3.0, 2: 1.0, 3: 0.0}
-    with pytest.raises(UserError, match=r"not even without any heads and feed-forward neurons is the budget met \(1, and 2 are left"):
+    with pytest.raises(
+        UserError, match=r"not even without any heads and feed-forward neurons is the budget met \(1, and 2 are left"
+    ):
         choose([Levels(np.arange(2), np.array([2.0, 3.0]), np.array([1.0, 0.0]))], 1.0)

@@ -1,4 +1,5 @@
-"""Learning from plain text, from end to end on tiny models: heads, students of every family, decoders, what is refused."""
+"""Learning from plain text, from end to end on tiny models: heads, students of every family, decoders, what is
+refused."""
 
 import json
 import random
@@ -40,10 +41,11 @@ LONGER = {"epochs": 10, "learning_rate": 5e-3}
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A file of 160 lines of two sentences, each of words that always follow one another: there is something to learn."""
+    """A file of 160 lines of two sentences, each of words that always follow one another: there is something to
+    learn."""
     chosen, words = random.Random(3), [word for label in sorted(WORDS) for word in WORDS[label]]
     starts = [(chosen.randrange(len(words)), chosen.randint(3, 5)) for _ in range(320)]
-    rows = [" ".join((words + words)[start:start + count]).capitalize() + "." for start, count in starts]
+    rows = [" ".join((words + words)[start : start + count]).capitalize() + "." for start, count in starts]
     path = tmp_path_factory.mktemp("text") / "lines.txt"
     path.write_text("\n".join(" ".join(pair) for pair in zip(rows[::2], rows[1::2], strict=True)))
     return str(path)
@@ -52,7 +54,15 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def quick(text: str) -> dict[str, Any]:
     """Settings of a training of seconds."""
-    return {"text": text, "max_length": 24, "held_out": 20, "batch_size": 16, "epochs": 2, "learning_rate": 2e-3, "dropout": "off"}
+    return {
+        "text": text,
+        "max_length": 24,
+        "held_out": 20,
+        "batch_size": 16,
+        "epochs": 2,
+        "learning_rate": 2e-3,
+        "dropout": "off",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +75,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def teacher(bare: Bundle, quick: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The same with a head trained."""
-    return _make("masked_lm", quick | {"epochs": 20, "learning_rate": 5e-3}, bare, tmp_path_factory.mktemp("teacher") / "teacher")
+    return _make(
+        "masked_lm", quick | {"epochs": 20, "learning_rate": 5e-3}, bare, tmp_path_factory.mktemp("teacher") / "teacher"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +88,28 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer | {"post_processor": None}))
     torch.manual_seed(0)
-    config = GPT2Config(vocab_size=size, n_embd=32, n_layer=3, n_head=4, n_positions=64, bos_token_id=0, eos_token_id=0,
-                        initializer_range=0.2)
+    config = GPT2Config(
+        vocab_size=size,
+        n_embd=32,
+        n_layer=3,
+        n_head=4,
+        n_positions=64,
+        bos_token_id=0,
+        eos_token_id=0,
+        initializer_range=0.2,
+    )
     GPT2LMHeadModel(config).save_pretrained(folder)
     return _make("adopt", {"model": str(folder)}, None, folder / "adopted")
 
 
-def test_a_head_is_trained_by_name_and_never_taken_at_random(bare: Bundle, teacher: Bundle, quick: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"bare has no head over the vocabulary: 6 of its weights are missing \(cls.predictions.bias, ...\),"
-                                        r" and random ones would teach noise; train them first with the stage 'masked_lm'"):
+def test_a_head_is_trained_by_name_and_never_taken_at_random(
+    bare: Bundle, teacher: Bundle, quick: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(
+        UserError,
+        match=r"bare has no head over the vocabulary: 6 of its weights are missing \(cls.predictions.bias, ...\),"
+        r" and random ones would teach noise; train them first with the stage 'masked_lm'",
+    ):
         _make("distill_masked_lm", quick, bare, tmp_path / "student")
     facts = teacher.card.facts
     assert len(facts["new_weights"]) == 6
@@ -98,7 +123,9 @@ def test_a_head_is_trained_by_name_and_never_taken_at_random(bare: Bundle, teach
 def test_the_head_alone_can_be_trained(bare: Bundle, quick: dict[str, Any], tmp_path: Path) -> None:
     made = _make("masked_lm", quick | {"train": "head", "epochs": 8, "learning_rate": 1e-2}, bare, tmp_path / "head")
     before, after = (load_file(bundle.path / "model.safetensors") for bundle in (bare, made))
-    assert all(torch.equal(weight, after[f"bert.{name}"]) for name, weight in before.items() if not name.startswith("pooler"))
+    assert all(
+        torch.equal(weight, after[f"bert.{name}"]) for name, weight in before.items() if not name.startswith("pooler")
+    )
     assert made.card.facts["loss_after"]["words"] < made.card.facts["loss_before"]["words"]
 
 
@@ -120,36 +147,58 @@ def test_a_student_with_all_layers_is_its_teacher(teacher: Bundle) -> None:
         converted = as_distilbert(model)(input_ids=ids, attention_mask=mask).logits
     real = mask.bool()
     assert torch.equal(same, expected)
-    assert torch.allclose(converted[real], expected[real], atol=1e-5)  # the type's vector is added to the position's first: rounding
+    assert torch.allclose(
+        converted[real], expected[real], atol=1e-5
+    )  # the type's vector is added to the position's first: rounding
 
 
 def test_what_distilbert_cannot_be_is_told(teacher: Bundle, tmp_path: Path) -> None:
     model = open_language_model(teacher.path).model
     model.config.layer_norm_eps = 1e-5
     model.config.palmtop_shape = []
-    with pytest.raises(UserError, match=r"layer_norm_eps is 1e-05, DistilBERT's is always 1e-12; set as_distilbert: f(.|\n)*palmtop_shape"):
+    with pytest.raises(
+        UserError,
+        match=r"layer_norm_eps is 1e-05, DistilBERT's is always 1e-12; set as_distilbert: f(.|\n)*palmtop_shape",
+    ):
         as_distilbert(model)
 
 
-def test_the_pretraining_form_makes_a_distilbert_that_learns_and_can_be_fine_tuned(teacher: Bundle, quick: dict[str, Any],
-                                                                                  tmp_path: Path) -> None:
+def test_the_pretraining_form_makes_a_distilbert_that_learns_and_can_be_fine_tuned(
+    teacher: Bundle, quick: dict[str, Any], tmp_path: Path
+) -> None:
     student = _make("distill_masked_lm", quick | LONGER | {"layers": 2}, teacher, tmp_path / "student")
     facts = student.card.facts
     assert (facts["layers_copied"], facts["family"]) == ([0, 3], "distilbert")
-    assert facts["teacher_loss"]["words"] == pytest.approx(teacher.card.facts["loss_after"]["words"], abs=1e-3)  # the same text kept apart
+    assert facts["teacher_loss"]["words"] == pytest.approx(
+        teacher.card.facts["loss_after"]["words"], abs=1e-3
+    )  # the same text kept apart
     for term in ("soft", "words", "cosine"):
         assert facts["loss_after"][term] < facts["loss_before"][term], term
     assert isinstance(AutoModel.from_pretrained(student.path), DistilBertModel)
     assert not AutoModelForMaskedLM.from_pretrained(student.path, output_loading_info=True)[1]["missing_keys"]
     assert Signature.read(student.path).inputs == ("input_ids", "attention_mask")
-    tuned = _make("finetune", {"task": write_task(tmp_path / "data"), "epochs": 1, "batch_size": 16}, student, tmp_path / "tuned")
-    assert tuned.card.facts["new_weights"] == ["classifier.bias", "classifier.weight", "pre_classifier.bias", "pre_classifier.weight"]
+    tuned = _make(
+        "finetune", {"task": write_task(tmp_path / "data"), "epochs": 1, "batch_size": 16}, student, tmp_path / "tuned"
+    )
+    assert tuned.card.facts["new_weights"] == [
+        "classifier.bias",
+        "classifier.weight",
+        "pre_classifier.bias",
+        "pre_classifier.weight",
+    ]
 
 
-def test_fixed_masks_let_the_teacher_answer_once(teacher: Bundle, quick: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                 capsys: pytest.CaptureFixture[str]) -> None:
+def test_fixed_masks_let_the_teacher_answer_once(
+    teacher: Bundle,
+    quick: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setenv("PALMTOP_CACHE", str(tmp_path / "cache"))
-    settings = quick | LONGER | {"epochs": 4, "layers": 2, "masks": "fixed", "top": 64}  # longer, and it learns these masks by heart
+    settings = (
+        quick | LONGER | {"epochs": 4, "layers": 2, "masks": "fixed", "top": 64}
+    )  # longer, and it learns these masks by heart
     first = _make("distill_masked_lm", settings, teacher, tmp_path / "first").card.facts
     second = _make("distill_masked_lm", settings | {"epochs": 1}, teacher, tmp_path / "second").card.facts
     assert (first["signals_reused"], second["signals_reused"]) == (False, True)
@@ -159,7 +208,9 @@ def test_fixed_masks_let_the_teacher_answer_once(teacher: Bundle, quick: dict[st
     assert re.search("the 16 most probable words leave [0-9]+% of the teacher's probability", capsys.readouterr().out)
     for term in ("soft", "words", "cosine"):
         assert first["loss_after"][term] < first["loss_before"][term], term
-    other = _make("distill_masked_lm", settings | {"soft_positions": "masked", "cosine_weight": 0}, teacher, tmp_path / "masked").card.facts
+    other = _make(
+        "distill_masked_lm", settings | {"soft_positions": "masked", "cosine_weight": 0}, teacher, tmp_path / "masked"
+    ).card.facts
     assert other["signals_bytes"] < first["signals_bytes"] / 5
 
 
@@ -173,12 +224,19 @@ def test_every_family_keeps_its_class_or_becomes_distilbert(family: str, quick: 
     assert outline_of(student).layers == 1
     model, report = AutoModelForMaskedLM.from_pretrained(student.path, output_loading_info=True)
     assert not report["missing_keys"]
-    assert type(AutoModel.from_pretrained(student.path)).__name__.removesuffix("Model") == type(model).__name__.removesuffix("ForMaskedLM")
+    assert type(AutoModel.from_pretrained(student.path)).__name__.removesuffix("Model") == type(
+        model
+    ).__name__.removesuffix("ForMaskedLM")
 
 
-def test_an_albert_learns_the_order_of_sentences_too_taught_by_a_bert(teacher: Bundle, quick: dict[str, Any], tmp_path: Path) -> None:
+def test_an_albert_learns_the_order_of_sentences_too_taught_by_a_bert(
+    teacher: Bundle, quick: dict[str, Any], tmp_path: Path
+) -> None:
     folder = write_model(tmp_path / "model", "albert")
-    for name in ("tokenizer.json", "tokenizer_config.json"):  # an ALBERT of the BERT's words, as factorizing and sharing make it
+    for name in (
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ):  # an ALBERT of the BERT's words, as factorizing and sharing make it
         (folder / name).write_bytes((teacher.path / name).read_bytes())
     torch.manual_seed(0)
     config = AutoModel.from_pretrained(folder).config
@@ -198,7 +256,9 @@ def test_an_albert_learns_the_order_of_sentences_too_taught_by_a_bert(teacher: B
 
 
 def test_only_families_with_a_head_for_it_learn_the_order_of_sentences(teacher: Bundle, quick: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"sentence_order_weight is 1.0, but the family 'bert' has no head for it: .*one of: albert"):
+    with pytest.raises(
+        UserError, match=r"sentence_order_weight is 1.0, but the family 'bert' has no head for it: .*one of: albert"
+    ):
         stage.find("masked_lm")(**quick, sentence_order_weight=1.0).outline(outline_of(teacher))
 
 
@@ -209,8 +269,9 @@ def test_a_teacher_of_other_words_or_width_is_refused(teacher: Bundle, quick: di
         _make("distill_masked_lm", quick | {"teacher": str(teacher.path)}, head, tmp_path / "student")
 
 
-def test_a_training_cut_short_in_its_second_epoch_goes_on_to_the_same_weights(teacher: Bundle, quick: dict[str, Any], tmp_path: Path,
-                                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_cut_short_in_its_second_epoch_goes_on_to_the_same_weights(
+    teacher: Bundle, quick: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = quick | {"layers": 2, "epochs": 3, "checkpoint_every": 4}
     whole = _make("distill_masked_lm", settings, teacher, tmp_path / "whole")
     from palmtop.compress.language_models.masked_targets import Masks
@@ -234,8 +295,9 @@ def test_a_training_cut_short_in_its_second_epoch_goes_on_to_the_same_weights(te
         assert torch.allclose(weight, second[name], atol=1e-6), name
 
 
-def test_a_decoder_is_distilled_to_a_decoder(gpt2: Bundle, quick: dict[str, Any], tmp_path: Path,
-                                             capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_decoder_is_distilled_to_a_decoder(
+    gpt2: Bundle, quick: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = {name: value for name, value in quick.items() if name != "dropout"}
     student = _make("distill_causal", settings | {"layers": 2}, gpt2, tmp_path / "student")
     assert "the teacher finds the right words no better than by chance" in capsys.readouterr().out  # it is a random one
@@ -252,7 +314,9 @@ def test_a_decoder_is_distilled_to_a_decoder(gpt2: Bundle, quick: dict[str, Any]
         assert torch.equal(keep_layers(whole, range(3)).eval()(input_ids=ids).logits, whole(input_ids=ids).logits)
 
 
-def test_a_decoders_answers_can_be_kept(gpt2: Bundle, quick: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoders_answers_can_be_kept(
+    gpt2: Bundle, quick: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PALMTOP_CACHE", str(tmp_path / "cache"))
     settings = {name: value for name, value in quick.items() if name != "dropout"} | {"layers": 2, "epochs": 1}
     anew = _make("distill_causal", settings, gpt2, tmp_path / "anew").card.facts
@@ -263,7 +327,9 @@ def test_a_decoders_answers_can_be_kept(gpt2: Bundle, quick: dict[str, Any], tmp
         _make("distill_causal", settings | {"keep_answers": True, "top": 1024}, gpt2, tmp_path / "more")
 
 
-def test_words_on_disk_are_those_of_the_teacher(gpt2: Bundle, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_words_on_disk_are_those_of_the_teacher(
+    gpt2: Bundle, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from palmtop.compress.language_models.corpus import Corpus
     from palmtop.compress.language_models.sequences import sequences
 
@@ -274,57 +340,89 @@ def test_words_on_disk_are_those_of_the_teacher(gpt2: Bundle, text: str, tmp_pat
     rows = [7, 3, 40]
     given, batch = said.batch(rows), data.batch(rows)
     with torch.no_grad():
-        output = open_language_model(gpt2.path, "causal").model(batch["input_ids"], attention_mask=batch["attention_mask"],
-                                                                output_hidden_states=True)
+        output = open_language_model(gpt2.path, "causal").model(
+            batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=True
+        )
     chosen = targets.batch(rows)["token_labels"] != -100
     expected = (output.logits[chosen] / 2).log_softmax(-1)
     assert torch.allclose(given["teacher_log_probabilities"], expected.gather(-1, given["teacher_ids"]), atol=1e-4)
-    assert torch.allclose(given["teacher_log_probabilities"].exp().sum(-1) + given["teacher_log_rest"].exp(), torch.ones(int(chosen.sum())))
+    assert torch.allclose(
+        given["teacher_log_probabilities"].exp().sum(-1) + given["teacher_log_rest"].exp(),
+        torch.ones(int(chosen.sum())),
+    )
     real = batch["attention_mask"].bool()
     assert torch.allclose(given["teacher_hidden"][real], output.hidden_states[-1][real], atol=2e-2)  # float16
 
 
-@pytest.mark.parametrize("name", ["finetune", "distill", "masked_lm", "distill_masked_lm", "to_tflite", "to_onnx", "to_tfjs"])
+@pytest.mark.parametrize(
+    "name", ["finetune", "distill", "masked_lm", "distill_masked_lm", "to_tflite", "to_onnx", "to_tfjs"]
+)
 def test_a_decoder_is_refused_by_name_where_encoders_are_wanted(name: str, gpt2: Bundle) -> None:
     kind = stage.find(name)
-    with pytest.raises(UserError, match=rf"^{name} works on encoders, but a model of the family 'gpt2' is a decoder: what there is for "
-                                        "decoders is 'distill_causal'"):
+    with pytest.raises(
+        UserError,
+        match=rf"^{name} works on encoders, but a model of the family 'gpt2' is a decoder: what there is for "
+        "decoders is 'distill_causal'",
+    ):
         check_kind(name, kind.model_construct(), outline_of(gpt2))
 
 
 def test_an_encoder_is_refused_where_decoders_are_wanted_also_in_a_recipe(tmp_path: Path, text: str) -> None:
     model = write_model(tmp_path / "model", "bert")
-    steps = [{"name": "base", "use": "adopt", "settings": {"model": str(model)}},
-             {"name": "small", "use": "distill_causal", "settings": {"text": text}}]
+    steps = [
+        {"name": "base", "use": "adopt", "settings": {"model": str(model)}},
+        {"name": "small", "use": "distill_causal", "settings": {"text": text}},
+    ]
     (tmp_path / "recipe.yaml").write_text(json.dumps({"steps": steps}))
-    with pytest.raises(UserError, match="step 'small': distill_causal works on decoders, but a model of the family 'bert' is an encoder"):
+    with pytest.raises(
+        UserError,
+        match="step 'small': distill_causal works on decoders, but a model of the family 'bert' is an encoder",
+    ):
         recipe.Recipe.read(str(tmp_path / "recipe.yaml"))
 
 
 def test_a_classifier_is_no_language_model(text: str) -> None:
     source = Outline("torch", "bert", 4, ("a", "b"))
-    with pytest.raises(UserError, match=r"its source was fine-tuned and has a classifier instead: .*put a 'masked_lm' step between"):
+    with pytest.raises(
+        UserError, match=r"its source was fine-tuned and has a classifier instead: .*put a 'masked_lm' step between"
+    ):
         stage.find("distill_masked_lm")(text=text).outline(source)
     made = stage.find("masked_lm")(text=text).outline(source)
     assert (made.labels, made.layers) == (None, 4)
 
 
-@pytest.mark.parametrize(("name", "settings", "told"), [
-    ("distill_masked_lm", {"soft_weight": 0, "mlm_weight": 0, "cosine_weight": 0}, "mlm_weight and cosine_weight are all 0"),
-    ("distill_causal", {"soft_weight": 0, "clm_weight": 0, "cosine_weight": 0}, "clm_weight and cosine_weight are all 0"),
-    ("masked_lm", {"max_length": 11}, "greater than or equal to 12"),
-])
+@pytest.mark.parametrize(
+    ("name", "settings", "told"),
+    [
+        (
+            "distill_masked_lm",
+            {"soft_weight": 0, "mlm_weight": 0, "cosine_weight": 0},
+            "mlm_weight and cosine_weight are all 0",
+        ),
+        (
+            "distill_causal",
+            {"soft_weight": 0, "clm_weight": 0, "cosine_weight": 0},
+            "clm_weight and cosine_weight are all 0",
+        ),
+        ("masked_lm", {"max_length": 11}, "greater than or equal to 12"),
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(name: str, settings: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         stage.find(name)(text="x.txt", **settings)
 
 
-def test_layers_that_are_not_there_and_too_little_text_are_told(teacher: Bundle, quick: dict[str, Any], tmp_path: Path) -> None:
+def test_layers_that_are_not_there_and_too_little_text_are_told(
+    teacher: Bundle, quick: dict[str, Any], tmp_path: Path
+) -> None:
     outline = outline_of(teacher)
     with pytest.raises(UserError, match="layers is 9, but there are 4: choose 1 to 4"):
         stage.find("distill_masked_lm")(**quick, layers=9).outline(outline)
     assert stage.find("distill_masked_lm")(**quick, layers=(0, 1, 3)).outline(outline).layers == 3
-    with pytest.raises(UserError, match=r"the text makes \d+ sequences, of which held_out would keep 500 apart: .*held_out to \d+ at most"):
+    with pytest.raises(
+        UserError,
+        match=r"the text makes \d+ sequences, of which held_out would keep 500 apart: .*held_out to \d+ at most",
+    ):
         _make("masked_lm", quick | {"held_out": 500}, teacher, tmp_path / "out")
 
 

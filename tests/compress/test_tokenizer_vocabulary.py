@@ -14,10 +14,18 @@ from palmtop.compress.vocabulary.tokenizer_files import Renumbered
 from palmtop.compress.vocabulary.tokenizer_vocabulary import Vocabulary
 from palmtop.errors import UserError
 
-REAL = Path(os.environ.get("PALMTOP_TOKENIZER_FILES", Path(__file__).parents[3] / "shared" / "data" / "tokenizer_files"))
-"""Tokenizers of published models: bert-base-uncased/tokenizer.json, gpt2/vocab.json and merges.txt, t5/spiece.model (four languages)."""
-TALES = ("Der alte Kahn lag im Schilf, und niemand fragte nach ihm.", "Le vieux bateau dort dans les roseaux.",
-         "The old boat lay in the reeds; nobody asked for it.", "Barca cea veche doarme în stuf.", "numbers: 3.14, 2,718 & 1618!")
+REAL = Path(
+    os.environ.get("PALMTOP_TOKENIZER_FILES", Path(__file__).parents[3] / "shared" / "data" / "tokenizer_files")
+)
+"""Tokenizers of published models: bert-base-uncased/tokenizer.json, gpt2/vocab.json and merges.txt, t5/spiece.model
+(four languages)."""
+TALES = (
+    "Der alte Kahn lag im Schilf, und niemand fragte nach ihm.",
+    "Le vieux bateau dort dans les roseaux.",
+    "The old boat lay in the reeds; nobody asked for it.",
+    "Barca cea veche doarme în stuf.",
+    "numbers: 3.14, 2,718 & 1618!",
+)
 """German, French, English, Romanian: the languages of T5's vocabulary."""
 
 
@@ -40,8 +48,16 @@ def test_merges_are_closed_and_in_their_old_order() -> None:
     words = ["play", "player", "players", "replay", "rain", "raining", "trains"]
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", continuing_subword_prefix="##", end_of_word_suffix="</w>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.train_from_iterator([" ".join(words)] * 3, trainers.BpeTrainer(
-        special_tokens=["<unk>"], vocab_size=90, continuing_subword_prefix="##", end_of_word_suffix="</w>", show_progress=False))
+    tokenizer.train_from_iterator(
+        [" ".join(words)] * 3,
+        trainers.BpeTrainer(
+            special_tokens=["<unk>"],
+            vocab_size=90,
+            continuing_subword_prefix="##",
+            end_of_word_suffix="</w>",
+            show_progress=False,
+        ),
+    )
     before = _read(tokenizer)
     made = _cut(before, ["players rain"])
     ids, merges = set(made.vocabulary.tokens.values()), made.vocabulary.written["model"]["merges"]
@@ -54,7 +70,16 @@ def test_merges_are_closed_and_in_their_old_order() -> None:
 
 
 def test_unigram_keeps_scores_and_the_cost_of_the_unknown() -> None:
-    pieces = [("<unk>", 0.0), ("▁a", -2.0), ("b", -3.5), ("▁ab", -3.0), ("rare", -11.25), ("▁abb", -9.0), ("a", -4.0), ("▁", -5.0)]
+    pieces = [
+        ("<unk>", 0.0),
+        ("▁a", -2.0),
+        ("b", -3.5),
+        ("▁ab", -3.0),
+        ("rare", -11.25),
+        ("▁abb", -9.0),
+        ("a", -4.0),
+        ("▁", -5.0),
+    ]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     before = _read(tokenizer)
@@ -70,24 +95,34 @@ def test_random_texts_are_cut_alike_whenever_their_tokens_stay(tmp_path: Path) -
     """Not only the texts that were counted: any text all of whose old tokens are still there, for each kind."""
     chosen = random.Random(1)
     words = [word for group in (*WORDS.values(), FILLERS) for word in group]
-    texts = [" ".join(chosen.choices(words, k=chosen.randint(1, 6))) + chosen.choice(["", "x", "ing", " zq"]) for _ in range(2000)]
+    texts = [
+        " ".join(chosen.choices(words, k=chosen.randint(1, 6))) + chosen.choice(["", "x", "ing", " zq"])
+        for _ in range(2000)
+    ]
     for family in ("bert", "roberta", "xlm-roberta"):
         (tmp_path / family).mkdir()
         write_tokenizer(tmp_path / family, family)
         before = Vocabulary.read(tmp_path / family)
         made = _cut(before, texts[:6])
         tokenizer = Tokenizer.from_file(str(tmp_path / family / "tokenizer.json"))
-        covered = [text for text in texts if set(tokenizer.encode(text, add_special_tokens=False).ids) <= made.new.keys()]
+        covered = [
+            text for text in texts if set(tokenizer.encode(text, add_special_tokens=False).ids) <= made.new.keys()
+        ]
         assert 6 < len(covered) < 2000
         assert compare(before, made.vocabulary, made.new, covered).unchanged == len(covered)
 
 
 def test_post_processors_of_every_form_are_renumbered() -> None:
-    tokenizer = Tokenizer(models.WordPiece({word: number for number, word in enumerate(["a", "[UNK]", "gone", "[CLS]", "[SEP]"])}))
+    tokenizer = Tokenizer(
+        models.WordPiece({word: number for number, word in enumerate(["a", "[UNK]", "gone", "[CLS]", "[SEP]"])})
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.add_special_tokens(["<new>"])
-    for processor in (processors.BertProcessing(("[SEP]", 4), ("[CLS]", 3)), processors.RobertaProcessing(("[SEP]", 4), ("[CLS]", 3)),
-                      processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 3), ("[SEP]", 4)])):
+    for processor in (
+        processors.BertProcessing(("[SEP]", 4), ("[CLS]", 3)),
+        processors.RobertaProcessing(("[SEP]", 4), ("[CLS]", 3)),
+        processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 3), ("[SEP]", 4)]),
+    ):
         tokenizer.post_processor = processors.Sequence([processors.ByteLevel(), processor])
         before = _read(tokenizer)
         assert before.floor() == {0, 1, 3, 4, 5}
@@ -99,7 +134,9 @@ def test_post_processors_of_every_form_are_renumbered() -> None:
 @pytest.mark.parametrize("name", ["bert-base-uncased", "gpt2", "t5"])
 def test_published_tokenizers(name: str) -> None:
     if not (REAL / name).is_dir():
-        pytest.skip(f"{REAL / name} isn't there: set PALMTOP_TOKENIZER_FILES to a folder with the files of published tokenizers")
+        pytest.skip(
+            f"{REAL / name} isn't there: set PALMTOP_TOKENIZER_FILES to a folder with the files of published tokenizers"
+        )
     before = _published(name)
     made = _cut(before, list(TALES))
     assert compare(before, made.vocabulary, made.new, TALES).unchanged == len(TALES)
@@ -120,18 +157,27 @@ def _published(name: str) -> Vocabulary:
         import sentencepiece
 
         pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
-        tokenizer = Tokenizer(models.Unigram([(pieces.id_to_piece(number), pieces.get_score(number)) for number in range(len(pieces))],
-                                             pieces.unk_id()))
+        tokenizer = Tokenizer(
+            models.Unigram(
+                [(pieces.id_to_piece(number), pieces.get_score(number)) for number in range(len(pieces))],
+                pieces.unk_id(),
+            )
+        )
         tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.NFKC(), pre_tokenizers.Metaspace()
         return _read(tokenizer)
     return Vocabulary.read(folder)
 
 
 def test_tokenizers_that_are_not_known_are_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has no tokenizer.json: a bundle carries its tokenizer; adopt the model again"):
+    with pytest.raises(
+        UserError, match=r"has no tokenizer.json: a bundle carries its tokenizer; adopt the model again"
+    ):
         Vocabulary.read(tmp_path)
     Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(UserError, match=r"is a WordLevel tokenizer, whose vocabulary palmtop can't trim; known: WordPiece, BPE, Unigram"):
+    with pytest.raises(
+        UserError,
+        match=r"is a WordLevel tokenizer, whose vocabulary palmtop can't trim; known: WordPiece, BPE, Unigram",
+    ):
         Vocabulary.read(tmp_path)
 
 

@@ -1,4 +1,5 @@
-"""The training loop: the same result from one process or two, killed or not; batches, teacher signals, what is refused."""
+"""The training loop: the same result from one process or two, killed or not; batches, teacher signals, what is
+refused."""
 
 import json
 import os
@@ -53,8 +54,12 @@ def test_finetune_learns_and_says_what_happened(made: Taught) -> None:
 
 
 def test_finetune_can_drop_layers_first(made: Taught, tmp_path: Path) -> None:
-    student = _make("finetune", {"task": made.task, "layers": [1], "epochs": 0.2, "batch_size": 16, "learning_rate": 1e-9}, made.base,
-                    tmp_path / "student")
+    student = _make(
+        "finetune",
+        {"task": made.task, "layers": [1], "epochs": 0.2, "batch_size": 16, "learning_rate": 1e-9},
+        made.base,
+        tmp_path / "student",
+    )
     kept, whole = (load_file(bundle.path / "model.safetensors") for bundle in (student, made.base))
     assert open_classifier(student.path).config.num_hidden_layers == 1
     name = "encoder.layer.{}.output.dense.weight"
@@ -72,7 +77,7 @@ def test_batches_hold_similar_lengths_and_every_row_once_in_each_epoch() -> None
     second = list(sampler)
     assert sorted(first) == sorted(second) == list(range(1000))
     assert first != second
-    padded = sum(int(lengths[first[start:start + 16]].max()) * 16 for start in range(0, 992, 16))
+    padded = sum(int(lengths[first[start : start + 16]].max()) * 16 for start in range(0, 992, 16))
     assert padded / lengths.sum() < 1.05
     sampler.epoch = 0
     assert list(sampler) == first
@@ -92,11 +97,19 @@ def test_training_the_rows_that_are_read_is_training_the_whole_table(made: Taugh
     models = []
     for whole in (True, False):
         model = open_classifier(made.teacher.path)
-        fit(model, data, lambda student, batch: {"labels": label_loss(task)(student(**model_inputs(batch)).logits, batch["labels"])},
-            settings, tmp_path / str(whole), special=Special(whole_table=whole))
+        fit(
+            model,
+            data,
+            lambda student, batch: {"labels": label_loss(task)(student(**model_inputs(batch)).logits, batch["labels"])},
+            settings,
+            tmp_path / str(whole),
+            special=Special(whole_table=whole),
+        )
         models.append(model.state_dict())
     for name, weight in models[0].items():
-        if not name.endswith("key.bias"):  # its gradient is 0 but for rounding (softmax ignores a shift), which Adam blows up
+        if not name.endswith(
+            "key.bias"
+        ):  # its gradient is 0 but for rounding (softmax ignores a shift), which Adam blows up
             assert torch.allclose(weight, models[1][name], atol=2e-5), name
     table = "bert.embeddings.word_embeddings.weight"
     unread = torch.ones(len(models[0][table]), dtype=torch.bool)
@@ -109,7 +122,9 @@ def test_training_the_rows_that_are_read_is_training_the_whole_table(made: Taugh
 def test_a_table_of_the_used_rows_answers_as_the_whole_one(tmp_path: Path, family: str) -> None:
     from transformers import AutoModelForSequenceClassification
 
-    model = AutoModelForSequenceClassification.from_pretrained(write_model(tmp_path / "model", family), attn_implementation="eager").eval()
+    model = AutoModelForSequenceClassification.from_pretrained(
+        write_model(tmp_path / "model", family), attn_implementation="eager"
+    ).eval()
     pad, ids = int(model.config.pad_token_id), np.asarray([7, 30, 9, 11, 9, 30, 12], np.int32)
     data = Encoded(ids, np.zeros_like(ids), np.asarray([0, 4, 7]), np.zeros(2), ("input_ids", "attention_mask"), pad, 0)
     table, before = model.get_input_embeddings(), model(**data.batch([0, 1])).logits
@@ -126,12 +141,23 @@ def test_two_processes_give_the_result_of_one(made: Taught, tmp_path: Path) -> N
     command = ["distill", str(made.teacher.path), *settings, "--out"]
     _palmtop([sys.executable, "-m", "palmtop", *command, str(tmp_path / "one")])
     port = str(20_000 + os.getpid() % 20_000)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port", port, "-m", "palmtop"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--master-port",
+        port,
+        "-m",
+        "palmtop",
+    ]
     _palmtop([*torchrun, *command, str(tmp_path / "two")], OMP_NUM_THREADS="1")
     one, two = (load_file(Bundle.open(tmp_path / name).path / "model.safetensors") for name in ("one", "two"))
     assert Bundle.open(tmp_path / "two").card.facts["processes"] == 2
     for name, weight in one.items():
-        if not name.endswith("key.bias"):  # its gradient is 0 but for rounding (softmax ignores a shift), which Adam blows up
+        if not name.endswith(
+            "key.bias"
+        ):  # its gradient is 0 but for rounding (softmax ignores a shift), which Adam blows up
             assert torch.allclose(weight, two[name], atol=2e-5), name  # float32 sums in another order
 
 
@@ -141,14 +167,26 @@ def test_accumulated_batches_give_the_result_of_whole_ones(made: Taught, tmp_pat
     parts = _make("distill", common | {"accumulation": 4}, made.teacher, tmp_path / "parts")
     first, second = (load_file(bundle.path / "model.safetensors") for bundle in (whole, parts))
     # the batches of four are grouped anew, so only the size of the steps is the same, not the order of the texts
-    change = float((first["classifier.weight"] - second["classifier.weight"]).norm() / first["classifier.weight"].norm())
+    change = float(
+        (first["classifier.weight"] - second["classifier.weight"]).norm() / first["classifier.weight"].norm()
+    )
     assert parts.card.facts["steps"] == whole.card.facts["steps"]
     assert change < 0.1
 
 
 def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(made: Taught, tmp_path: Path) -> None:
-    options = ["--task", json.dumps(made.task), "--epochs", "20", "--learning-rate", "1e-3", "--batch-size", "16",
-               "--checkpoint-every", "10"]
+    options = [
+        "--task",
+        json.dumps(made.task),
+        "--epochs",
+        "20",
+        "--learning-rate",
+        "1e-3",
+        "--batch-size",
+        "16",
+        "--checkpoint-every",
+        "10",
+    ]
     start = [sys.executable, "-m", "palmtop", "finetune", str(made.base.path), *options, "--out"]
     _palmtop([*start, str(tmp_path / "whole")])
     out = tmp_path / "killed"
@@ -198,7 +236,9 @@ def test_regression_goes_the_same_way(made: Taught, tmp_path: Path) -> None:
     task = write_task(tmp_path / "data", kind="regression", pair=True)
     short: dict[str, Any] = {"task": task, "epochs": 8, "learning_rate": 2e-3, "batch_size": 16}
     teacher = _make("finetune", short, made.base, tmp_path / "teacher")
-    student = _make("distill", {"layers": 1, "epochs": 8, "learning_rate": 2e-3, "batch_size": 16}, teacher, tmp_path / "student")
+    student = _make(
+        "distill", {"layers": 1, "epochs": 8, "learning_rate": 2e-3, "batch_size": 16}, teacher, tmp_path / "student"
+    )
     split = Task.find(task).load("evaluation")
     from palmtop import target
 
@@ -209,13 +249,17 @@ def test_regression_goes_the_same_way(made: Taught, tmp_path: Path) -> None:
 
 def test_a_diverging_training_is_told(made: Taught, tmp_path: Path) -> None:
     settings = {"task": made.task, "epochs": 10, "learning_rate": 1e30, "batch_size": 16, "warmup": 0.0}
-    with pytest.raises(UserError, match=r"the loss is (nan|inf) at step \d+: training has diverged; lower learning_rate"):
+    with pytest.raises(
+        UserError, match=r"the loss is (nan|inf) at step \d+: training has diverged; lower learning_rate"
+    ):
         _make("finetune", settings, made.base, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(made: Taught, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"batch_size 10 can't be shared out evenly among 1 process\(es\) x 4 accumulated"):
+    with pytest.raises(
+        UserError, match=r"batch_size 10 can't be shared out evenly among 1 process\(es\) x 4 accumulated"
+    ):
         _make("finetune", {"task": made.task, "batch_size": 10, "accumulation": 4}, made.base, tmp_path / "out")
 
 
@@ -224,7 +268,9 @@ def _make(use: str, settings: dict[str, Any], source: Bundle | None, out: Path) 
 
 
 def _palmtop(command: list[str], **environment: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, check=False, timeout=300)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | environment, check=False, timeout=300
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
 
 

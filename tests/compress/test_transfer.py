@@ -1,4 +1,5 @@
-"""The stages that match layers, from end to end: what they learn, a kill between their phases, their guards, and the same for distill."""
+"""The stages that match layers, from end to end: what they learn, a kill between their phases, their guards, and the
+same for distill."""
 
 import json
 import os
@@ -30,7 +31,14 @@ from palmtop.models.opening import open_classifier
 from palmtop.signature import Signature
 from palmtop.task import Task
 
-FAST: dict[str, Any] = {"epochs": 3, "prediction_epochs": 8, "learning_rate": 2e-3, "prediction_rate": 2e-3, "batch_size": 16, "layers": 1}
+FAST: dict[str, Any] = {
+    "epochs": 3,
+    "prediction_epochs": 8,
+    "learning_rate": 2e-3,
+    "prediction_rate": 2e-3,
+    "batch_size": 16,
+    "layers": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +51,41 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("use", "settings", "features"), [
-    ("tinybert", {}, {"embedding", "hidden", "attention_scores"}),
-    ("minilm", {"relation_heads": 8}, {"query_relation", "key_relation", "value_relation"}),
-    ("minilm", {"relation_heads": 8, "width": 16, "heads": 2, "epochs": 1, "prediction_epochs": 1},
-     {"query_relation", "key_relation", "value_relation"}),
-    ("transfer", {"prediction": "together", "cosine_weight": 1, "epochs": 11, "teacher_signals": "recompute",
-                  "matches": [{"feature": "hidden", "teacher_layer": 2, "student_layer": 1, "loss": "cosine", "projection": "shared"},
-                              {"feature": "attention", "teacher_layer": 2, "student_layer": 1, "weight": 0.5}]},
-     {"hidden", "attention", "soft", "labels", "cosine"})])
-def test_a_student_learns_by_layers_and_answers(taught_bert: Taught, tmp_path: Path, use: str, settings: dict[str, Any],
-                                                features: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("use", "settings", "features"),
+    [
+        ("tinybert", {}, {"embedding", "hidden", "attention_scores"}),
+        ("minilm", {"relation_heads": 8}, {"query_relation", "key_relation", "value_relation"}),
+        (
+            "minilm",
+            {"relation_heads": 8, "width": 16, "heads": 2, "epochs": 1, "prediction_epochs": 1},
+            {"query_relation", "key_relation", "value_relation"},
+        ),
+        (
+            "transfer",
+            {
+                "prediction": "together",
+                "cosine_weight": 1,
+                "epochs": 11,
+                "teacher_signals": "recompute",
+                "matches": [
+                    {
+                        "feature": "hidden",
+                        "teacher_layer": 2,
+                        "student_layer": 1,
+                        "loss": "cosine",
+                        "projection": "shared",
+                    },
+                    {"feature": "attention", "teacher_layer": 2, "student_layer": 1, "weight": 0.5},
+                ],
+            },
+            {"hidden", "attention", "soft", "labels", "cosine"},
+        ),
+    ],
+)
+def test_a_student_learns_by_layers_and_answers(
+    taught_bert: Taught, tmp_path: Path, use: str, settings: dict[str, Any], features: set[str]
+) -> None:
     student = _make(use, FAST | settings, taught_bert.teacher, tmp_path / "student")
     facts = student.card.facts
     assert set(facts["phases"]["layers"]["loss"]) == features
@@ -61,7 +93,9 @@ def test_a_student_learns_by_layers_and_answers(taught_bert: Taught, tmp_path: P
     assert list(facts["phases"]) == (["layers"] if together else ["layers", "prediction"])
     assert facts["steps"] == sum(phase["steps"] for phase in facts["phases"].values())
     assert facts["signals"] == ("recompute" if together else "cache")
-    assert facts["layers_copied"] == ([] if "width" in settings else [1] if use == "tinybert" else [0])  # of two, that which it imitates
+    assert facts["layers_copied"] == (
+        [] if "width" in settings else [1] if use == "tinybert" else [0]
+    )  # of two, that which it imitates
     assert not any("projections" in name for name in load_file(student.path / "model.safetensors"))
     assert (student.path / "logs" / "layers").is_dir()
     assert AutoModelForSequenceClassification.from_pretrained(student.path).config.num_hidden_layers == 1
@@ -74,13 +108,38 @@ def test_a_student_learns_by_layers_and_answers(taught_bert: Taught, tmp_path: P
 
 
 def test_a_run_killed_in_its_second_phase_goes_on_there(taught_bert: Taught, tmp_path: Path) -> None:
-    options = ["--layers", "1", "--epochs", "1", "--prediction-epochs", "8", "--batch-size", "16", "--learning-rate", "1e-3",
-               "--checkpoint-every", "12", "--out"]
+    options = [
+        "--layers",
+        "1",
+        "--epochs",
+        "1",
+        "--prediction-epochs",
+        "8",
+        "--batch-size",
+        "16",
+        "--learning-rate",
+        "1e-3",
+        "--checkpoint-every",
+        "12",
+        "--out",
+    ]
     start = [sys.executable, "-m", "palmtop", "tinybert", str(taught_bert.teacher.path), *options]
-    whole = _make("tinybert", {"layers": 1, "epochs": 1, "prediction_epochs": 8, "batch_size": 16, "learning_rate": 1e-3,
-                               "checkpoint_every": 12}, taught_bert.teacher, tmp_path / "whole")
+    whole = _make(
+        "tinybert",
+        {
+            "layers": 1,
+            "epochs": 1,
+            "prediction_epochs": 8,
+            "batch_size": 16,
+            "learning_rate": 1e-3,
+            "checkpoint_every": 12,
+        },
+        taught_bert.teacher,
+        tmp_path / "whole",
+    )
     out, scratch = tmp_path / "killed", tmp_path / ".killed.partial" / "scratch"
-    # as many threads as here, which other tests may have changed: sums would round otherwise, and the bias of keys, whose gradient is
+    # as many threads as here, which other tests may have changed: sums would round otherwise, and the bias of keys,
+    # whose gradient is
     # nothing but rounding, would go elsewhere
     threads = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     process = subprocess.Popen([*start, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=threads)
@@ -94,8 +153,19 @@ def test_a_run_killed_in_its_second_phase_goes_on_there(taught_bert: Taught, tmp
     assert not is_sealed(out)
     assert (scratch / "layers" / phases.FINISHED).is_file()
     assert not (scratch / "layers" / "checkpoints").exists()
-    killed = _make("tinybert", {"layers": 1, "epochs": 1, "prediction_epochs": 8, "batch_size": 16, "learning_rate": 1e-3,
-                                "checkpoint_every": 12}, taught_bert.teacher, out)
+    killed = _make(
+        "tinybert",
+        {
+            "layers": 1,
+            "epochs": 1,
+            "prediction_epochs": 8,
+            "batch_size": 16,
+            "learning_rate": 1e-3,
+            "checkpoint_every": 12,
+        },
+        taught_bert.teacher,
+        out,
+    )
     assert killed.card.facts["phases"]["layers"] == whole.card.facts["phases"]["layers"]
     first, second = (load_file(bundle.path / "model.safetensors") for bundle in (whole, killed))
     for name, weight in first.items():
@@ -124,7 +194,11 @@ def test_a_finished_phase_is_not_done_again(tmp_path: Path) -> None:
     done = phases.run(model, [adding("one"), adding("two")], tmp_path)
     assert calls == ["one", "two", "two"]
     assert model.bias.tolist() == [2.0, 2.0]
-    assert done["one"] == done["two"] == {"steps": 3, "processes": 1, "device": "cpu", "precision": "float32", "loss": {"x": 0.5}}
+    assert (
+        done["one"]
+        == done["two"]
+        == {"steps": 3, "processes": 1, "device": "cpu", "precision": "float32", "loss": {"x": 0.5}}
+    )
 
 
 @pytest.mark.parametrize("use", ["distill", "tinybert"])
@@ -141,8 +215,11 @@ def test_a_teacher_that_would_miss_its_token_types_is_refused(taught_bert: Taugh
     settings = {"layers": 1} | ({"relation_heads": 8} if use == "minilm" else {})
     for folder in ("out", "scratch"):
         (tmp_path / folder).mkdir()
-    with pytest.raises(UserError, match=r"the teacher teacher takes input_ids, attention_mask, token_type_ids, but its signature.json "
-                                        r"says input_ids, attention_mask: adopt the model again"):
+    with pytest.raises(
+        UserError,
+        match=r"the teacher teacher takes input_ids, attention_mask, token_type_ids, but its signature.json "
+        r"says input_ids, attention_mask: adopt the model again",
+    ):
         stage.find(use)(**settings).run(source, tmp_path / "out", tmp_path / "scratch")
 
 
@@ -150,7 +227,9 @@ def test_token_types_change_what_a_teacher_says(taught_bert: Taught, tmp_path: P
     task = Task.find(write_task(tmp_path, pair=True))
     teacher = open_classifier(taught_bert.teacher.path)
     check_inputs(teacher.config, ("input_ids", "attention_mask", "token_type_ids"), "teacher")
-    batch = Encoded.of(task.load("train"), taught_bert.teacher.path, Signature.read(taught_bert.teacher.path)).batch([0, 1])
+    batch = Encoded.of(task.load("train"), taught_bert.teacher.path, Signature.read(taught_bert.teacher.path)).batch(
+        [0, 1]
+    )
     without = {name: value for name, value in batch.items() if name != "token_type_ids"}
     assert (teacher(**batch).logits - teacher(**without).logits).abs().max() > 1e-4
 
@@ -162,7 +241,10 @@ def test_a_teacher_that_changes_is_found_out(taught_bert: Taught) -> None:
         assert not any(parameter.requires_grad for parameter in model.parameters())
     with pytest.raises(RuntimeError, match="the teacher changed while its student was trained"), unchanged(model):
         model.state_dict()["classifier.bias"].add_(1)
-    with pytest.raises(RuntimeError, match="the teacher was put in training mode: its dropout was learnt"), unchanged(model):
+    with (
+        pytest.raises(RuntimeError, match="the teacher was put in training mode: its dropout was learnt"),
+        unchanged(model),
+    ):
         model.train()
 
 
@@ -184,7 +266,8 @@ def test_token_ids_are_compared_by_what_they_mean(taught_bert: Taught, tmp_path:
 
 
 def test_attention_comes_from_no_path_that_may_not_return_it(taught_bert: Taught) -> None:
-    """With fused attention `output_attentions` gives nothing; the features are made of queries and keys, and don't ask for it."""
+    """With fused attention `output_attentions` gives nothing; the features are made of queries and keys, and don't ask
+    for it."""
     from palmtop.compress.distillation.feature_losses import log_relations
     from palmtop.compress.distillation.matches import Tap
     from palmtop.compress.distillation.taps import TeacherTaps
@@ -200,9 +283,13 @@ def test_attention_comes_from_no_path_that_may_not_return_it(taught_bert: Taught
 
 
 def test_relation_heads_that_do_not_fit_are_told_with_those_that_do(taught_bert: Taught, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"relation_heads 48 doesn't divide the widths 32 and 24: choose one of 1, 2, 4, 8"):
+    with pytest.raises(
+        UserError, match=r"relation_heads 48 doesn't divide the widths 32 and 24: choose one of 1, 2, 4, 8"
+    ):
         _make("minilm", FAST | {"width": 24}, taught_bert.teacher, tmp_path / "out")
-    with pytest.raises(UserError, match="7 heads don't divide the width 32: choose a width that is a multiple of them, or other heads"):
+    with pytest.raises(
+        UserError, match="7 heads don't divide the width 32: choose a width that is a multiple of them, or other heads"
+    ):
         _make("minilm", FAST | {"heads": 7}, taught_bert.teacher, tmp_path / "out")
 
 
@@ -210,7 +297,7 @@ def test_texts_are_made_of_likely_words(words: Path) -> None:
     model, how = WordModel(words), Augmentation(copies=6, candidates=5, probability=0.5, seed=1)
     text = "play the forecast, zyxwv 42 song"
     [places] = model.places([text], 5)
-    spans = {text[place.start:place.end]: place for place in places}
+    spans = {text[place.start : place.end]: place for place in places}
     assert {"forecast", "song"} <= set(spans)
     assert not {"the", "42", "zyxwv"} & set(spans)  # a stop word, no letters, several pieces
     for place in places:
@@ -229,26 +316,45 @@ def test_texts_are_made_of_likely_words(words: Path) -> None:
 
 
 def test_a_model_without_a_trained_head_makes_no_texts(taught_bert: Taught, words: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has no head over the vocabulary: .* of its weights are missing .* random ones would teach noise"):
+    with pytest.raises(
+        UserError,
+        match=r"has no head over the vocabulary: .* of its weights are missing .* random ones would teach noise",
+    ):
         _make("tinybert", FAST | {"augment_with": str(taught_bert.base.path)}, taught_bert.teacher, tmp_path / "out")
-    with pytest.raises(UserError, match=r"augment_with is .*, which has no config.json and no model.safetensors and no tokenizer.json"):
+    with pytest.raises(
+        UserError, match=r"augment_with is .*, which has no config.json and no model.safetensors and no tokenizer.json"
+    ):
         _make("tinybert", FAST | {"augment_with": str(tmp_path)}, taught_bert.teacher, tmp_path / "out")
     bare = _copied(words, tmp_path / "bare")
     written = json.loads((bare / "tokenizer.json").read_text())
-    _write(bare, written | {"added_tokens": [token for token in written["added_tokens"] if token["content"] != "[MASK]"]})
+    _write(
+        bare, written | {"added_tokens": [token for token in written["added_tokens"] if token["content"] != "[MASK]"]}
+    )
     with pytest.raises(UserError, match=r"the tokenizer of .* has no mask token, so no word can be masked"):
         WordModel(bare)
 
 
 def test_a_stage_learns_from_more_texts_with_their_labels(taught_bert: Taught, words: Path, tmp_path: Path) -> None:
-    settings = FAST | {"augment_with": str(words), "augment_copies": 2, "epochs": 1, "soft_weight": 0, "label_weight": 1}
-    facts = _make("distill", {name: value for name, value in settings.items() if not name.startswith("prediction")}, taught_bert.teacher,
-                  tmp_path / "student").card.facts
+    settings = FAST | {
+        "augment_with": str(words),
+        "augment_copies": 2,
+        "epochs": 1,
+        "soft_weight": 0,
+        "label_weight": 1,
+    }
+    facts = _make(
+        "distill",
+        {name: value for name, value in settings.items() if not name.startswith("prediction")},
+        taught_bert.teacher,
+        tmp_path / "student",
+    ).card.facts
     assert 96 * 2 < facts["rows"] <= 96 * 3
     distill: Any = stage.find("distill")(**{"augment_with": str(words), "augment_copies": 2})
     (tmp_path / "scratch").mkdir()
     task = Task.find(taught_bert.task)
-    data = distill.training_data(task, taught_bert.teacher, Signature.read(taught_bert.teacher.path), tmp_path / "scratch")
+    data = distill.training_data(
+        task, taught_bert.teacher, Signature.read(taught_bert.teacher.path), tmp_path / "scratch"
+    )
     kept = json.loads((tmp_path / "scratch" / KEPT).read_text())
     assert len(data) == facts["rows"]
     labels = task.load("train").labels

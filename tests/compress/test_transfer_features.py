@@ -1,4 +1,5 @@
-"""What layers say, of every family: the teacher's features from its hidden states alone, the student's as it runs, losses of a copy."""
+"""What layers say, of every family: the teacher's features from its hidden states alone, the student's as it runs,
+losses of a copy."""
 
 from typing import Any
 
@@ -45,32 +46,52 @@ def taught(teacher: PreTrainedModel, batch: Batch, spoil: bool = False) -> Batch
     with torch.no_grad():
         states = teacher(**batch, output_hidden_states=True).hidden_states
     real = batch["attention_mask"][..., None]
-    return batch | {f"teacher_hidden_{layer}": state * real + (1 - real) * (77.0 if spoil else 0.0) for layer, state in enumerate(states)}
+    return batch | {
+        f"teacher_hidden_{layer}": state * real + (1 - real) * (77.0 if spoil else 0.0)
+        for layer, state in enumerate(states)
+    }
 
 
 def matches_for(family: str, layers: int = 2) -> list[Match]:
     """Every feature and distance that the family has."""
-    states = [Match(feature="embedding"), Match(feature="embedding", loss="cosine"),
-              Match(feature="hidden", teacher_layer=2, student_layer=layers),
-              Match(feature="hidden", teacher_layer=1, student_layer=1, loss="cosine", weight=2)]
+    states = [
+        Match(feature="embedding"),
+        Match(feature="embedding", loss="cosine"),
+        Match(feature="hidden", teacher_layer=2, student_layer=layers),
+        Match(feature="hidden", teacher_layer=1, student_layer=1, loss="cosine", weight=2),
+    ]
     place: dict[str, Any] = {"teacher_layer": 2, "student_layer": layers}
     relations = [Match(feature=f"{kind}_relation", relation_heads=8, **place) for kind in KINDS]  # type: ignore[arg-type]  # made of a word
-    own = [] if family in OTHER_TERMS else [Match(feature="attention_scores", **place), Match(feature="attention", **place),
-                                            Match(feature="attention", loss="mse", **place)]
+    own = (
+        []
+        if family in OTHER_TERMS
+        else [
+            Match(feature="attention_scores", **place),
+            Match(feature="attention", **place),
+            Match(feature="attention", loss="mse", **place),
+        ]
+    )
     return [*states, *relations, *own]
 
 
 def test_the_teachers_taps_are_what_its_linears_made(teacher: PreTrainedModel) -> None:
     seen: dict[Tap, torch.Tensor] = {}
     calls = {kind: list[torch.Tensor]() for kind in KINDS}
-    hooks = [part_of(layer, kind, teacher.config.model_type).register_forward_hook(lambda _, __, made, kind=kind: calls[kind].append(made))
-             for kind in KINDS for layer in dict.fromkeys(layers_of(teacher))]
+    hooks = [
+        part_of(layer, kind, teacher.config.model_type).register_forward_hook(
+            lambda _, __, made, kind=kind: calls[kind].append(made)
+        )
+        for kind in KINDS
+        for layer in dict.fromkeys(layers_of(teacher))
+    ]
     batch = batch_of(teacher)
     given = taught(teacher, batch)
     for hook in hooks:
         hook.remove()
     for kind in KINDS:
-        own = [made for made in calls[kind] if made.shape[:2] == batch["input_ids"].shape]  # DeBERTa's positions go through them too
+        own = [
+            made for made in calls[kind] if made.shape[:2] == batch["input_ids"].shape
+        ]  # DeBERTa's positions go through them too
         assert len(own) == 2
         seen |= {Tap(kind, layer): made for layer, made in enumerate(own, 1)}
     taps = TeacherTaps(teacher, TAPS)
@@ -105,7 +126,8 @@ def test_a_copy_has_no_losses_and_padding_changes_none(teacher: PreTrainedModel)
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)) * 0.05)
-        # padding's own vector is 0 and stays so; MobileBERT's embeddings read the next token, so a text's last one reads it
+        # padding's own vector is 0 and stays so; MobileBERT's embeddings read the next token, so a text's last one
+        # reads it
         other.get_input_embeddings().weight[teacher.config.pad_token_id] = 0
     comparison = Comparison(matches, teacher, other)
     short, long = (_terms(comparison, other, teacher, batch_of(teacher, extra), spoil=bool(extra)) for extra in (0, 10))
@@ -122,7 +144,11 @@ def test_a_narrower_student_learns_through_projections(teacher: PreTrainedModel)
             fresh(teacher, 1, Sizes(width=16), 0)
         return
     student = make_student(teacher, [0], Sizes(16, None, 24), seed=1)
-    assert (student.config.hidden_size, student.config.num_hidden_layers, student.config.num_attention_heads) == (16, 1, 4)
+    assert (student.config.hidden_size, student.config.num_hidden_layers, student.config.num_attention_heads) == (
+        16,
+        1,
+        4,
+    )
     assert part_of(layers_of(student)[0], "feed_forward_in", family).out_features == 24
     pair = Pair(family, 2, 1, 32, 16, 4, 4, (2,))
     matches = [*tinybert(pair, scores=0.0 if family in OTHER_TERMS else 1.0), *minilm(pair, heads=8)]
@@ -134,8 +160,11 @@ def test_a_narrower_student_learns_through_projections(teacher: PreTrainedModel)
         batch = taught(teacher, batch_of(teacher))
         terms = comparison.terms(student(**batch_of(teacher), output_hidden_states=True)["features"], batch)
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]  # torch's own
-        assert {name for name, parameter in student.named_parameters() if "projections" in name and parameter.grad is not None} == {
-            f"projections.match_{place}.{kind}" for place in (0, 1) for kind in ("weight", "bias")}
+        assert {
+            name
+            for name, parameter in student.named_parameters()
+            if "projections" in name and parameter.grad is not None
+        } == {f"projections.match_{place}.{kind}" for place in (0, 1) for kind in ("weight", "bias")}
     assert set(student.state_dict()) == names
     assert part_of(layers_of(student)[0], "value", family).weight.grad.abs().max() > 0  # type: ignore[union-attr]  # there after backward
 
@@ -146,7 +175,10 @@ def test_attention_of_families_with_position_terms_is_refused(teacher: PreTraine
     if family not in OTHER_TERMS:
         check(tinybert(pair), pair)
         return
-    with pytest.raises(UserError, match=f"attention_scores of the family '{family}' can't be compared: its scores hold .* positions; take"):
+    with pytest.raises(
+        UserError,
+        match=f"attention_scores of the family '{family}' can't be compared: its scores hold .* positions; take",
+    ):
         check(tinybert(pair), pair)
 
 
@@ -158,8 +190,13 @@ def test_a_teacher_in_training_mode_is_found_out(teacher: PreTrainedModel) -> No
     teacher.eval()
 
 
-def _terms(comparison: Comparison, student: PreTrainedModel, teacher: PreTrainedModel, batch: Batch, spoil: bool = False,
-           ) -> dict[str, torch.Tensor]:
+def _terms(
+    comparison: Comparison,
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    batch: Batch,
+    spoil: bool = False,
+) -> dict[str, torch.Tensor]:
     with comparison.watching(answers=False, seed=0):
         return comparison.terms(student(**batch, output_hidden_states=True)["features"], taught(teacher, batch, spoil))
 
@@ -167,5 +204,3 @@ def _terms(comparison: Comparison, student: PreTrainedModel, teacher: PreTrained
 def test_picking_keeps_the_order_of_features() -> None:
     one, two = torch.zeros(1), torch.ones(1)
     assert pick({Tap("key", 1): two, Tap("query", 1): one}, [(Tap("query", 1), Tap("key", 1))]) == [(one, two)]
-
-

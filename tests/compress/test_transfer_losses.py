@@ -1,4 +1,5 @@
-"""Losses between layers against their formulas; layer maps; presets against the lists they stand for; matches that are refused."""
+"""Losses between layers against their formulas; layer maps; presets against the lists they stand for; matches that are
+refused."""
 
 from typing import Any
 
@@ -28,7 +29,7 @@ def tensors(width: int, count: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
 
 def real(values: torch.Tensor, text: int) -> Array:
     """A text's real tokens, [tokens, width]."""
-    found: Array = values[text, :LENGTHS[text]].double().numpy()
+    found: Array = values[text, : LENGTHS[text]].double().numpy()
     return found
 
 
@@ -70,8 +71,10 @@ def test_attention_scores_are_compared_before_the_softmax() -> None:
     query, key, their_query, their_key = tensors(8, 4)
     expected = []
     for text in (0, 1):
-        ours, theirs = ([a @ b.T / 2 for a, b in zip(heads(real(q, text), 2), heads(real(k, text), 2), strict=True)]
-                        for q, k in ((query, key), (their_query, their_key)))
+        ours, theirs = (
+            [a @ b.T / 2 for a, b in zip(heads(real(q, text), 2), heads(real(k, text), 2), strict=True)]
+            for q, k in ((query, key), (their_query, their_key))
+        )
         expected.append(np.mean((np.array(ours) - np.array(theirs)) ** 2))
     found = match_loss(place("attention_scores"), (query, key), (their_query, their_key), SAME, MASK)
     assert found.tolist() == pytest.approx(expected, rel=1e-5)
@@ -82,10 +85,14 @@ def test_attention_is_compared_after_it(loss: str) -> None:
     query, key, their_query, their_key = tensors(8, 4)
     expected = []
     for text in (0, 1):
-        ours, theirs = ([softmax(a @ b.T / 2) for a, b in zip(heads(real(q, text), 2), heads(real(k, text), 2), strict=True)]
-                        for q, k in ((query, key), (their_query, their_key)))
+        ours, theirs = (
+            [softmax(a @ b.T / 2) for a, b in zip(heads(real(q, text), 2), heads(real(k, text), 2), strict=True)]
+            for q, k in ((query, key), (their_query, their_key))
+        )
         both = list(zip(theirs, ours, strict=True))
-        expected.append(np.mean([kl(a, b) for a, b in both]) if loss == "kl" else np.mean([(a - b) ** 2 for a, b in both]))
+        expected.append(
+            np.mean([kl(a, b) for a, b in both]) if loss == "kl" else np.mean([(a - b) ** 2 for a, b in both])
+        )
     found = match_loss(place("attention", loss=loss), (query, key), (their_query, their_key), SAME, MASK)
     assert found.tolist() == pytest.approx(expected, rel=1e-5)
 
@@ -96,8 +103,10 @@ def test_relations_split_each_model_by_its_own_width(count: int) -> None:
     (ours,), (theirs,) = tensors(48, 1), tensors(96, 1, seed=1)
     expected = []
     for text in (0, 1):
-        relations = [[softmax(head @ head.T / np.sqrt(head.shape[1])) for head in heads(real(values, text), count)]
-                     for values in (theirs, ours)]
+        relations = [
+            [softmax(head @ head.T / np.sqrt(head.shape[1])) for head in heads(real(values, text), count)]
+            for values in (theirs, ours)
+        ]
         expected.append(np.mean([kl(a, b) for a, b in zip(*relations, strict=True)]))
     match = place("value_relation", relation_heads=count)
     assert match_loss(match, (ours,), (theirs,), SAME, MASK).tolist() == pytest.approx(expected, rel=1e-4)
@@ -105,8 +114,18 @@ def test_relations_split_each_model_by_its_own_width(count: int) -> None:
     assert torch.isfinite(match_loss(match, (ours * 30,), (theirs * 30,), SAME, MASK)).all()
 
 
-@pytest.mark.parametrize("match", [place("hidden"), place("hidden", loss="cosine"), place("attention_scores"), place("attention"),
-                                   place("attention", loss="mse"), place("key_relation", relation_heads=4)], ids=str)
+@pytest.mark.parametrize(
+    "match",
+    [
+        place("hidden"),
+        place("hidden", loss="cosine"),
+        place("attention_scores"),
+        place("attention"),
+        place("attention", loss="mse"),
+        place("key_relation", relation_heads=4),
+    ],
+    ids=str,
+)
 def test_padding_gives_no_loss_and_no_gradient(match: Match) -> None:
     ours, theirs = ([values.clone().requires_grad_() for values in tensors(8, 2, seed)] for seed in (0, 1))
     count = 2 if match.feature.startswith("attention") else 1
@@ -124,25 +143,49 @@ def test_padding_gives_no_loss_and_no_gradient(match: Match) -> None:
     assert torch.allclose(loss, again, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("theirs", "ours", "layers"), [
-    (12, 4, [3, 6, 9, 12]), (12, 6, [2, 4, 6, 8, 10, 12]), (24, 6, [4, 8, 12, 16, 20, 24]), (12, 3, [4, 8, 12]), (6, 3, [2, 4, 6]),
-    (24, 12, list(range(2, 25, 2))), (16, 8, list(range(2, 17, 2))), (2, 1, [2])])
+@pytest.mark.parametrize(
+    ("theirs", "ours", "layers"),
+    [
+        (12, 4, [3, 6, 9, 12]),
+        (12, 6, [2, 4, 6, 8, 10, 12]),
+        (24, 6, [4, 8, 12, 16, 20, 24]),
+        (12, 3, [4, 8, 12]),
+        (6, 3, [2, 4, 6]),
+        (24, 12, list(range(2, 25, 2))),
+        (16, 8, list(range(2, 17, 2))),
+        (2, 1, [2]),
+    ],
+)
 def test_the_uniform_map_takes_the_ends_of_blocks(theirs: int, ours: int, layers: list[int]) -> None:
     assert uniform_map(theirs, ours) == layers
 
 
 def test_a_map_that_has_no_equal_blocks_is_refused() -> None:
-    with pytest.raises(UserError, match=r"9 layers can't imitate 12 in equal blocks: choose 1, 2, 3, 4, 6, 12 layers, or say in layer_map"):
+    with pytest.raises(
+        UserError,
+        match=r"9 layers can't imitate 12 in equal blocks: choose 1, 2, 3, 4, 6, 12 layers, or say in layer_map",
+    ):
         uniform_map(12, 9)
     assert explicit_map((1, 3, 6), 6, 3) == [1, 3, 6]
     for wrong in ((1, 3), (0, 3, 6), (1, 3, 7), (3, 1, 6)):
-        with pytest.raises(UserError, match=r"layer_map is \[.*\]: give 3 layers of the teacher, .* from 1 \(the first\) to 6"):
+        with pytest.raises(
+            UserError, match=r"layer_map is \[.*\]: give 3 layers of the teacher, .* from 1 \(the first\) to 6"
+        ):
             explicit_map(wrong, 6, 3)
 
 
-@pytest.mark.parametrize(("theirs", "ours", "layers"), [
-    (12, 2, [0, 6]), (12, 4, [0, 4, 8, 11]), (12, 9, [0, 1, 2, 4, 5, 7, 9, 10, 11]), (16, 8, [0, 2, 4, 6, 8, 10, 12, 15]),
-    (16, 9, [0, 1, 3, 5, 7, 9, 11, 13, 15]), (16, 12, [0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15]), (6, 4, [0, 1, 3, 5])])
+@pytest.mark.parametrize(
+    ("theirs", "ours", "layers"),
+    [
+        (12, 2, [0, 6]),
+        (12, 4, [0, 4, 8, 11]),
+        (12, 9, [0, 1, 2, 4, 5, 7, 9, 10, 11]),
+        (16, 8, [0, 2, 4, 6, 8, 10, 12, 15]),
+        (16, 9, [0, 1, 3, 5, 7, 9, 11, 13, 15]),
+        (16, 12, [0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15]),
+        (6, 4, [0, 1, 3, 5]),
+    ],
+)
 def test_published_tables_are_there_where_the_formula_differs(theirs: int, ours: int, layers: list[int]) -> None:
     assert published_layers(theirs, ours) == layers != spread_layers(theirs, ours)
 
@@ -159,9 +202,13 @@ def test_presets_are_the_lists_they_stand_for() -> None:
 
     def listed(width: str) -> list[Match]:
         layers = [{"teacher_layer": 3, "student_layer": 1}, {"teacher_layer": 6, "student_layer": 2}]
-        return [Match(feature="embedding", projection=width),  # type: ignore[arg-type]  # one of its words
-                place("hidden", projection=width, **layers[0]), place("attention_scores", **layers[0]),
-                place("hidden", projection=width, **layers[1]), place("attention_scores", **layers[1])]
+        return [
+            Match(feature="embedding", projection=width),  # type: ignore[arg-type]  # one of its words
+            place("hidden", projection=width, **layers[0]),
+            place("attention_scores", **layers[0]),
+            place("hidden", projection=width, **layers[1]),
+            place("attention_scores", **layers[1]),
+        ]
 
     assert PRESETS["tinybert"](wide) == listed("none")
     assert PRESETS["tinybert"](narrow) == listed("own")
@@ -178,19 +225,39 @@ def test_presets_are_the_lists_they_stand_for() -> None:
     assert bert().chosen_matches(wide) == transfer(matches="tinybert").chosen_matches(wide) == listed("none")
     assert mini().chosen_matches(wide) == transfer(matches="minilm").chosen_matches(wide)
     assert transfer(matches=relations).chosen_matches(wide) == tuple(relations)
-    assert [match.feature for match in bert(embedding_weight=0, attention_weight=0).chosen_matches(wide)] == ["hidden", "hidden"]
+    assert [match.feature for match in bert(embedding_weight=0, attention_weight=0).chosen_matches(wide)] == [
+        "hidden",
+        "hidden",
+    ]
 
 
-@pytest.mark.parametrize(("values", "said"), [
-    ({"feature": "hidden", "loss": "kl"}, "hidden can't be compared by kl; choose mse or cosine"),
-    ({"feature": "value_relation", "teacher_layer": 1, "student_layer": 1, "loss": "mse", "relation_heads": 2},
-     "value_relation can't be compared by mse; choose kl"),
-    ({"feature": "embedding", "teacher_layer": 1}, "embedding is layer 0 on both sides; leave the layers out, or take the feature hidden"),
-    ({"feature": "attention", "teacher_layer": 1}, "attention happens within a layer: give teacher_layer and student_layer, from 1 on"),
-    ({"feature": "attention", "teacher_layer": 1, "student_layer": 1, "projection": "own"}, "attention needs no projection"),
-    ({"feature": "hidden", "relation_heads": 4}, "relation_heads belongs to relations, and must be given for them; the feature is hidden"),
-    ({"feature": "key_relation", "teacher_layer": 1, "student_layer": 1}, "relation_heads belongs to relations"),
-])
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"feature": "hidden", "loss": "kl"}, "hidden can't be compared by kl; choose mse or cosine"),
+        (
+            {"feature": "value_relation", "teacher_layer": 1, "student_layer": 1, "loss": "mse", "relation_heads": 2},
+            "value_relation can't be compared by mse; choose kl",
+        ),
+        (
+            {"feature": "embedding", "teacher_layer": 1},
+            "embedding is layer 0 on both sides; leave the layers out, or take the feature hidden",
+        ),
+        (
+            {"feature": "attention", "teacher_layer": 1},
+            "attention happens within a layer: give teacher_layer and student_layer, from 1 on",
+        ),
+        (
+            {"feature": "attention", "teacher_layer": 1, "student_layer": 1, "projection": "own"},
+            "attention needs no projection",
+        ),
+        (
+            {"feature": "hidden", "relation_heads": 4},
+            "relation_heads belongs to relations, and must be given for them; the feature is hidden",
+        ),
+        ({"feature": "key_relation", "teacher_layer": 1, "student_layer": 1}, "relation_heads belongs to relations"),
+    ],
+)
 def test_a_match_that_makes_no_sense_is_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         build(stage.find("transfer"), {"matches": [values]}, "transfer")
@@ -203,35 +270,64 @@ def test_matches_are_compared_with_the_models() -> None:
     assert told.value.faults == (
         "the match hidden of the teacher's layer 7 and the student's 3: the teacher has 6 layers",
         "the match hidden of the teacher's layer 7 and the student's 3: the student has 2 layers",
-        "the match hidden of the teacher's layer 7 and the student's 3: the teacher is 96 wide, the student 48: give it a projection",
-        "the match attention of the teacher's layer 1 and the student's 1: the teacher has 12 heads, the student 6: give the student as "
-        "many, or take relations (minilm), which need not")
+        "the match hidden of the teacher's layer 7 and the student's 3: the teacher is 96 wide, the student 48: give "
+        "it a projection",
+        "the match attention of the teacher's layer 1 and the student's 1: the teacher has 12 heads, the student 6: "
+        "give the student as many, or take relations (minilm), which need not",
+    )
     with pytest.raises(UserError, match="no matches: there is nothing to imitate"):
         check([], pair)
 
 
-@pytest.mark.parametrize(("use", "values", "said"), [
-    ("transfer", {"matches": []}, "the list is empty: there is nothing to imitate"),
-    ("transfer", {"soft_weight": 0, "label_weight": 0}, "are all 0: the student would never learn to answer"),
-    ("transfer", {"width": 16, "layers": [0, 1]}, "a student of other widths copies none: give their number"),
-    ("transfer", {"width": 16, "cosine_weight": 1}, "cosine_weight compares last hidden states, which differ in width"),
-    ("tinybert", {"embedding_weight": 0, "hidden_weight": 0, "attention_weight": 0}, "there is nothing to imitate; use the stage distill"),
-    ("minilm", {"query_weight": 0, "key_weight": 0, "value_weight": 0}, "there is nothing to imitate; use the stage distill"),
-    ("transfer", {"layer_map": [1, 2], "matches": "minilm"}, "layer_map is for the presets hidden and tinybert; other matches say their"),
-    ("minilm", {"layer_map": [1, 2]}, "minilm imitates one: give teacher_layer"),
-])
+@pytest.mark.parametrize(
+    ("use", "values", "said"),
+    [
+        ("transfer", {"matches": []}, "the list is empty: there is nothing to imitate"),
+        ("transfer", {"soft_weight": 0, "label_weight": 0}, "are all 0: the student would never learn to answer"),
+        ("transfer", {"width": 16, "layers": [0, 1]}, "a student of other widths copies none: give their number"),
+        (
+            "transfer",
+            {"width": 16, "cosine_weight": 1},
+            "cosine_weight compares last hidden states, which differ in width",
+        ),
+        (
+            "tinybert",
+            {"embedding_weight": 0, "hidden_weight": 0, "attention_weight": 0},
+            "there is nothing to imitate; use the stage distill",
+        ),
+        (
+            "minilm",
+            {"query_weight": 0, "key_weight": 0, "value_weight": 0},
+            "there is nothing to imitate; use the stage distill",
+        ),
+        (
+            "transfer",
+            {"layer_map": [1, 2], "matches": "minilm"},
+            "layer_map is for the presets hidden and tinybert; other matches say their",
+        ),
+        ("minilm", {"layer_map": [1, 2]}, "minilm imitates one: give teacher_layer"),
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(use: str, values: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         build(stage.find(use), values, use)
 
 
-@pytest.mark.parametrize(("use", "values", "family", "said"), [
-    ("tinybert", {}, "deberta-v2", "attention_scores of the family 'deberta-v2' can't be compared: its scores hold terms of relative"),
-    ("transfer", {"matches": "minilm_v1"}, "mpnet", "attention of the family 'mpnet' can't be compared"),
-    ("transfer", {"layers": 4}, "bert", "4 layers can't imitate 6 in equal blocks"),
-    ("minilm", {"teacher_layer": 7}, "bert", "the teacher has 6 layers"),
-    ("minilm", {"width": 16}, "mobilebert", "don't say enough for the family 'mobilebert'"),
-])
+@pytest.mark.parametrize(
+    ("use", "values", "family", "said"),
+    [
+        (
+            "tinybert",
+            {},
+            "deberta-v2",
+            "attention_scores of the family 'deberta-v2' can't be compared: its scores hold terms of relative",
+        ),
+        ("transfer", {"matches": "minilm_v1"}, "mpnet", "attention of the family 'mpnet' can't be compared"),
+        ("transfer", {"layers": 4}, "bert", "4 layers can't imitate 6 in equal blocks"),
+        ("minilm", {"teacher_layer": 7}, "bert", "the teacher has 6 layers"),
+        ("minilm", {"width": 16}, "mobilebert", "don't say enough for the family 'mobilebert'"),
+    ],
+)
 def test_what_cannot_be_is_told_before_work(use: str, values: dict[str, Any], family: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         build(stage.find(use), values, use).outline(Outline("torch", family, 6, ("a", "b"), 32))
@@ -242,9 +338,13 @@ def test_outlines_say_what_will_be() -> None:
     assert stage.find("tinybert")(layers=2, width=16).outline(teacher) == Outline("torch", "bert", 2, ("a", "b"), 16)
     assert stage.find("minilm")().outline(teacher).layers == 3
     for use in ("transfer", "tinybert", "minilm"):
-        with pytest.raises(UserError, match=f"{use} needs a teacher that was fine-tuned: put a 'finetune' step before it"):
+        with pytest.raises(
+            UserError, match=f"{use} needs a teacher that was fine-tuned: put a 'finetune' step before it"
+        ):
             stage.find(use)().outline(Outline("torch", "bert", 6))
-    with pytest.raises(UserError, match=r"the teacher was reshaped \(palmtop_shape\), so a student of other widths can't be built"):
+    with pytest.raises(
+        UserError, match=r"the teacher was reshaped \(palmtop_shape\), so a student of other widths can't be built"
+    ):
         stage.find("minilm")(width=16).outline(Outline("torch", "bert", 6, ("a", "b"), 32, changes=("palmtop_shape",)))
 
 

@@ -1,4 +1,5 @@
-"""The stage trim_vocabulary: the same answers on covered text (U16), every file rewritten, and what is refused before work."""
+"""The stage trim_vocabulary: the same answers on covered text (U16), every file rewritten, and what is refused before
+work."""
 
 import json
 import random
@@ -37,7 +38,9 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def _trim(source: Bundle, out: Path, **settings: Any) -> Bundle:
-    return make("trim_vocabulary", build(find("trim_vocabulary"), settings, "trim_vocabulary"), source, out, lambda _: None)
+    return make(
+        "trim_vocabulary", build(find("trim_vocabulary"), settings, "trim_vocabulary"), source, out, lambda _: None
+    )
 
 
 def _logits(bundle: Bundle, texts: list[tuple[str, ...]]) -> torch.Tensor:
@@ -45,7 +48,9 @@ def _logits(bundle: Bundle, texts: list[tuple[str, ...]]) -> torch.Tensor:
     encodings = HostTokenizer(bundle.path, 24).encode(texts)
     batch = pad(encodings, 24, signature.pad_id)
     with torch.no_grad():
-        answers = open_classifier(bundle.path)(**{name: torch.from_numpy(batch[name]).long() for name in signature.inputs})
+        answers = open_classifier(bundle.path)(
+            **{name: torch.from_numpy(batch[name]).long() for name in signature.inputs}
+        )
     logits: torch.Tensor = answers.logits
     return logits
 
@@ -62,11 +67,15 @@ def test_covered_texts_get_the_same_answers_bit_for_bit(pair: tuple[Bundle, Bund
 
 def test_the_folder_opens_without_palmtop_and_its_tokenizers_agree(pair: tuple[Bundle, Bundle]) -> None:
     source, trimmed = pair
-    model, tokenizer = AutoModelForSequenceClassification.from_pretrained(trimmed.path), AutoTokenizer.from_pretrained(trimmed.path)
+    model, tokenizer = (
+        AutoModelForSequenceClassification.from_pretrained(trimmed.path),
+        AutoTokenizer.from_pretrained(trimmed.path),
+    )
     texts = ["play a loud song", "forecast: storm, please!", "what is my balance now"]
     assert model.get_input_embeddings().num_embeddings == model.config.vocab_size == trimmed.card.facts["tokens_after"]
     assert [tokenizer(text)["input_ids"] for text in texts] == [
-        row.input_ids.tolist() for row in HostTokenizer(trimmed.path, 24).encode([(text,) for text in texts])]
+        row.input_ids.tolist() for row in HostTokenizer(trimmed.path, 24).encode([(text,) for text in texts])
+    ]
     assert model.config.pad_token_id == Signature.read(trimmed.path).pad_id == tokenizer.pad_token_id
     assert Signature.read(trimmed.path).pad_id == Signature.read(source.path).pad_id
 
@@ -99,7 +108,9 @@ def test_an_untied_decoder_and_its_bias_are_cut(tmp_path: Path) -> None:
     assert not torch.equal(after.get_output_embeddings().weight, after.get_input_embeddings().weight)
 
 
-def _language_models(family: str, folder: Path, **changes: Any) -> tuple[Any, Any, dict[str, int], dict[str, int], torch.Tensor]:
+def _language_models(
+    family: str, folder: Path, **changes: Any
+) -> tuple[Any, Any, dict[str, int], dict[str, int], torch.Tensor]:
     (folder / "model").mkdir()
     config = _config(family, write_tokenizer(folder / "model", family), 1)
     config.update({"is_decoder": False} | changes)
@@ -115,7 +126,12 @@ def _language_models(family: str, folder: Path, **changes: Any) -> tuple[Any, An
     assert "evaluation" not in trimmed.card.facts and trimmed.card.facts["covered"]["texts"] == 2
     before, after = (AutoModelForMaskedLM.from_pretrained(bundle.path).eval() for bundle in (base, trimmed))
     tokenizers = [Tokenizer.from_file(str(bundle.path / "tokenizer.json")) for bundle in (base, trimmed)]
-    return before, after, *(one.get_vocab() for one in tokenizers), torch.tensor([tokenizers[0].encode("play the song").ids])
+    return (
+        before,
+        after,
+        *(one.get_vocab() for one in tokenizers),
+        torch.tensor([tokenizers[0].encode("play the song").ids]),
+    )
 
 
 def _names(ids: dict[str, int], rows: torch.Tensor) -> list[str]:
@@ -130,11 +146,16 @@ def bert(tmp_path: Path) -> Bundle:
 def test_evaluation_facts_are_counted_as_by_hand(bert: Bundle, tmp_path: Path) -> None:
     task = write_task(tmp_path / "few", train=8)
     trimmed = _trim(bert, tmp_path / "trimmed", task=task)
-    texts = [text for text, in Task.find(task).load("evaluation").texts]
+    texts = [text for (text,) in Task.find(task).load("evaluation").texts]
     old, new = (Tokenizer.from_file(str(bundle.path / "tokenizer.json")) for bundle in (bert, trimmed))
     cut = [[one.encode(text, add_special_tokens=False).tokens for text in texts] for one in (old, new)]
     told = trimmed.card.facts["evaluation"]
-    assert told["texts_unchanged"] == sum(before == after for before, after in zip(*cut, strict=True)) < told["texts"] == 36
+    assert (
+        told["texts_unchanged"]
+        == sum(before == after for before, after in zip(*cut, strict=True))
+        < told["texts"]
+        == 36
+    )
     assert told["tokens_per_text_before"] == round(sum(map(len, cut[0])) / 36, 3) < told["tokens_per_text_after"]
     assert told["tokens_per_text_after"] == round(sum(map(len, cut[1])) / 36, 3)
     assert told["unknown_rate_before"] == told["unknown_rate_after"] == 0
@@ -152,18 +173,25 @@ def test_facts_are_given_for_each_language(bert: Bundle, tmp_path: Path) -> None
 
 def test_unseen_text_stays_readable(pair: tuple[Bundle, Bundle]) -> None:
     source, trimmed = pair
-    chosen, letters = random.Random(0), sorted({letter for words in (*WORDS.values(), FILLERS) for word in words for letter in word})
+    chosen, letters = (
+        random.Random(0),
+        sorted({letter for words in (*WORDS.values(), FILLERS) for word in words for letter in word}),
+    )
     before, after = Vocabulary.read(source.path), Vocabulary.read(trimmed.path)
     texts = [" ".join("".join(chosen.choices(letters, k=chosen.randint(1, 9))) for _ in range(4)) for _ in range(50)]
     found = compare(before, after, {}, texts)
-    assert found.unknown[0] == found.unknown[1] < 0.1 * found.tokens[0]  # the tiny WordPiece lacks some letters inside a word
+    assert (
+        found.unknown[0] == found.unknown[1] < 0.1 * found.tokens[0]
+    )  # the tiny WordPiece lacks some letters inside a word
     assert after.floor() >= {new for new, token in after.tokens.items() if len(token) == 1}
 
 
 def test_a_keep_larger_than_the_texts_need_is_filled_up(bert: Bundle, tmp_path: Path) -> None:
     task = write_task(tmp_path / "few", train=8)
-    exact, filled, rare = (_trim(bert, tmp_path / str(number), task=task, **settings) for number, settings in enumerate(
-        ({}, {"keep": 120}, {"min_count": 4})))
+    exact, filled, rare = (
+        _trim(bert, tmp_path / str(number), task=task, **settings)
+        for number, settings in enumerate(({}, {"keep": 120}, {"min_count": 4}))
+    )
     assert rare.card.facts["tokens_after"] < exact.card.facts["tokens_after"] < filled.card.facts["tokens_after"] == 120
     assert filled.card.facts["covered"]["texts_unchanged"] == 11 > rare.card.facts["covered"]["texts_unchanged"]
     floor = exact.card.facts["tokens_fixed"]
@@ -178,13 +206,31 @@ def test_every_file_of_the_tokenizer_follows(bert: Bundle, tmp_path: Path) -> No
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary.tokens.values()))
     (folder / "spiece.model").write_bytes(b"\0")
     (folder / "added_tokens.json").write_text('{"[MASK]": 4}')
-    written = vocabulary.written | {"padding": {"strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
-                                                "pad_type_id": 0, "pad_token": "[PAD]"},
-                                    "truncation": {"max_length": 64, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}}
+    written = vocabulary.written | {
+        "padding": {
+            "strategy": {"Fixed": 64},
+            "direction": "Right",
+            "pad_to_multiple_of": None,
+            "pad_id": 0,
+            "pad_type_id": 0,
+            "pad_token": "[PAD]",
+        },
+        "truncation": {"max_length": 64, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+    }
     (folder / "tokenizer.json").write_text(json.dumps(written))
-    said = {"tokenizer_class": "BertTokenizer", "model_max_length": 512, "added_tokens_decoder": {"4": {"content": "[MASK]"}}}
+    said = {
+        "tokenizer_class": "BertTokenizer",
+        "model_max_length": 512,
+        "added_tokens_decoder": {"4": {"content": "[MASK]"}},
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(said))
-    source = make("adopt", find("adopt")(model=str(folder), task=write_task(tmp_path / "data")), None, tmp_path / "source", lambda _: None)
+    source = make(
+        "adopt",
+        find("adopt")(model=str(folder), task=write_task(tmp_path / "data")),
+        None,
+        tmp_path / "source",
+        lambda _: None,
+    )
     trimmed = _trim(source, tmp_path / "trimmed", task=write_task(tmp_path / "few", train=8), max_length=24)
     after = Vocabulary.read(trimmed.path)
     assert (trimmed.path / "vocab.txt").read_text().splitlines() == list(after.tokens.values())
@@ -194,17 +240,22 @@ def test_every_file_of_the_tokenizer_follows(bert: Bundle, tmp_path: Path) -> No
     assert trimmed.card.facts["left_out"] == ["spiece.model"] and not (trimmed.path / "spiece.model").exists()
     assert {"task.json", "labels.txt", "added_tokens.json"} <= set(trimmed.card.files)
     texts = ["play a song", "please tell me the weather"]
-    assert AutoTokenizer.from_pretrained(trimmed.path)(texts)["input_ids"] == [row.input_ids.tolist() for row in HostTokenizer(
-        trimmed.path, 24).encode([(text,) for text in texts])]
+    assert AutoTokenizer.from_pretrained(trimmed.path)(texts)["input_ids"] == [
+        row.input_ids.tolist() for row in HostTokenizer(trimmed.path, 24).encode([(text,) for text in texts])
+    ]
 
 
 def test_shards_become_one_file(bert: Bundle, tmp_path: Path) -> None:
     folder = bert.path.parent / "model"
-    AutoModelForSequenceClassification.from_pretrained(folder).save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+    AutoModelForSequenceClassification.from_pretrained(folder).save_pretrained(
+        tmp_path / "shards", max_shard_size="20KB"
+    )
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(folder / name, tmp_path / "shards" / name)
     task = write_task(tmp_path / "few", train=8)
-    source = make("adopt", find("adopt")(model=str(tmp_path / "shards"), task=task), None, tmp_path / "source", lambda _: None)
+    source = make(
+        "adopt", find("adopt")(model=str(tmp_path / "shards"), task=task), None, tmp_path / "source", lambda _: None
+    )
     assert len(list(source.path.glob("*.safetensors"))) > 1
     trimmed = _trim(source, tmp_path / "trimmed")
     assert [path.name for path in trimmed.path.glob("*safetensors*")] == ["model.safetensors"]
@@ -217,12 +268,23 @@ def test_a_static_student_is_trimmed_too(tmp_path: Path) -> None:
 
     (tmp_path / "model").mkdir()
     torch.manual_seed(4)
-    StaticForSequenceClassification(StaticConfig(
-        vocab_size=write_tokenizer(tmp_path / "model", "bert"), hidden_size=16, head_size=8, max_position_embeddings=40,
-        id2label=dict(enumerate(sorted(WORDS))), label2id={word: number for number, word in enumerate(sorted(WORDS))},
-    )).save_pretrained(tmp_path / "model")
-    source = make("adopt", find("adopt")(model=str(tmp_path / "model"), task=write_task(tmp_path / "data")), None, tmp_path / "a",
-                  lambda _: None)
+    StaticForSequenceClassification(
+        StaticConfig(
+            vocab_size=write_tokenizer(tmp_path / "model", "bert"),
+            hidden_size=16,
+            head_size=8,
+            max_position_embeddings=40,
+            id2label=dict(enumerate(sorted(WORDS))),
+            label2id={word: number for number, word in enumerate(sorted(WORDS))},
+        )
+    ).save_pretrained(tmp_path / "model")
+    source = make(
+        "adopt",
+        find("adopt")(model=str(tmp_path / "model"), task=write_task(tmp_path / "data")),
+        None,
+        tmp_path / "a",
+        lambda _: None,
+    )
     trimmed = _trim(source, tmp_path / "b", task=write_task(tmp_path / "few", train=10), max_length=24)
     texts = Task.find(write_task(tmp_path / "few", train=10)).load("train").texts
     assert torch.equal(_logits(source, texts), _logits(trimmed, texts))
@@ -233,11 +295,20 @@ def test_relative_positions_keep_their_reach(tmp_path: Path) -> None:
     """DeBERTa with a table of positions: as many relative ones as it had absolute ones, or its buckets would change."""
     (tmp_path / "model").mkdir()
     config = _config("deberta-v2", write_tokenizer(tmp_path / "model", "deberta-v2"), 1)
-    config.update({"position_biased_input": True, "id2label": dict(enumerate(sorted(WORDS))), "num_labels": 3, "initializer_range": 0.4})
+    config.update(
+        {
+            "position_biased_input": True,
+            "id2label": dict(enumerate(sorted(WORDS))),
+            "num_labels": 3,
+            "initializer_range": 0.4,
+        }
+    )
     torch.manual_seed(3)
     AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / "model")
     whole = write_task(tmp_path / "data")
-    source = make("adopt", find("adopt")(model=str(tmp_path / "model"), task=whole), None, tmp_path / "a", lambda _: None)
+    source = make(
+        "adopt", find("adopt")(model=str(tmp_path / "model"), task=whole), None, tmp_path / "a", lambda _: None
+    )
     trimmed = _trim(source, tmp_path / "b", task=write_task(tmp_path / "few", train=10), max_length=24)
     written = json.loads((trimmed.path / "config.json").read_text())
     assert (written["max_position_embeddings"], written["max_relative_positions"]) == (24, 70)
@@ -247,35 +318,57 @@ def test_relative_positions_keep_their_reach(tmp_path: Path) -> None:
 
 def test_padding_that_moves_takes_the_positions_with_it(tmp_path: Path) -> None:
     """RoBERTa with its padding among the added tokens at the end, whose id is no row that stays."""
-    weights = {"roberta.embeddings.word_embeddings.weight": torch.arange(50.0).reshape(25, 2),
-               "roberta.embeddings.position_embeddings.weight": torch.arange(80.0).reshape(40, 2),
-               "roberta.embeddings.position_ids": torch.arange(40)[None]}
+    weights = {
+        "roberta.embeddings.word_embeddings.weight": torch.arange(50.0).reshape(25, 2),
+        "roberta.embeddings.position_embeddings.weight": torch.arange(80.0).reshape(40, 2),
+        "roberta.embeddings.position_ids": torch.arange(40)[None],
+    }
     from safetensors.torch import load_file, save_file
 
     from palmtop.compress.vocabulary.trim_vocabulary import _positions
 
     save_file(weights, tmp_path / "model.safetensors")
     (tmp_path / "out").mkdir()
-    config = {"pad_token_id": 24, "vocab_size": 25, "max_position_embeddings": 40, "bos_token_id": [0, 7], "eos_token_id": 99}
+    config = {
+        "pad_token_id": 24,
+        "vocab_size": 25,
+        "max_position_embeddings": 40,
+        "bos_token_id": [0, 7],
+        "eos_token_id": 99,
+    }
     cut = Cut([0, 3, 7, 24], _positions(config, FAMILIES["roberta"], 3, 10))
     cut_weights(tmp_path, tmp_path / "out", 25, cut)
     made = load_file(tmp_path / "out" / "model.safetensors")
     assert made["roberta.embeddings.word_embeddings.weight"][:, 0].tolist() == [0, 6, 14, 48]
     table = made["roberta.embeddings.position_embeddings.weight"]
-    assert torch.equal(table[3 + 1:], weights["roberta.embeddings.position_embeddings.weight"][24 + 1:24 + 11])
+    assert torch.equal(table[3 + 1 :], weights["roberta.embeddings.position_embeddings.weight"][24 + 1 : 24 + 11])
     assert made["roberta.embeddings.position_ids"].tolist() == [list(range(14))]
-    assert cut_config(config, cut, True) == {"pad_token_id": 3, "vocab_size": 4, "max_position_embeddings": 14, "bos_token_id": [0, 2],
-                                             "eos_token_id": None}
+    assert cut_config(config, cut, True) == {
+        "pad_token_id": 3,
+        "vocab_size": 4,
+        "max_position_embeddings": 14,
+        "bos_token_id": [0, 2],
+        "eos_token_id": None,
+    }
 
 
-@pytest.mark.parametrize(("settings", "told"), [
-    ({"keep": 20}, r"keep is 20, but \d+ tokens can't go \(special tokens, single characters, bytes\): give at least as many"),
-    ({"keep": 150}, r"keep is 150, but the vocabulary has 150 tokens: give fewer, or leave the stage out"),
-    ({"max_length": 71}, r"max_length is 71, but the source takes 70 tokens at most: give no more"),
-    ({"text": "nowhere.txt"}, r"there is no file nowhere.txt"),
-    ({"keep": 100, "min_count": 2}, r"min_count is 2 and keep is 100: give one of them, both say which tokens are too rare"),
-    ({"min_count": 0}, r"min_count is 0: input should be greater than or equal to 1"),
-])
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"keep": 20},
+            r"keep is 20, but \d+ tokens can't go \(special tokens, single characters, bytes\): give at least as many",
+        ),
+        ({"keep": 150}, r"keep is 150, but the vocabulary has 150 tokens: give fewer, or leave the stage out"),
+        ({"max_length": 71}, r"max_length is 71, but the source takes 70 tokens at most: give no more"),
+        ({"text": "nowhere.txt"}, r"there is no file nowhere.txt"),
+        (
+            {"keep": 100, "min_count": 2},
+            r"min_count is 2 and keep is 100: give one of them, both say which tokens are too rare",
+        ),
+        ({"min_count": 0}, r"min_count is 0: input should be greater than or equal to 1"),
+    ],
+)
 def test_bad_settings_are_told(settings: dict[str, Any], told: str, bert: Bundle, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=told):
         _trim(bert, tmp_path / "trimmed", **settings)
@@ -299,12 +392,20 @@ def test_weights_of_an_unknown_kind_are_refused(tmp_path: Path) -> None:
 
     cut = Cut([0], range(4))
     save_file({"embed.weight": torch.zeros(9, 2)}, tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match=r"have no word_embeddings.weight: palmtop can't tell which rows are the tokens'"):
+    with pytest.raises(
+        UserError, match=r"have no word_embeddings.weight: palmtop can't tell which rows are the tokens'"
+    ):
         cut_weights(tmp_path, tmp_path, 9, cut)
-    save_file({"word_embeddings.weight": torch.zeros(9, 2), "strange.head": torch.zeros(9, 2)}, tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match=r"don't fit a vocabulary of 9 tokens that palmtop can trim: strange.head \[9, 2\]"):
+    save_file(
+        {"word_embeddings.weight": torch.zeros(9, 2), "strange.head": torch.zeros(9, 2)}, tmp_path / "model.safetensors"
+    )
+    with pytest.raises(
+        UserError, match=r"don't fit a vocabulary of 9 tokens that palmtop can trim: strange.head \[9, 2\]"
+    ):
         cut_weights(tmp_path, tmp_path, 9, cut)
-    with pytest.raises(UserError, match=r"don't fit a vocabulary of 8 tokens that palmtop can trim: word_embeddings.weight \[9, 2\]"):
+    with pytest.raises(
+        UserError, match=r"don't fit a vocabulary of 8 tokens that palmtop can trim: word_embeddings.weight \[9, 2\]"
+    ):
         cut_weights(tmp_path, tmp_path, 8, cut)
 
 

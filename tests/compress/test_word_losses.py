@@ -1,4 +1,5 @@
-"""The losses of distilled language models against independent formulas: temperature, padding, buckets and their bound."""
+"""The losses of distilled language models against independent formulas: temperature, padding, buckets and their
+bound."""
 
 import math
 from types import SimpleNamespace
@@ -20,8 +21,15 @@ INPUTS = ("input_ids", "attention_mask")
 
 def _model(seed: int) -> Any:
     torch.manual_seed(seed)
-    config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-                        max_position_embeddings=40, initializer_range=0.5)
+    config = BertConfig(
+        vocab_size=50,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=40,
+        initializer_range=0.5,
+    )
     return BertForMaskedLM._from_config(config, attn_implementation="eager").eval()
 
 
@@ -32,7 +40,12 @@ def _batch(padding: int = 0) -> dict[str, torch.Tensor]:
     mask[1, 6:] = mask[2, 5:] = 0
     labels = torch.full_like(ids, IGNORED)
     labels[0, 2], labels[0, 5], labels[1, 1], labels[2, 3] = 7, 8, 9, 10
-    batch = {"input_ids": ids * mask, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids), "token_labels": labels}
+    batch = {
+        "input_ids": ids * mask,
+        "attention_mask": mask,
+        "token_type_ids": torch.zeros_like(ids),
+        "token_labels": labels,
+    }
     pads = {"input_ids": 0, "attention_mask": 0, "token_type_ids": 0, "token_labels": IGNORED}
     padded = {name: torch.cat([value, torch.full((3, padding), pads[name])], 1) for name, value in batch.items()}
     tokens = float(mask.sum())
@@ -45,7 +58,9 @@ def test_soft_targets_of_equal_logits_cost_nothing_and_meet_a_value_by_hand() ->
     teacher, student = torch.tensor([[math.log(0.5), math.log(0.3), math.log(0.2)]]), torch.zeros(1, 3)
     by_hand = 0.5 * math.log(1.5) + 0.3 * math.log(0.9) + 0.2 * math.log(0.6)
     assert float(soft_loss(student, teacher, 1.0)) == pytest.approx(by_hand, abs=1e-6)
-    assert float(bucket_loss(student, buckets(teacher, 2, 1.0), 1.0)) == pytest.approx(by_hand, abs=1e-6)  # a rest of one
+    assert float(bucket_loss(student, buckets(teacher, 2, 1.0), 1.0)) == pytest.approx(
+        by_hand, abs=1e-6
+    )  # a rest of one
 
 
 @pytest.mark.parametrize("k", [None, 8])
@@ -59,7 +74,10 @@ def test_the_square_of_the_temperature_keeps_the_gradients_size(k: int | None) -
         [gradient] = torch.autograd.grad(loss.sum() / (1 if squared else temperature**2), student)
         return float(gradient.norm())
 
-    plain, scaled = [norm(T, False) / norm(1, True) for T in (1, 2, 4)], [norm(T, True) / norm(1, True) for T in (1, 2, 4)]
+    plain, scaled = (
+        [norm(T, False) / norm(1, True) for T in (1, 2, 4)],
+        [norm(T, True) / norm(1, True) for T in (1, 2, 4)],
+    )
     assert plain[2] < 0.06 < plain[0] == 1
     assert 0.2 < scaled[2] <= scaled[1] <= scaled[0] == 1
 
@@ -88,7 +106,9 @@ def test_what_is_lost_is_the_divergence_within_the_rest_times_its_probability() 
     p, q = teacher.softmax(-1)[0, others], student.softmax(-1)[0, others]
     within = (p / p.sum() * ((p / p.sum()).log() - (q / q.sum()).log())).sum()
     assert float(kept.log_rest.exp()) == pytest.approx(float(p.sum()), abs=1e-6)
-    assert float(soft_loss(student, teacher, 1.0) - bucket_loss(student, kept, 1.0)) == pytest.approx(float(p.sum() * within), abs=1e-5)
+    assert float(soft_loss(student, teacher, 1.0) - bucket_loss(student, kept, 1.0)) == pytest.approx(
+        float(p.sum() * within), abs=1e-5
+    )
 
 
 def test_a_teacher_that_is_all_but_sure_gives_finite_buckets() -> None:
@@ -105,11 +125,18 @@ def test_a_teacher_that_is_all_but_sure_gives_finite_buckets() -> None:
 @pytest.mark.parametrize("everywhere", [True, False])
 def test_the_terms_are_the_means_over_their_positions(everywhere: bool) -> None:
     student, teacher, batch = _model(0), _model(1), _batch()
-    loss = language_loss(Weights(2.0, 5.0, 1.0, temperature=2.0, everywhere=everywhere), Asked(student), INPUTS, Answering(teacher))
+    loss = language_loss(
+        Weights(2.0, 5.0, 1.0, temperature=2.0, everywhere=everywhere), Asked(student), INPUTS, Answering(teacher)
+    )
     with torch.no_grad():
         terms = {name: float(values.mean()) for name, values in loss(student, batch).items()}
-        ours, theirs = ({"logits": output.logits, "hidden": output.hidden_states[-1]} for output in (
-            model(**{name: batch[name] for name in INPUTS}, output_hidden_states=True) for model in (_model(0), _model(1))))
+        ours, theirs = (
+            {"logits": output.logits, "hidden": output.hidden_states[-1]}
+            for output in (
+                model(**{name: batch[name] for name in INPUTS}, output_hidden_states=True)
+                for model in (_model(0), _model(1))
+            )
+        )
     real, targets = batch["attention_mask"].bool(), batch["token_labels"] != IGNORED
     chosen = real if everywhere else targets
     p, q = (side["logits"][chosen].div(2).softmax(-1) for side in (theirs, ours))
@@ -124,7 +151,9 @@ def test_padding_changes_no_term() -> None:
     terms = []
     for padding in (0, 10):
         student, teacher = _model(0), _model(1)
-        loss = language_loss(Weights(2.0, 5.0, 1.0, temperature=2.0, everywhere=True), Asked(student), INPUTS, Answering(teacher))
+        loss = language_loss(
+            Weights(2.0, 5.0, 1.0, temperature=2.0, everywhere=True), Asked(student), INPUTS, Answering(teacher)
+        )
         terms.append(loss(student, _batch(padding)))
     for name, values in terms[0].items():
         assert torch.allclose(values, terms[1][name], atol=1e-5), name
@@ -138,8 +167,12 @@ def test_kept_answers_give_the_same_terms_as_the_teacher_asked_anew() -> None:
     with torch.no_grad():
         output = _model(1)(**{name: batch[name] for name in INPUTS}, output_hidden_states=True)
     kept = buckets(output.logits[real], 49, 2.0)
-    said = {"teacher_ids": kept.ids, "teacher_log_probabilities": kept.log_probabilities, "teacher_log_rest": kept.log_rest,
-            "teacher_hidden": output.hidden_states[-1]}
+    said = {
+        "teacher_ids": kept.ids,
+        "teacher_log_probabilities": kept.log_probabilities,
+        "teacher_log_rest": kept.log_rest,
+        "teacher_hidden": output.hidden_states[-1],
+    }
     student = _model(0)
     found = language_loss(weights, Asked(student), INPUTS, None)(student, batch | said)
     for name, values in asked_anew.items():
@@ -174,7 +207,9 @@ def test_the_head_answers_where_it_is_asked(tmp_path: Any) -> None:
     asked.chosen[0, 3] = asked.chosen[1, 5] = True
     assert torch.allclose(model(input_ids=ids).logits, everything[asked.chosen], atol=1e-6)
     model.save_pretrained(tmp_path)
-    assert torch.equal(AutoModelForMaskedLM.from_pretrained(tmp_path, attn_implementation="eager")(input_ids=ids).logits, everything)
+    assert torch.equal(
+        AutoModelForMaskedLM.from_pretrained(tmp_path, attn_implementation="eager")(input_ids=ids).logits, everything
+    )
 
 
 def test_a_teacher_in_training_mode_is_refused() -> None:

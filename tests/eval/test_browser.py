@@ -1,4 +1,5 @@
-"""The browser target: its tokenizer against Python's, its answers and clocks, and what a user reads when something lacks."""
+"""The browser target: its tokenizer against Python's, its answers and clocks, and what a user reads when something
+lacks."""
 
 import hashlib
 import http.client
@@ -28,12 +29,22 @@ from palmtop.target import find
 WORDS = 30522
 MAX_LENGTH = 12
 TEXTS: list[Text] = [
-    ("hello world",), ("What's the weather like in Paris, tomorrow?",), ("Café naïve — über 100% (really!)",), ("",), ("  two   spaces ",),
-    ("supercalifragilisticexpialidocious antidisestablishmentarianism",), ("东京 and 北京",), ("price: $3.50 #1 @home a/b_c",),
+    ("hello world",),
+    ("What's the weather like in Paris, tomorrow?",),
+    ("Café naïve — über 100% (really!)",),
+    ("",),
+    ("  two   spaces ",),
+    ("supercalifragilisticexpialidocious antidisestablishmentarianism",),
+    ("东京 and 北京",),
+    ("price: $3.50 #1 @home a/b_c",),
     ("one two three four five six seven eight nine ten eleven twelve thirteen",),
-    ("a pair", "of texts"), ("short", "one two three four five six seven eight nine ten eleven"),
-    ("one two three four five six seven eight nine ten eleven", "short"), ("a", ""), ("", "b"),
-    ("one two three four five six seven eight", "uno dos tres cuatro cinco seis siete"), ("[MASK] is a [UNK] word",),
+    ("a pair", "of texts"),
+    ("short", "one two three four five six seven eight nine ten eleven"),
+    ("one two three four five six seven eight nine ten eleven", "short"),
+    ("a", ""),
+    ("", "b"),
+    ("one two three four five six seven eight", "uno dos tres cuatro cinco seis siete"),
+    ("[MASK] is a [UNK] word",),
 ]
 
 
@@ -56,7 +67,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
     ids = torch.ones((2, 5), dtype=torch.int32)
     sizes = {0: Dim("batch", min=1, max=64), 1: Dim("length", min=1, max=128)}
-    program = torch.export.export(Model().eval(), (ids, ids.clone(), ids.clone()), dynamic_shapes=(sizes, sizes, sizes), strict=False)
+    program = torch.export.export(
+        Model().eval(), (ids, ids.clone(), ids.clone()), dynamic_shapes=(sizes, sizes, sizes), strict=False
+    )
     names = ("input_ids", "attention_mask", "token_type_ids")
     write_graph_model(program, names, "logits", folder, "float32")
     Signature(inputs=names, max_length=MAX_LENGTH, pad_id=0).write(folder)
@@ -82,8 +95,16 @@ def runner(target: Target, bundle: Path) -> Iterator[Runner]:
 def expected(texts: list[Encoding]) -> np.ndarray:
     model = Model()
     with torch.no_grad():
-        return torch.cat([model(torch.tensor(text.input_ids)[None], torch.ones((1, len(text)), dtype=torch.int32),
-                                torch.tensor(text.token_type_ids)[None]) for text in texts]).numpy()
+        return torch.cat(
+            [
+                model(
+                    torch.tensor(text.input_ids)[None],
+                    torch.ones((1, len(text)), dtype=torch.int32),
+                    torch.tensor(text.token_type_ids)[None],
+                )
+                for text in texts
+            ]
+        ).numpy()
 
 
 def test_tokenizes_as_python_does(runner: Runner, bundle: Path) -> None:
@@ -96,13 +117,19 @@ def test_tokenizes_as_python_does(runner: Runner, bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("max_length", [2, 3, 4, 5, 8, 9])
-def test_truncates_as_python_does(max_length: int, target: Target, runner: Runner, bundle: Path, tmp_path: Path) -> None:
+def test_truncates_as_python_does(
+    max_length: int, target: Target, runner: Runner, bundle: Path, tmp_path: Path
+) -> None:
     shutil.copytree(bundle, tmp_path, dirs_exist_ok=True)
     (tmp_path / "tokenizer_config.json").unlink()
     Signature.read(bundle).model_copy(update={"max_length": max_length}).write(tmp_path)
     words = "one two three four five six seven eight nine".split()
-    texts: list[Text] = [(" ".join(words[:first]), *([" ".join(words[:second])] if second else []))
-                         for first in range(1, 9) for second in range(0, 9) if max_length > 3 or not second]  # 3 specials
+    texts: list[Text] = [
+        (" ".join(words[:first]), *([" ".join(words[:second])] if second else []))
+        for first in range(1, 9)
+        for second in range(0, 9)
+        if max_length > 3 or not second
+    ]  # 3 specials
     host = HostTokenizer(tmp_path, max_length).encode(texts)
     with target.open(tmp_path) as short:
         here = short.tokenize(texts)

@@ -1,4 +1,5 @@
-"""The target browser_litert: a .tflite in Chromium answers as the interpreter does, in every length it has, and is timed beside others."""
+"""The target browser_litert: a .tflite in Chromium answers as the interpreter does, in every length it has, and is
+timed beside others."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,8 +32,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     """A random BERT as a .tflite of one length, of two, and in int8."""
     folder = tmp_path_factory.mktemp("litert")
     teacher = adopted(folder / "bert", "bert")
-    made = {"one": _make("to_tflite", {"lengths": 24}, teacher, folder / "one"),
-            "two": _make("to_tflite", {"lengths": [8, 24]}, teacher, folder / "two")}
+    made = {
+        "one": _make("to_tflite", {"lengths": 24}, teacher, folder / "one"),
+        "two": _make("to_tflite", {"lengths": [8, 24]}, teacher, folder / "two"),
+    }
     return made | {"int8": _make("quantize", {"tolerance": 2}, made["one"], folder / "int8")}
 
 
@@ -43,8 +46,12 @@ def open_browser(target: Target, exported: dict[str, Bundle]) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize(("name", "tolerance"), [("one", FLOAT32), ("two", FLOAT32), ("int8", 0.1)])  # int8's steps, rounded otherwise
-def test_answers_are_those_of_the_interpreter(name: str, tolerance: float, target: Target, exported: dict[str, Bundle]) -> None:
+@pytest.mark.parametrize(
+    ("name", "tolerance"), [("one", FLOAT32), ("two", FLOAT32), ("int8", 0.1)]
+)  # int8's steps, rounded otherwise
+def test_answers_are_those_of_the_interpreter(
+    name: str, tolerance: float, target: Target, exported: dict[str, Bundle]
+) -> None:
     with find("host_litert").open(exported[name].path) as host:
         expected = host.predict(host.tokenize(TEXTS))
     with target.open(exported[name].path) as runner:

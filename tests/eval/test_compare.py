@@ -26,8 +26,13 @@ def _row(section: Section, name: str) -> Row:
 
 @pytest.fixture
 def whole(tmp_path: Path) -> Path:
-    return write_run(tmp_path / "whole", *numbers_of("teacher", 0.95, 20), *numbers_of("base", 0.94, 10), *numbers_of("small", 0.93, 4),
-                *numbers_of("floor", 0.85, 1))
+    return write_run(
+        tmp_path / "whole",
+        *numbers_of("teacher", 0.95, 20),
+        *numbers_of("base", 0.94, 10),
+        *numbers_of("small", 0.93, 4),
+        *numbers_of("floor", 0.85, 1),
+    )
 
 
 def test_numbers_are_set_against_baseline_and_teacher(whole: Path) -> None:
@@ -38,7 +43,11 @@ def test_numbers_are_set_against_baseline_and_teacher(whole: Path) -> None:
     assert small["difference_points"].value == pytest.approx(-1)
     assert (small["metric"].low, small["metric"].n) == (pytest.approx(0.91), 900)
     assert [row.roles for row in section.rows] == [("teacher",), ("baseline",), (), ("floor",)]
-    assert _row(section, "base").cells["speedup"].word == _row(section, "base").cells["difference_points"].word == "baseline"
+    assert (
+        _row(section, "base").cells["speedup"].word
+        == _row(section, "base").cells["difference_points"].word
+        == "baseline"
+    )
 
 
 def test_a_paired_difference_is_taken_where_it_is_from_this_baseline(tmp_path: Path) -> None:
@@ -52,14 +61,25 @@ def test_a_paired_difference_is_taken_where_it_is_from_this_baseline(tmp_path: P
 
 
 def test_agreements_are_words_where_there_is_nothing_to_agree_with(whole: Path) -> None:
-    measurement.append(whole / measurement.FILE, [
-        one("small", "agreement_teacher", 0.9, conditions={"with": "digest of teacher"}), one("small", "agreement_torch", 0.99),
-        one("base", "agreement_teacher", 0.9, conditions={"with": "another"})])
+    measurement.append(
+        whole / measurement.FILE,
+        [
+            one("small", "agreement_teacher", 0.9, conditions={"with": "digest of teacher"}),
+            one("small", "agreement_torch", 0.99),
+            one("base", "agreement_teacher", 0.9, conditions={"with": "another"}),
+        ],
+    )
     section = section_of(whole)
     assert _row(section, "small").cells["agreement_teacher"].value == 0.9
-    assert _row(section, "base").cells["agreement_teacher"] == Cell(word="not measured", why="it was compared with another teacher")
+    assert _row(section, "base").cells["agreement_teacher"] == Cell(
+        word="not measured", why="it was compared with another teacher"
+    )
     assert [_row(section, name).cells["agreement_torch"].word for name in ("teacher", "base", "small", "floor")] == [
-        "itself", "not measured", None, "no torch model"]
+        "itself",
+        "not measured",
+        None,
+        "no torch model",
+    ]
     assert _row(section, "teacher").cells["agreement_teacher"].word == "itself"
 
 
@@ -86,18 +106,33 @@ def _timed(name: str, ms: float, **conditions: Any) -> list[Measurement]:
 
 def test_speed_is_not_compared_across_lengths(tmp_path: Path) -> None:
     """The baseline has one length of 128 tokens; what ran at 32 did a quarter of its work."""
-    run = write_run(tmp_path / "run", *_timed("base", 97, padded_to=128), *_timed("onnx", 1), *_timed("small", 2),
-               *_timed("long", 99, padded_to=128), *_timed("floor", 0.5, padded_to=None))
+    run = write_run(
+        tmp_path / "run",
+        *_timed("base", 97, padded_to=128),
+        *_timed("onnx", 1),
+        *_timed("small", 2),
+        *_timed("long", 99, padded_to=128),
+        *_timed("floor", 0.5, padded_to=None),
+    )
     section = section_of(run)
     why = "timed at 32 tokens, base at 128 tokens: export base with --lengths 32 or any, or measure with --length 128"
     for name in ("onnx", "small"):
         assert _row(section, name).cells["speedup"] == Cell(word="not comparable", why=why)
     assert f"onnx on host_litert, small on host_litert: x faster not comparable: {why}" in section.notes
     assert _row(section, "long").cells["speedup"].value == pytest.approx(97 / 99)
-    assert _row(section, "floor").cells["speedup"].value == 194  # nothing is padded: its time is the same at every length
+    assert (
+        _row(section, "floor").cells["speedup"].value == 194
+    )  # nothing is padded: its time is the same at every length
     assert [line for line in section.verdicts if "slower" in line] == [
-        "long on host_litert is slower than the baseline: 99.00 ms against 97.00 ms (0.98 x)"]
-    assert [row.cells["timed_at"] for row in section.rows] == [Cell(128), Cell(32), Cell(32), Cell(128), Cell(word="not padded")]
+        "long on host_litert is slower than the baseline: 99.00 ms against 97.00 ms (0.98 x)"
+    ]
+    assert [row.cells["timed_at"] for row in section.rows] == [
+        Cell(128),
+        Cell(32),
+        Cell(32),
+        Cell(128),
+        Cell(word="not padded"),
+    ]
     drawn = render(compare([run]), "markdown")
     assert "ms @" not in drawn and "| tokens |" in drawn.replace("  ", "")
     assert "padded to 32 tokens, or what the column 'tokens' says" in drawn
@@ -106,24 +141,42 @@ def test_speed_is_not_compared_across_lengths(tmp_path: Path) -> None:
 def test_what_ran_longer_than_the_baseline_is_not_called_slower(tmp_path: Path) -> None:
     section = section_of(write_run(tmp_path / "run", *_timed("base", 10), *_timed("small", 20, padded_to=64)))
     assert not [line for line in section.verdicts if "slower" in line]
-    assert _row(section, "small").cells["speedup"].why == ("timed at 64 tokens, base at 32 tokens: export small with --lengths 32 or any, "
-                                                           "or measure with --length 64")
+    assert _row(section, "small").cells["speedup"].why == (
+        "timed at 64 tokens, base at 32 tokens: export small with --lengths 32 or any, or measure with --length 64"
+    )
 
 
 def test_a_quantized_file_of_another_length_is_not_called_slower_than_its_float(tmp_path: Path) -> None:
-    quantized = {"conditions": {"precision": "int8", "quantized_from": "digest of float"}, "date": "2026-01-02T00:00:00+00:00"}
-    numbers = [*_timed("base", 10), *_timed("float", 4), *_timed("int8", 5, padded_to=64), one("int8", "model_bytes", 1, **quantized)]
+    quantized = {
+        "conditions": {"precision": "int8", "quantized_from": "digest of float"},
+        "date": "2026-01-02T00:00:00+00:00",
+    }
+    numbers = [
+        *_timed("base", 10),
+        *_timed("float", 4),
+        *_timed("int8", 5, padded_to=64),
+        one("int8", "model_bytes", 1, **quantized),
+    ]
     assert not [line for line in section_of(write_run(tmp_path / "run", *numbers)).verdicts if "quantized" in line]
 
 
-@pytest.mark.parametrize(("changed", "why"), [
-    ({"conditions": TIMING | {"padded_to": "own"}}, "timed at each text's own length, base at 32 tokens: compare their text to answer"),
-    ({"conditions": TIMING | {"padded_to": None}}, "timed at an unknown length, base at 32 tokens: measure again"),
-    ({"conditions": TIMING | {"threads": 4}}, "timed with 4 thread(s), base with 1: measure with --threads 1"),
-    ({"machine": MACHINE | {"processor": "6502"}}, "timed on another machine than base: measure both on one"),
-    ({"machine": MACHINE | {"versions": {"onnxruntime": "1"}}}, None)])
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        (
+            {"conditions": TIMING | {"padded_to": "own"}},
+            "timed at each text's own length, base at 32 tokens: compare their text to answer",
+        ),
+        ({"conditions": TIMING | {"padded_to": None}}, "timed at an unknown length, base at 32 tokens: measure again"),
+        ({"conditions": TIMING | {"threads": 4}}, "timed with 4 thread(s), base with 1: measure with --threads 1"),
+        ({"machine": MACHINE | {"processor": "6502"}}, "timed on another machine than base: measure both on one"),
+        ({"machine": MACHINE | {"versions": {"onnxruntime": "1"}}}, None),
+    ],
+)
 def test_speed_is_compared_on_equal_terms_only(changed: dict[str, Any], why: str | None, tmp_path: Path) -> None:
-    cell = _row(section_of(write_run(tmp_path / "run", *_timed("base", 10), *numbers_of("small", 0.94, 4, **changed))), "small").cells["speedup"]
+    cell = _row(
+        section_of(write_run(tmp_path / "run", *_timed("base", 10), *numbers_of("small", 0.94, 4, **changed))), "small"
+    ).cells["speedup"]
     assert (cell.value, cell.why) == (2.5 if why is None else None, why)
 
 
@@ -135,7 +188,11 @@ def test_measurements_that_know_only_the_length_asked_for_are_read_as_timed_at_i
 
 
 def test_runs_are_merged_and_namesakes_told_apart(whole: Path, tmp_path: Path) -> None:
-    other = write_run(tmp_path / "other", *numbers_of("base", 0.94, 10), *numbers_of("small", 0.7, 2, bundle="another small", session="s2"))
+    other = write_run(
+        tmp_path / "other",
+        *numbers_of("base", 0.94, 10),
+        *numbers_of("small", 0.7, 2, bundle="another small", session="s2"),
+    )
     section = section_of(whole, other)
     assert [row.name for row in section.rows] == ["teacher", "base", "small", "floor", "other/small"]
     assert _row(section, "other/small").cells["speedup"].word == "not comparable"
@@ -151,8 +208,15 @@ def test_another_machine_is_another_row(whole: Path, tmp_path: Path) -> None:
 
 
 def test_a_second_runs_other_baseline_is_told(whole: Path, tmp_path: Path) -> None:
-    other = write_run(tmp_path / "other", *numbers_of("rival", 0.9, 3), standing=Standing(bundles={"rival": "digest of rival"}, baseline="rival"))
-    assert f"the baseline of {other} is rival; this table has base, of a run named before it" in section_of(whole, other).notes
+    other = write_run(
+        tmp_path / "other",
+        *numbers_of("rival", 0.9, 3),
+        standing=Standing(bundles={"rival": "digest of rival"}, baseline="rival"),
+    )
+    assert (
+        f"the baseline of {other} is rival; this table has base, of a run named before it"
+        in section_of(whole, other).notes
+    )
 
 
 def test_the_first_tflite_is_the_baseline_where_none_is_named(tmp_path: Path) -> None:
@@ -169,7 +233,10 @@ def test_without_a_baseline_the_notes_say_so(tmp_path: Path) -> None:
 def test_what_was_not_measured_is_a_word_in_every_cell(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", one("base", "model_bytes", 1), one("small", "model_bytes", 1))
     section = section_of(run)
-    assert {cell.word for cell in _row(section, "small").cells.values() if cell.value is None} == {"not measured", "not comparable"}
+    assert {cell.word for cell in _row(section, "small").cells.values() if cell.value is None} == {
+        "not measured",
+        "not comparable",
+    }
     assert "latency: not measured" in section.notes
     assert "|  |" not in render(compare([run]), "markdown").replace("   ", "")
 
@@ -183,39 +250,60 @@ def test_an_invalid_metric_is_told_with_its_reason(tmp_path: Path) -> None:
 
 def test_what_is_slower_than_the_baseline_is_said_plainly(whole: Path) -> None:
     section = section_of(whole)
-    assert section.verdicts == ("teacher on host_torch is slower than the baseline: 20.00 ms against 10.00 ms (0.50 x)",)
+    assert section.verdicts == (
+        "teacher on host_torch is slower than the baseline: 20.00 ms against 10.00 ms (0.50 x)",
+    )
 
 
 def test_what_is_slower_than_the_float_file_it_was_made_of_is_said(tmp_path: Path) -> None:
     quantized = {"conditions": {"precision": "dynamic_int4_block32", "quantized_from": "digest of float"}}
-    numbers = [*numbers_of("base", 0.94, 10), *numbers_of("float", 0.94, 4), *numbers_of("int4", 0.94, 5),
-               one("int4", "model_bytes", 1, date="2026-01-02T00:00:00+00:00", **quantized)]
+    numbers = [
+        *numbers_of("base", 0.94, 10),
+        *numbers_of("float", 0.94, 4),
+        *numbers_of("int4", 0.94, 5),
+        one("int4", "model_bytes", 1, date="2026-01-02T00:00:00+00:00", **quantized),
+    ]
     assert section_of(write_run(tmp_path / "run", *numbers)).verdicts[0] == (
-        "int4 on host_litert is slower than float on host_litert, of which it was quantized: 5.00 ms against 4.00 ms")
+        "int4 on host_litert is slower than float on host_litert, of which it was quantized: 5.00 ms against 4.00 ms"
+    )
     apart = [number.model_copy(update={"session": "s2"}) if number.name == "float" else number for number in numbers]
     assert not any("quantized" in line for line in section_of(write_run(tmp_path / "apart", *apart)).verdicts)
 
 
 def test_slower_by_less_than_the_noise_is_said_so(tmp_path: Path) -> None:
     section = section_of(write_run(tmp_path / "run", *numbers_of("base", 0.94, 10), *numbers_of("small", 0.94, 10.1)))
-    assert section.verdicts[0] == ("small on host_litert is slower than the baseline: 10.10 ms against 10.00 ms (0.99 x), within the noise "
-                                   "of this run")
+    assert section.verdicts[0] == (
+        "small on host_litert is slower than the baseline: 10.10 ms against 10.00 ms (0.99 x), within the noise of "
+        "this run"
+    )
 
 
 def test_a_missing_floor_is_told_with_the_command_that_makes_it(tmp_path: Path) -> None:
     section = section_of(write_run(tmp_path / "run", *numbers_of("base", 0.94, 10)))
-    assert section.verdicts == ("floor: not measured; run `palmtop tfidf --task tiny --out floor`, then measure it with the others",)
+    assert section.verdicts == (
+        "floor: not measured; run `palmtop tfidf --task tiny --out floor`, then measure it with the others",
+    )
 
 
 @pytest.mark.parametrize(("floor", "told"), [(0.92, "as well"), (0.97, "better"), (0.91, "")])
 def test_a_floor_within_the_best_ones_interval_is_told(floor: float, told: str, tmp_path: Path) -> None:
-    verdicts = section_of(write_run(tmp_path / "run", *numbers_of("base", 0.935, 10), *numbers_of("floor", floor, 1))).verdicts
-    assert verdicts == ((f"a 2 MB linear model does {told} here: floor {floor:.3f} [{floor - 0.02:.3f}, {floor + 0.02:.3f}], "
-                         "best of the others base on host_litert 0.935 [0.915, 0.955]",) if told else ())
+    verdicts = section_of(
+        write_run(tmp_path / "run", *numbers_of("base", 0.935, 10), *numbers_of("floor", floor, 1))
+    ).verdicts
+    assert verdicts == (
+        (
+            f"a 2 MB linear model does {told} here: floor {floor:.3f} [{floor - 0.02:.3f}, {floor + 0.02:.3f}], best "
+            "of the others base on host_litert 0.935 [0.915, 0.955]",
+        )
+        if told
+        else ()
+    )
 
 
 def test_a_regression_needs_no_floor(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", one("base", "pearson", 0.8, n=50), standing=Standing(bundles={"base": "digest of base"}))
+    run = write_run(
+        tmp_path / "run", one("base", "pearson", 0.8, n=50), standing=Standing(bundles={"base": "digest of base"})
+    )
     section = section_of(run)
     assert (section.metric, section.verdicts) == ("pearson", ())
 
@@ -225,20 +313,29 @@ def test_the_notes_say_where_and_how_the_numbers_were_taken(whole: Path) -> None
     assert section_of(whole).notes == (
         f"task: {TASK}; 900 texts, the whole evaluation split, answered in each artefact's own runtime",
         "[low, high]: 95 % interval; Wilson's for shares, the bootstrap's for other metrics and for differences",
-        "machine 1: Z80, 1 cores, 0.1 GB, CP/M 2.2", "versions: litert 2.3", "date: 2026-01-01 to 2026-02-03",
-        "latency: 1 thread(s), one text at a time, padded to 32 tokens, 60 timed answers after warm-up; runtimes of this machine, "
-        "and pages of the browser, took turns among themselves",
+        "machine 1: Z80, 1 cores, 0.1 GB, CP/M 2.2",
+        "versions: litert 2.3",
+        "date: 2026-01-01 to 2026-02-03",
+        "latency: 1 thread(s), one text at a time, padded to 32 tokens, 60 timed answers after warm-up; runtimes of "
+        "this machine, and pages of the browser, took turns among themselves",
         "text to answer: tokenization and model, each text at the shortest length the artefact accepts",
-        "load: from file to first answer, and the memory it added; fresh process, runtime imported, files in the disk cache, median of 3",
-        "points to baseline: hundredths of the metric, from base; with an interval where both answered in one run")
+        "load: from file to first answer, and the memory it added; fresh process, runtime imported, files in the "
+        "disk cache, median of 3",
+        "points to baseline: hundredths of the metric, from base; with an interval where both answered in one run",
+    )
 
 
 def test_what_is_particular_to_an_artefact_is_noted(whole: Path) -> None:
     newer = {"date": "2026-01-02T00:00:00+00:00"}
-    measurement.append(whole / measurement.FILE, [
-        one("small", "truncated_texts", 4, n=900, **newer), one("small", "tokenizer_mismatches", 2, n=900, **newer),
-        one("base", "latency_ms", 10, conditions=TIMING | {"padded_to": 64}, **newer),
-        one("floor", "tokenize_ms", None, why="it has no tokenization", **newer)])
+    measurement.append(
+        whole / measurement.FILE,
+        [
+            one("small", "truncated_texts", 4, n=900, **newer),
+            one("small", "tokenizer_mismatches", 2, n=900, **newer),
+            one("base", "latency_ms", 10, conditions=TIMING | {"padded_to": 64}, **newer),
+            one("floor", "tokenize_ms", None, why="it has no tokenization", **newer),
+        ],
+    )
     notes = section_of(whole).notes
     assert "small on host_litert: 4 of 900 texts are longer than it accepts and were cut" in notes
     assert "small on host_litert: its tokenizer gives other ids than Python's for 2 of 900 texts" in notes
@@ -248,11 +345,16 @@ def test_what_is_particular_to_an_artefact_is_noted(whole: Path) -> None:
 
 def test_tasks_have_a_section_each(whole: Path) -> None:
     measurement.append(whole / measurement.FILE, [one("third", "pearson", 0.5, task="other v1 ff")])
-    assert [(section.task, section.metric) for section in compare([whole]).sections] == [(TASK, "accuracy"), ("other v1 ff", "pearson")]
+    assert [(section.task, section.metric) for section in compare([whole]).sections] == [
+        (TASK, "accuracy"),
+        ("other v1 ff", "pearson"),
+    ]
 
 
 def test_markdown_has_even_columns_and_marks_what_was_emulated(whole: Path) -> None:
-    measurement.append(whole / measurement.FILE, [one("small", "load_ms", 44, kind="emulated", date="2026-01-02T00:00:00+00:00")])
+    measurement.append(
+        whole / measurement.FILE, [one("small", "load_ms", 44, kind="emulated", date="2026-01-02T00:00:00+00:00")]
+    )
     drawn = render(compare([whole]), "markdown")
     tables = [[line for line in part.splitlines() if line.startswith("|")] for part in drawn.split("\n\n")]
     assert [len(table) for table in tables if table] == [6, 6]
@@ -271,7 +373,7 @@ def test_csv_has_every_column_unrounded(whole: Path) -> None:
 
 
 def test_json_has_the_measurements_as_they_were_written(whole: Path) -> None:
-    section, = json.loads(render(compare([whole]), "json"))["tasks"]
+    (section,) = json.loads(render(compare([whole]), "json"))["tasks"]
     assert section["rows"][2]["numbers"]["latency_ms"]["conditions"] == TIMING
     assert section["rows"][2]["cells"]["speedup"]["value"] == 2.5
     assert section["machines"] == [{key: value for key, value in MACHINE.items() if key != "versions"}]
@@ -295,9 +397,11 @@ def test_an_unknown_form_is_answered_with_the_nearest(whole: Path) -> None:
 
 
 def test_comparing_needs_the_base_dependencies_only(whole: Path) -> None:
-    code = ("import sys; from pathlib import Path; from palmtop.eval.compare import compare; "
-            "from palmtop.eval.reports.draw_table import render; "
-            f"render(compare([Path({str(whole)!r})]), 'markdown'); "
-            "print(sorted({'torch', 'transformers', 'sklearn', 'scipy', 'tokenizers', 'onnxruntime'} & set(sys.modules)))")
+    code = (
+        "import sys; from pathlib import Path; from palmtop.eval.compare import compare; from "
+        f"palmtop.eval.reports.draw_table import render; render(compare([Path({str(whole)!r})]), 'markdown'); "
+        f"print(sorted({{'torch', 'transformers', 'sklearn', 'scipy', 'tokenizers', 'onnxruntime'}} & "
+        "set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -12,7 +12,15 @@ import pytest
 from rich.console import Console
 from tiny import write_task
 from tiny_bundles import MAX_LENGTH, linear_bundle, onnx_bundle, sealed
-from tiny_graphs import POSITIONS, ROWS, WIDTH, int8_bundle, tfjs_bundle, tflite_bundle, torch_bundle_without_equal_weights
+from tiny_graphs import (
+    POSITIONS,
+    ROWS,
+    WIDTH,
+    int8_bundle,
+    tfjs_bundle,
+    tflite_bundle,
+    torch_bundle_without_equal_weights,
+)
 
 from palmtop.bundle import Bundle
 from palmtop.cli.main import main
@@ -35,8 +43,14 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     task = write_task(folder / "data")
     torch = torch_bundle_without_equal_weights(folder / "torch", task)
     tflite = tflite_bundle(folder / "tflite", torch)
-    return {"torch": torch, "tflite": tflite, "int8": int8_bundle(folder / "int8", tflite), "onnx": onnx_bundle(folder / "onnx", torch),
-            "tfjs": tfjs_bundle(folder / "tfjs", torch), "floor": linear_bundle(folder / "floor", task)}
+    return {
+        "torch": torch,
+        "tflite": tflite,
+        "int8": int8_bundle(folder / "int8", tflite),
+        "onnx": onnx_bundle(folder / "onnx", torch),
+        "tfjs": tfjs_bundle(folder / "tfjs", torch),
+        "floor": linear_bundle(folder / "floor", task),
+    }
 
 
 @pytest.mark.parametrize("name", ["torch", "tflite", "int8", "onnx", "tfjs"])
@@ -46,7 +60,9 @@ def test_the_bytes_by_kind_add_up_to_the_files(name: str, bundles: dict[str, Bun
     assert min(found.kinds.values()) >= 0
     in_weights = sum(weight.size_bytes for weight in found.weights)
     assert in_weights + found.kinds["graph"] + found.kinds["scales"] == found.size_bytes
-    assert [weight.size_bytes for weight in found.weights] == sorted((weight.size_bytes for weight in found.weights), reverse=True)
+    assert [weight.size_bytes for weight in found.weights] == sorted(
+        (weight.size_bytes for weight in found.weights), reverse=True
+    )
 
 
 @pytest.mark.parametrize("name", ["tflite", "onnx", "tfjs"])
@@ -98,7 +114,10 @@ def test_operators_have_counts_and_versions(bundles: dict[str, Bundle]) -> None:
 
 
 def test_real_files_break_the_rules_they_are_known_to(bundles: dict[str, Bundle]) -> None:
-    broken = {name: {finding.rule for finding in explain(bundles[name]).findings} for name in ("torch", "tflite", "int8", "onnx", "tfjs")}
+    broken = {
+        name: {finding.rule for finding in explain(bundles[name]).findings}
+        for name in ("torch", "tflite", "int8", "onnx", "tfjs")
+    }
     assert broken["torch"] == set()
     assert {"int8-on-gpu", "channelwise-int8", "outside-buffers"} <= broken["int8"]
     assert not {"int8-on-gpu", "channelwise-int8", "outside-buffers", "dynamic-shape"} & broken["tflite"]
@@ -120,12 +139,20 @@ def _advised(embeddings: int, rest: int, dtype: str = "float32", attends: bool =
     computed: Weights = {"ids": ("int32", (1, 8)), "rows": ("float32", (1, 8, 16)), "out": ("float32", (1, 8, 16))}
     weights: Weights = {"table": (dtype, (embeddings, 16)), "w": (dtype, (rest, 16))}
     operators = [("EMBEDDING_LOOKUP", "ids table", "rows"), ("FULLY_CONNECTED", "rows w", "out")]
-    return _judge("tflite", computed, weights, [*operators, *([("BATCH_MATMUL", "out out", "mixed")] if attends else [])]).advice
+    return _judge(
+        "tflite", computed, weights, [*operators, *([("BATCH_MATMUL", "out out", "mixed")] if attends else [])]
+    ).advice
 
 
 Weights = dict[str, tuple[str, Shape]]
-SCORES: Weights = {"q": ("float32", (12, 32, 32)), "k": ("float32", (12, 32, 32)), "mask": ("float32", (1, 1, 1, 32)),
-                   "flat": ("float32", (12, 32, 32)), "high": ("float32", (1, 12, 32, 32)), "out": ("float32", (1, 12, 32, 32))}
+SCORES: Weights = {
+    "q": ("float32", (12, 32, 32)),
+    "k": ("float32", (12, 32, 32)),
+    "mask": ("float32", (1, 1, 1, 32)),
+    "flat": ("float32", (12, 32, 32)),
+    "high": ("float32", (1, 12, 32, 32)),
+    "out": ("float32", (1, 12, 32, 32)),
+}
 PRODUCT = ("BATCH_MATMUL", "q k", "flat")
 SOFTMAX = ("SOFTMAX", "out", "done")
 LINE: Weights = {"x": ("float32", (1, 32)), "y": ("float32", (1, 32)), "z": ("float32", (1, 32))}
@@ -135,37 +162,83 @@ W: Weights = {"w": ("int8", (32, 32))}
 LOW: Weights = {"low": ("float32", ())}
 TWO: Weights = {"w": ("float32", (256, 16)), "v": ("float32", (256, 16))}
 
-# a rule: what breaks it, and what is as near to it as may be without doing so: (format, tensors, stored, operators, notes)
+# a rule: what breaks it, and what is as near to it as may be without doing so: (format, tensors, stored, operators,
+# notes)
 CASES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
-    "masked-attention-rank-3": (("tflite", SCORES, {}, [PRODUCT, ("ADD", "flat mask", "out"), SOFTMAX]), ("tflite", SCORES, {}, ATTENTION)),
-    "rank-over-4": (("tflite", LINE | {"y": ("float32", (1, 1, 1, 1, 32))}, {}, [("RESHAPE", "x", "y")]),
-                    ("tflite", LINE | {"y": ("float32", (1, 1, 1, 32))}, {}, [("RESHAPE", "x", "y")])),
+    "masked-attention-rank-3": (
+        ("tflite", SCORES, {}, [PRODUCT, ("ADD", "flat mask", "out"), SOFTMAX]),
+        ("tflite", SCORES, {}, ATTENTION),
+    ),
+    "rank-over-4": (
+        ("tflite", LINE | {"y": ("float32", (1, 1, 1, 1, 32))}, {}, [("RESHAPE", "x", "y")]),
+        ("tflite", LINE | {"y": ("float32", (1, 1, 1, 32))}, {}, [("RESHAPE", "x", "y")]),
+    ),
     "broadcast-to": (("tflite", LINE, {}, [("BROADCAST_TO", "x", "y")]), ("tflite", LINE, {}, [("ADD", "x z", "y")])),
     "gather-nd": (("tflite", LINE, {}, [("GATHER_ND", "x z", "y")]), ("tflite", LINE, {}, [("GATHER", "x z", "y")])),
-    "gather": (("tflite", LINE, {}, [("GATHER", "x z", "y")]), ("tflite", LINE, {}, [("EMBEDDING_LOOKUP", "x z", "y")])),
+    "gather": (
+        ("tflite", LINE, {}, [("GATHER", "x z", "y")]),
+        ("tflite", LINE, {}, [("EMBEDDING_LOOKUP", "x z", "y")]),
+    ),
     "custom-operator": (("tflite", LINE, {}, [("FlexErf", "x", "y")]), ("tflite", LINE, {}, [("GELU", "x", "y")])),
     "no-kernel": (("tflite", LINE, {}, [("STABLEHLO_IOTA", "", "y")]), ("tflite", LINE, {}, [("RANGE", "x", "y")])),
-    "dynamic-shape": (("tflite", LINE | {"x": ("int32", (1, None))}, {}, [("CAST", "x", "y")]), ("tflite", LINE, {}, [("CAST", "x", "y")])),
-    "dynamic-shape-onnx": (("onnx", LINE | {"x": ("int32", (None, None))}, {}, [("Cast", "x", "y")]),
-                           ("onnx", LINE, {}, [("Cast", "x", "y")])),
-    "type": (("tflite", LINE | {"y": ("int64", (1, 32))}, {}, [("CAST", "x", "y")]),
-             ("tflite", LINE, {"i": ("int64", (1, 32))}, [("ADD", "x i", "y")])),
-    "int8-on-gpu": (("tflite", LINE, W, [("FULLY_CONNECTED", "x w", "y")]),
-                    ("tflite", LINE | {"x": ("int8", (1, 32))}, W, [("FULLY_CONNECTED", "x w", "y")])),
-    "channelwise-int8": (("tflite", LINE, W, [("FULLY_CONNECTED", "x w", "y")], {"scales": 32}),
-                         ("tflite", LINE, W, [("FULLY_CONNECTED", "x w", "y")], {"scales": 1})),
-    "mask-constant": (("tflite", SCORES | LINE, LOW, MASKED, {"peak": 1e4}), ("tflite", SCORES | LINE, LOW, MASKED, {"peak": 50.0})),
-    "float-gather": (("tflite", LINE, {"w": ("float32", (256, 16))}, [("GATHER", "w x", "y")]),
-                     ("tflite", LINE, {"w": ("int8", (256, 64))}, [("GATHER", "w x", "y")])),
-    "stored-twice": (("onnx", LINE, TWO, [("Add", "x w", "y"), ("Add", "y v", "z")], {"digest": "same"}),
-                     ("onnx", LINE, TWO, [("Add", "x w", "y"), ("Add", "y v", "z")])),
-    "long-positions": (("onnx", LINE, {"w": ("float32", (9000, 16)), "p": ("float32", (512, 16))},
-                        [("Gather", "w x", "y"), ("Gather", "p x", "z")]),
-                       ("onnx", LINE, {"w": ("float32", (9000, 16)), "p": ("float32", (34, 16))},
-                        [("Gather", "w x", "y"), ("Gather", "p x", "z")])),
-    "outside-buffers": (("tflite", LINE, W, [("ADD", "x w", "y")], {"outside": True}), ("tflite", LINE, W, [("ADD", "x w", "y")])),
-    "many-shards": (("tfjs", LINE, {}, [("Relu", "x", "y")], {"shards": 7}), ("tfjs", LINE, {}, [("Relu", "x", "y")], {"shards": 6})),
-    "per-tensor-uint8": (("tfjs", LINE, {}, [("Relu", "x", "y")], {"uint8": ["w3"]}), ("tfjs", LINE, {}, [("Relu", "x", "y")])),
+    "dynamic-shape": (
+        ("tflite", LINE | {"x": ("int32", (1, None))}, {}, [("CAST", "x", "y")]),
+        ("tflite", LINE, {}, [("CAST", "x", "y")]),
+    ),
+    "dynamic-shape-onnx": (
+        ("onnx", LINE | {"x": ("int32", (None, None))}, {}, [("Cast", "x", "y")]),
+        ("onnx", LINE, {}, [("Cast", "x", "y")]),
+    ),
+    "type": (
+        ("tflite", LINE | {"y": ("int64", (1, 32))}, {}, [("CAST", "x", "y")]),
+        ("tflite", LINE, {"i": ("int64", (1, 32))}, [("ADD", "x i", "y")]),
+    ),
+    "int8-on-gpu": (
+        ("tflite", LINE, W, [("FULLY_CONNECTED", "x w", "y")]),
+        ("tflite", LINE | {"x": ("int8", (1, 32))}, W, [("FULLY_CONNECTED", "x w", "y")]),
+    ),
+    "channelwise-int8": (
+        ("tflite", LINE, W, [("FULLY_CONNECTED", "x w", "y")], {"scales": 32}),
+        ("tflite", LINE, W, [("FULLY_CONNECTED", "x w", "y")], {"scales": 1}),
+    ),
+    "mask-constant": (
+        ("tflite", SCORES | LINE, LOW, MASKED, {"peak": 1e4}),
+        ("tflite", SCORES | LINE, LOW, MASKED, {"peak": 50.0}),
+    ),
+    "float-gather": (
+        ("tflite", LINE, {"w": ("float32", (256, 16))}, [("GATHER", "w x", "y")]),
+        ("tflite", LINE, {"w": ("int8", (256, 64))}, [("GATHER", "w x", "y")]),
+    ),
+    "stored-twice": (
+        ("onnx", LINE, TWO, [("Add", "x w", "y"), ("Add", "y v", "z")], {"digest": "same"}),
+        ("onnx", LINE, TWO, [("Add", "x w", "y"), ("Add", "y v", "z")]),
+    ),
+    "long-positions": (
+        (
+            "onnx",
+            LINE,
+            {"w": ("float32", (9000, 16)), "p": ("float32", (512, 16))},
+            [("Gather", "w x", "y"), ("Gather", "p x", "z")],
+        ),
+        (
+            "onnx",
+            LINE,
+            {"w": ("float32", (9000, 16)), "p": ("float32", (34, 16))},
+            [("Gather", "w x", "y"), ("Gather", "p x", "z")],
+        ),
+    ),
+    "outside-buffers": (
+        ("tflite", LINE, W, [("ADD", "x w", "y")], {"outside": True}),
+        ("tflite", LINE, W, [("ADD", "x w", "y")]),
+    ),
+    "many-shards": (
+        ("tfjs", LINE, {}, [("Relu", "x", "y")], {"shards": 7}),
+        ("tfjs", LINE, {}, [("Relu", "x", "y")], {"shards": 6}),
+    ),
+    "per-tensor-uint8": (
+        ("tfjs", LINE, {}, [("Relu", "x", "y")], {"uint8": ["w3"]}),
+        ("tfjs", LINE, {}, [("Relu", "x", "y")]),
+    ),
 }
 
 
@@ -178,15 +251,27 @@ def test_a_rule_is_broken_by_what_it_is_about_and_by_nothing_near_it(rule: str) 
 
 
 def test_an_infinite_mask_is_found_in_every_format() -> None:
-    for form, product, add, softmax in (("tflite", "BATCH_MATMUL", "ADD", "SOFTMAX"), ("onnx", "MatMul", "Add", "Softmax"),
-                                        ("tfjs", "BatchMatMulV2", "AddV2", "Softmax")):
+    for form, product, add, softmax in (
+        ("tflite", "BATCH_MATMUL", "ADD", "SOFTMAX"),
+        ("onnx", "MatMul", "Add", "Softmax"),
+        ("tfjs", "BatchMatMulV2", "AddV2", "Softmax"),
+    ):
         operators = [(product, "q k", "flat"), (add, "flat low", "out"), (softmax, "out", "done")]
         found = _judge(form, SCORES, {"low": ("float32", (1, 32))}, operators, {"peak": float("inf")}).findings
-        assert "low float32 [1, 32] (up to inf)" in next(finding for finding in found if finding.rule == "mask-constant").places
+        assert (
+            "low float32 [1, 32] (up to inf)"
+            in next(finding for finding in found if finding.rule == "mask-constant").places
+        )
 
 
 def test_a_large_constant_that_is_no_mask_is_let_be() -> None:
-    found = _judge("tflite", LINE, {"low": ("float32", ())}, [("MUL", "x low", "y"), ("FULLY_CONNECTED", "y z", "x")], {"peak": 1e9})
+    found = _judge(
+        "tflite",
+        LINE,
+        {"low": ("float32", ())},
+        [("MUL", "x low", "y"), ("FULLY_CONNECTED", "y z", "x")],
+        {"peak": 1e9},
+    )
     assert "mask-constant" not in {finding.rule for finding in found.findings}
 
 
@@ -224,10 +309,16 @@ def test_an_app_is_explained_by_the_model_in_it(bundles: dict[str, Bundle], tmp_
 
 
 def test_what_cannot_be_read_is_told(bundles: dict[str, Bundle], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="floor is linear: explain reads tflite, onnx, tfjs, torch bundles, and apps of them"):
+    with pytest.raises(
+        UserError, match="floor is linear: explain reads tflite, onnx, tfjs, torch bundles, and apps of them"
+    ):
         explain(bundles["floor"])
-    for name, read in (("model.tflite", read_tflite.read), ("model.onnx", read_onnx.read), ("model.json", read_tfjs.read),
-                       ("model.safetensors", read_safetensors.read)):
+    for name, read in (
+        ("model.tflite", read_tflite.read),
+        ("model.onnx", read_onnx.read),
+        ("model.json", read_tfjs.read),
+        ("model.safetensors", read_safetensors.read),
+    ):
         with pytest.raises(UserError, match=name):
             read(tmp_path)
         (tmp_path / name).write_bytes(b"\xff" * 64)
@@ -237,15 +328,31 @@ def test_what_cannot_be_read_is_told(bundles: dict[str, Bundle], tmp_path: Path)
         main(["explain", str(bundles["onnx"].path), "--format", "jsn"])
 
 
-def _judge(form: str, computed: Weights, weights: Weights, operators: Sequence[tuple[str, str, str]],
-           also: dict[str, Any] | None = None) -> Explanation:
-    """A made-up model: `weights` are stored, operators are (name, inputs, outputs); `also` sets what the fields of anatomy.py call so."""
+def _judge(
+    form: str,
+    computed: Weights,
+    weights: Weights,
+    operators: Sequence[tuple[str, str, str]],
+    also: dict[str, Any] | None = None,
+) -> Explanation:
+    """A made-up model: `weights` are stored, operators are (name, inputs, outputs); `also` sets what the fields of
+    anatomy.py call so."""
     more = also or {}
-    sizes = {name: (1 if dtype == "int8" else 4) * Tensor(name, dtype, shape).numbers for name, (dtype, shape) in weights.items()}
-    stored = {name: Stored(size, more.get("digest", name), more.get("peak"), more.get("outside", False)) for name, size in sizes.items()}
+    sizes = {
+        name: (1 if dtype == "int8" else 4) * Tensor(name, dtype, shape).numbers
+        for name, (dtype, shape) in weights.items()
+    }
+    stored = {
+        name: Stored(size, more.get("digest", name), more.get("peak"), more.get("outside", False))
+        for name, size in sizes.items()
+    }
     tensors = {name: Tensor(name, dtype, shape) for name, (dtype, shape) in computed.items()}
-    tensors |= {name: Tensor(name, dtype, shape, name, more.get("scales", 0)) for name, (dtype, shape) in weights.items()}
-    graph = tuple(Operator(name, 1, tuple(inputs.split()), tuple(outputs.split())) for name, inputs, outputs in operators)
+    tensors |= {
+        name: Tensor(name, dtype, shape, name, more.get("scales", 0)) for name, (dtype, shape) in weights.items()
+    }
+    graph = tuple(
+        Operator(name, 1, tuple(inputs.split()), tuple(outputs.split())) for name, inputs, outputs in operators
+    )
     for name in (name for operator in graph for name in (*operator.inputs, *operator.outputs)):
         tensors.setdefault(name, Tensor(name, "float32", None))
     notes = {"shards": more.get("shards", 1), "per_tensor_uint8": more.get("uint8", [])}

@@ -53,25 +53,45 @@ def run(folder: Path, bundles: dict[str, Bundle]) -> tuple[Path, list[str], list
 
 def test_every_number_is_taken_once(run: tuple[Path, list[str], list[Measurement]]) -> None:
     _, said, taken = run
-    common = {"accuracy", "macro_f1", "matthews", "truncated_texts", "agreement_teacher", "agreement_torch", "model_bytes",
-              "download_bytes", "gzip_bytes", "nonzeros", "load_ms", "memory_mb", *LATENCIES}
+    common = {
+        "accuracy",
+        "macro_f1",
+        "matthews",
+        "truncated_texts",
+        "agreement_teacher",
+        "agreement_torch",
+        "model_bytes",
+        "download_bytes",
+        "gzip_bytes",
+        "nonzeros",
+        "load_ms",
+        "memory_mb",
+        *LATENCIES,
+    }
     assert set(by_metric(taken, "onnx")) == common
     assert set(by_metric(taken, "floor")) == common | {"difference_baseline", "mcnemar_p"}
     assert len({(one.name, one.metric) for one in taken}) == len(taken)
     assert "teacher: not measured, none of host_onnx, host_linear runs torch" in said
 
 
-def test_metrics_come_from_the_saved_answers(run: tuple[Path, list[str], list[Measurement]], bundles: dict[str, Bundle],
-                                             task: dict[str, Any]) -> None:
+def test_metrics_come_from_the_saved_answers(
+    run: tuple[Path, list[str], list[Measurement]], bundles: dict[str, Bundle], task: dict[str, Any]
+) -> None:
     out, _, taken = run
     digests = {name: bundle.digest[:16] for name, bundle in bundles.items()}
-    saved = {name: np.load(out / "predictions" / f"{digests[name]}-{on}.npy") for name, on in (
-        ("onnx", "host_onnx"), ("student", "host_torch"), ("teacher", "host_torch"))}
+    saved = {
+        name: np.load(out / "predictions" / f"{digests[name]}-{on}.npy")
+        for name, on in (("onnx", "host_onnx"), ("student", "host_torch"), ("teacher", "host_torch"))
+    }
     labels = Task.find(task).load("evaluation").labels
     assert saved["onnx"].dtype == np.float32 and saved["onnx"].shape == (36, 3)
     found = by_metric(taken, "onnx")
     expected = proportion(int((saved["onnx"].argmax(axis=1) == labels).sum()), 36)
-    assert (found["accuracy"].value, found["accuracy"].low, found["accuracy"].high) == (expected.value, expected.low, expected.high)
+    assert (found["accuracy"].value, found["accuracy"].low, found["accuracy"].high) == (
+        expected.value,
+        expected.low,
+        expected.high,
+    )
     for metric, other in (("agreement_teacher", "teacher"), ("agreement_torch", "student")):
         assert found[metric].value == (saved["onnx"].argmax(axis=1) == saved[other].argmax(axis=1)).mean()
         assert found[metric].conditions == {"with": bundles[other].digest}
@@ -80,7 +100,10 @@ def test_metrics_come_from_the_saved_answers(run: tuple[Path, list[str], list[Me
 
 def test_what_is_not_there_is_none_with_its_reason(run: tuple[Path, list[str], list[Measurement]]) -> None:
     found = by_metric(run[2], "floor")
-    assert (found["agreement_torch"].value, found["agreement_torch"].why) == (None, "the torch bundle that it was made from was not given")
+    assert (found["agreement_torch"].value, found["agreement_torch"].why) == (
+        None,
+        "the torch bundle that it was made from was not given",
+    )
     assert found["tokenize_ms"].why == "the model has no tokenization apart from its answer"
     assert not found["tokenize_ms"].valid
 
@@ -90,27 +113,39 @@ def test_latencies_share_a_session_and_say_their_conditions(run: tuple[Path, lis
     assert len({one.session for one in times}) == 1
     found = by_metric(run[2], "onnx")["latency_ms"]
     assert found.conditions == {"threads": 1, "length": 32, "padded_to": None, "runs": 60}
-    assert found.why == "32 tokens are more than the artefact accepts (24): choose a smaller length, or export it with one more"
+    assert (
+        found.why
+        == "32 tokens are more than the artefact accepts (24): choose a smaller length, or export it with one more"
+    )
     assert by_metric(run[2], "onnx")["text_latency_ms"].n == 60
     assert by_metric(run[2], "floor")["latency_ms"].conditions["padded_to"] is None  # it pads nothing
 
 
-def test_the_run_file_says_what_the_table_is_about(run: tuple[Path, list[str], list[Measurement]], bundles: dict[str, Bundle]) -> None:
-    (task_id, standing), = RunFile.read(run[0]).tasks.items()
+def test_the_run_file_says_what_the_table_is_about(
+    run: tuple[Path, list[str], list[Measurement]], bundles: dict[str, Bundle]
+) -> None:
+    ((task_id, standing),) = RunFile.read(run[0]).tasks.items()
     assert task_id == run[2][0].task
-    assert standing.model_dump() == {"metric": "accuracy", "bundles": {name: bundles[name].digest for name in ("onnx", "floor")},
-                                     "baseline": "onnx", "teacher": "teacher"}
+    assert standing.model_dump() == {
+        "metric": "accuracy",
+        "bundles": {name: bundles[name].digest for name in ("onnx", "floor")},
+        "baseline": "onnx",
+        "teacher": "teacher",
+    }
 
 
-def test_a_second_call_writes_nothing(run: tuple[Path, list[str], list[Measurement]], bundles: dict[str, Bundle]) -> None:
+def test_a_second_call_writes_nothing(
+    run: tuple[Path, list[str], list[Measurement]], bundles: dict[str, Bundle]
+) -> None:
     before = (run[0] / measurement.FILE).read_bytes()
     _, said, _ = measure_into(bundles, run[0])
     assert (run[0] / measurement.FILE).read_bytes() == before
     assert "onnx on host_onnx, floor on host_linear: latencies measured before, kept" in said
 
 
-def test_after_a_kill_only_what_is_missing_is_taken_again(run: tuple[Path, list[str], list[Measurement]], bundles: dict[str, Bundle],
-                                                          tmp_path: Path) -> None:
+def test_after_a_kill_only_what_is_missing_is_taken_again(
+    run: tuple[Path, list[str], list[Measurement]], bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
     lines = (run[0] / measurement.FILE).read_text().splitlines(keepends=True)
     kept = [line for line in lines if json.loads(line)["name"] == "onnx"]
     (tmp_path / measurement.FILE).write_text("".join(kept) + lines[-1][:40])  # the writer died within its last line
@@ -122,19 +157,28 @@ def test_after_a_kill_only_what_is_missing_is_taken_again(run: tuple[Path, list[
     assert sum(one.metric == "accuracy" and one.name == "onnx" for one in taken) == 1
 
 
-def test_other_conditions_are_other_measurements(run: tuple[Path, list[str], list[Measurement]], bundles: dict[str, Bundle],
-                                                 tmp_path: Path) -> None:
+def test_other_conditions_are_other_measurements(
+    run: tuple[Path, list[str], list[Measurement]], bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
     (tmp_path / measurement.FILE).write_bytes((run[0] / measurement.FILE).read_bytes())
     _, _, taken = measure_into({"floor": bundles["floor"], "onnx": bundles["onnx"]}, tmp_path, length=16)
-    new = taken[len(run[2]):]
-    assert {one.metric for one in new} == LATENCIES | {"agreement_teacher", "agreement_torch"}  # teacher and student weren't given
+    new = taken[len(run[2]) :]
+    assert {one.metric for one in new} == LATENCIES | {
+        "agreement_teacher",
+        "agreement_torch",
+    }  # teacher and student weren't given
     assert by_metric(new, "onnx")["latency_ms"].conditions["padded_to"] == 16
     assert by_metric(new, "onnx")["agreement_teacher"].why == "no fine-tuned torch bundle was given as the teacher"
 
 
-def test_answers_are_computed_again_when_their_file_was_touched(bundles: dict[str, Bundle], task: dict[str, Any], tmp_path: Path) -> None:
+def test_answers_are_computed_again_when_their_file_was_touched(
+    bundles: dict[str, Bundle], task: dict[str, Any], tmp_path: Path
+) -> None:
     linear = find("host_linear")
-    subject, split = Subject("floor", bundles["floor"], linear, linear.machine().as_dict()), Task.find(task).load("evaluation")
+    subject, split = (
+        Subject("floor", bundles["floor"], linear, linear.machine().as_dict()),
+        Task.find(task).load("evaluation"),
+    )
     first = answers(subject, split, tmp_path, 1)
     path = next((tmp_path / "predictions").glob("*.npy"))
     good, note = path.read_bytes(), path.with_suffix(".json").stat().st_mtime_ns
@@ -148,19 +192,27 @@ def test_answers_are_computed_again_when_their_file_was_touched(bundles: dict[st
 def test_regressions_and_pairs_have_their_own_metrics(tmp_path: Path) -> None:
     pair = write_task(tmp_path / "data", "regression", pair=True)
     teacher = torch_bundle(tmp_path / "teacher", pair)
-    _, _, taken = measure_into({"teacher": teacher, "onnx": onnx_bundle(tmp_path / "onnx", teacher)}, tmp_path / "run", on=("host_onnx",))
+    _, _, taken = measure_into(
+        {"teacher": teacher, "onnx": onnx_bundle(tmp_path / "onnx", teacher)}, tmp_path / "run", on=("host_onnx",)
+    )
     found = by_metric(taken, "onnx")
     assert {"pearson", "spearman"} < set(found) and "accuracy" not in found
     assert found["agreement_teacher"].value == pytest.approx(1) and found["agreement_teacher"].unit == "1"
     assert found["truncated_texts"].value is not None and found["truncated_texts"].value > 0
 
 
-def test_tasks_are_measured_one_by_one(run: tuple[Path, list[str], list[Measurement]], bundles: dict[str, Bundle], tmp_path: Path) -> None:
+def test_tasks_are_measured_one_by_one(
+    run: tuple[Path, list[str], list[Measurement]], bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
     (tmp_path / measurement.FILE).write_bytes((run[0] / measurement.FILE).read_bytes())
     other = linear_bundle(tmp_path / "other", write_task(tmp_path / "data", evaluation=12) | {"name": "other"})
-    out, _, taken = measure_into({"floor": bundles["floor"], "other": other}, tmp_path, baseline=None, on=("host_linear",))
-    new = taken[len(run[2]):]
-    assert {(one.name, (one.task or "").split(" ")[0]) for one in new if one.metric == "accuracy"} == {("other", "other")}
+    out, _, taken = measure_into(
+        {"floor": bundles["floor"], "other": other}, tmp_path, baseline=None, on=("host_linear",)
+    )
+    new = taken[len(run[2]) :]
+    assert {(one.name, (one.task or "").split(" ")[0]) for one in new if one.metric == "accuracy"} == {
+        ("other", "other")
+    }
     assert len(RunFile.read(out).tasks) == 2
     told = r"the baseline 'other' is of other v1 \w+ and the teacher 'teacher' is of tiny v1 \w+: choose both"
     with pytest.raises(UserError, match=told):
@@ -170,7 +222,9 @@ def test_tasks_are_measured_one_by_one(run: tuple[Path, list[str], list[Measurem
 def test_sizes_are_those_of_the_files(bundles: dict[str, Bundle]) -> None:
     sizes = {path.name: path.stat().st_size for path in bundles["onnx"].path.iterdir()}
     assert model_bytes(bundles["onnx"]) == sizes["model.onnx"]
-    assert download_bytes(bundles["onnx"]) == sum(sizes[name] for name in ("model.onnx", "tokenizer.json", "labels.txt", "signature.json"))
+    assert download_bytes(bundles["onnx"]) == sum(
+        sizes[name] for name in ("model.onnx", "tokenizer.json", "labels.txt", "signature.json")
+    )
     linear = {path.name: path.stat().st_size for path in bundles["floor"].path.iterdir()}
     assert model_bytes(bundles["floor"]) == linear["model.safetensors"] + linear["vocabulary.json"]
 
@@ -184,15 +238,25 @@ def test_all_artefacts_take_turns_and_run_as_often_as_asked(bundles: dict[str, B
     assert (second.text_ms, second.tokenize_ms) == (second.alone_ms, [])
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"baseline": "onyx"}, "measure: no bundle 'onyx'; did you mean 'onnx'?"),
-    ({"teacher": "onnx"}, "measure: the teacher 'onnx' has the format onnx; name the torch bundle that it was made from"),
-    ({"on": ("host_onx",)}, "measure: no target 'host_onx'; did you mean 'host_onnx'?"),
-    ({"on": ("host_litert",)}, "there is nothing to measure on host_litert: name bundles that were trained for a task, and a target that "
-                               "runs their format"),
-])
-def test_what_cannot_be_measured_is_told_before_any_work(options: dict[str, Any], message: str, bundles: dict[str, Bundle],
-                                                         tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"baseline": "onyx"}, "measure: no bundle 'onyx'; did you mean 'onnx'?"),
+        (
+            {"teacher": "onnx"},
+            "measure: the teacher 'onnx' has the format onnx; name the torch bundle that it was made from",
+        ),
+        ({"on": ("host_onx",)}, "measure: no target 'host_onx'; did you mean 'host_onnx'?"),
+        (
+            {"on": ("host_litert",)},
+            "there is nothing to measure on host_litert: name bundles that were trained for a task, and a target "
+            "that runs their format",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_told_before_any_work(
+    options: dict[str, Any], message: str, bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
     with pytest.raises(UserError) as raised:
         measure_into(bundles, tmp_path / "run", **options)
     assert message in raised.value.faults
@@ -205,18 +269,27 @@ def test_a_bundle_without_a_task_is_named_and_left_out(bundles: dict[str, Bundle
     (tmp_path / "base" / "task.json").unlink()
     said: list[str] = []
     base = sealed(tmp_path / "base", "onnx", "adopt")
-    plan, = plans({"base": base, "floor": bundles["floor"]}, MeasureOptions(on=ON), said.append)
+    (plan,) = plans({"base": base, "floor": bundles["floor"]}, MeasureOptions(on=ON), said.append)
     assert said == ["base: not measured, it has no task (no task.json: it wasn't trained for one)"]
     assert [str(subject) for subject in plan.subjects] == ["floor on host_linear"]
 
 
-def test_a_target_that_lacks_its_package_is_told(bundles: dict[str, Bundle], tmp_path: Path,
-                                                 without: Callable[[str], dict[str, str]]) -> None:
-    code = ("from pathlib import Path; from palmtop.bundle import Bundle; from palmtop.eval.measure import *; "
-            f"measure({{'onnx': Bundle.open(Path({str(bundles['onnx'].path)!r}))}}, MeasureOptions(on=('host_onnx',)), Path('run'), print)")
+def test_a_target_that_lacks_its_package_is_told(
+    bundles: dict[str, Bundle], tmp_path: Path, without: Callable[[str], dict[str, str]]
+) -> None:
+    code = (
+        "from pathlib import Path; from palmtop.bundle import Bundle; from palmtop.eval.measure import *; "
+        f"measure({{'onnx': Bundle.open(Path({str(bundles['onnx'].path)!r}))}}, MeasureOptions(on=('host_onnx',)), "
+        "Path('run'), print)"
+    )
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, env=without("onnxruntime"), capture_output=True, text=True, check=False)
-    assert "measure: the target host_onnx needs onnxruntime: pip install 'palmtop[onnx]'; or leave 'host_onnx' out" in done.stderr
+    done = subprocess.run(
+        command, cwd=tmp_path, env=without("onnxruntime"), capture_output=True, text=True, check=False
+    )
+    assert (
+        "measure: the target host_onnx needs onnxruntime: pip install 'palmtop[onnx]'; or leave 'host_onnx' out"
+        in done.stderr
+    )
 
 
 @pytest.fixture
@@ -227,17 +300,22 @@ def without(tmp_path: Path) -> Callable[[str], dict[str, str]]:
         (tmp_path / "site").mkdir()
         (tmp_path / "site" / "sitecustomize.py").write_text(
             "import importlib.util as util\nfind = util.find_spec\n"
-            f"util.find_spec = lambda name, package=None: None if name == {package!r} else find(name, package)\n")
+            f"util.find_spec = lambda name, package=None: None if name == {package!r} else find(name, package)\n"
+        )
         return {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
 
     return hidden
 
 
-def test_python_files_beside_a_model_are_never_run(bundles: dict[str, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_files_beside_a_model_are_never_run(
+    bundles: dict[str, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not by a process that measuring starts either, which would look first in the folder it stands in."""
     here, ran = shutil.copytree(bundles["floor"].path, tmp_path / "floor"), tmp_path / "ran"
     for name in ("argparse", "json", "numpy", "palmtop", "sklearn", "safetensors"):
-        (here / f"{name}.py").write_text(f"open({str(ran)!r}, 'a').write('{name} ')\nraise SystemExit('not the real one')\n")
+        (here / f"{name}.py").write_text(
+            f"open({str(ran)!r}, 'a').write('{name} ')\nraise SystemExit('not the real one')\n"
+        )
     monkeypatch.chdir(here)
     monkeypatch.setenv("PYTHONPATH", str(Path(palmtop.__file__).parents[1]))
     _, _, taken = measure_into({"floor": Bundle.open(here)}, tmp_path / "run", baseline=None, on=("host_linear",))
@@ -247,22 +325,30 @@ def test_python_files_beside_a_model_are_never_run(bundles: dict[str, Bundle], t
 
 def test_a_damaged_run_file_is_told(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     (tmp_path / "measure.json").write_text("{")
-    with pytest.raises(UserError, match=r"measure\.json is damaged: remove it and measure again \(what was measured is kept\)"):
+    with pytest.raises(
+        UserError, match=r"measure\.json is damaged: remove it and measure again \(what was measured is kept\)"
+    ):
         measure_into({"floor": bundles["floor"]}, tmp_path, baseline=None)
 
 
-def test_an_export_is_compared_with_the_torch_bundle_it_was_made_from_and_no_earlier_one(bundles: dict[str, Bundle]) -> None:
+def test_an_export_is_compared_with_the_torch_bundle_it_was_made_from_and_no_earlier_one(
+    bundles: dict[str, Bundle],
+) -> None:
     options = MeasureOptions(on=("host_torch", "host_onnx"))
-    plan, = plans({"teacher": bundles["teacher"], "onnx": bundles["onnx"]}, options, print)
+    (plan,) = plans({"teacher": bundles["teacher"], "onnx": bundles["onnx"]}, options, print)
     assert plan.torch_ancestor(bundles["onnx"]) is None  # it was made from the student, who was made from the teacher
-    plan, = plans(bundles, options, print)
+    (plan,) = plans(bundles, options, print)
     assert (plan.torch_ancestor(bundles["onnx"]), plan.torch_ancestor(bundles["student"])) == ("student", "student")
     assert plan.torch_ancestor(bundles["floor"]) is None
 
 
-def test_tasks_that_differ_in_what_is_learnt_from_share_a_table(bundles: dict[str, Bundle], task: dict[str, Any], tmp_path: Path) -> None:
+def test_tasks_that_differ_in_what_is_learnt_from_share_a_table(
+    bundles: dict[str, Bundle], task: dict[str, Any], tmp_path: Path
+) -> None:
     fewer = torch_bundle(tmp_path / "fewer", task | {"name": "fewer", "train_rows": 20}, seed=2, stage="recover")
     newer = torch_bundle(tmp_path / "newer", task | {"version": 2}, seed=3, stage="recover")
-    one, other = plans({"teacher": bundles["teacher"], "fewer": fewer, "newer": newer}, MeasureOptions(on=("host_torch",)), print)
+    one, other = plans(
+        {"teacher": bundles["teacher"], "fewer": fewer, "newer": newer}, MeasureOptions(on=("host_torch",)), print
+    )
     assert [subject.name for subject in one.subjects] == ["teacher", "fewer"] and one.task_id.startswith(task["name"])
     assert [subject.name for subject in other.subjects] == ["newer"]

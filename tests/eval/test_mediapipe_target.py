@@ -1,4 +1,5 @@
-"""The target host_mediapipe: an app's file measured in MediaPipe's text classifier, beside the bundle it was made of."""
+"""The target host_mediapipe: an app's file measured in MediaPipe's text classifier, beside the bundle it was made
+of."""
 
 import shutil
 import zipfile
@@ -27,12 +28,16 @@ FLOAT32 = 1e-5
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
-    """A random BERT, its .tflite with probabilities, the app of that; an app that MediaPipe can't open, and one of ONNX."""
+    """A random BERT, its .tflite with probabilities, the app of that; an app that MediaPipe can't open, and one of
+    ONNX."""
     folder = tmp_path_factory.mktemp("mediapipe")
     teacher = adopted(folder / "bert", "bert")
-    made = {"teacher": teacher, "file": _make("to_tflite", {"lengths": 24, "probabilities": True}, teacher, folder / "file"),
-            "logits": _make("to_tflite", {"lengths": 24}, teacher, folder / "logits"),
-            "onnx": _make("to_onnx", {}, teacher, folder / "onnx")}
+    made = {
+        "teacher": teacher,
+        "file": _make("to_tflite", {"lengths": 24, "probabilities": True}, teacher, folder / "file"),
+        "logits": _make("to_tflite", {"lengths": 24}, teacher, folder / "logits"),
+        "onnx": _make("to_onnx", {}, teacher, folder / "onnx"),
+    }
     for name in ("file", "logits", "onnx"):
         made[f"{name}-app"] = _make("to_app", {}, made[name], folder / f"{name}-app")
     return made
@@ -55,7 +60,7 @@ def test_an_apps_task_is_its_nearest_ancestors(tmp_path_factory: pytest.TempPath
     tuned = _make("finetune", {"task": write_task(folder / "data"), "epochs": 0.2}, base, folder / "tuned")
     file = _make("to_tflite", {"lengths": 24, "probabilities": True}, tuned, folder / "file")
     given = {"base": base, "tuned": tuned, "file": file, "app": _make("to_app", {}, file, folder / "app")}
-    plan, = plans(given, OPTIONS, lambda _: None)
+    (plan,) = plans(given, OPTIONS, lambda _: None)
     assert "app on host_mediapipe" in [str(subject) for subject in plan.subjects]
 
 
@@ -89,44 +94,63 @@ def test_what_an_apps_time_was_taken_at_is_written_with_it(bundles: dict[str, Bu
     any_length = _make("to_tflite", {"lengths": "any", "probabilities": True}, bundles["teacher"], tmp_path / "any")
     app = _make("to_app", {}, any_length, tmp_path / "any-app")
     assert (mediapipe.padded_to(app.path, 8), target.find("host_litert").padded_to(any_length.path, 8)) == ("own", 8)
-    measure({"file": any_length, "app": app}, OPTIONS.model_copy(update={"threads": 2}), tmp_path / "run", lambda _: None)
+    measure(
+        {"file": any_length, "app": app}, OPTIONS.model_copy(update={"threads": 2}), tmp_path / "run", lambda _: None
+    )
     found = {one.name: one.conditions for one in read(tmp_path / "run" / FILE) if one.metric == "latency_ms"}
-    assert found == {"file": {"threads": 2, "length": 24, "padded_to": 24, "runs": 60},
-                     "app": {"threads": 1, "length": 24, "padded_to": "own", "runs": 60}}
+    assert found == {
+        "file": {"threads": 2, "length": 24, "padded_to": 24, "runs": 60},
+        "app": {"threads": 1, "length": 24, "padded_to": "own", "runs": 60},
+    }
 
 
 def test_what_mediapipe_cannot_open_is_said_and_left_out(bundles: dict[str, Bundle]) -> None:
     said: list[str] = []
-    plan, = plans(bundles, OPTIONS, said.append)
-    assert [str(subject) for subject in plan.subjects] == ["file on host_litert", "logits on host_litert", "file-app on host_mediapipe"]
+    (plan,) = plans(bundles, OPTIONS, said.append)
+    assert [str(subject) for subject in plan.subjects] == [
+        "file on host_litert",
+        "logits on host_litert",
+        "file-app on host_mediapipe",
+    ]
     assert said[-2:] == [
-        "logits-app on host_mediapipe: not measured, its manifest says of MediaPipe: no: they take the outputs for probabilities, this "
-        "file answers logits: export it with probabilities: true",
-        "onnx-app on host_mediapipe: not measured, MediaPipe opens .tflite files, and there is none in this app"]
-    with pytest.raises(UserError, match="logits-app isn't for this target: its manifest says of MediaPipe: no: they take"):
+        "logits-app on host_mediapipe: not measured, its manifest says of MediaPipe: no: they take the outputs for "
+        "probabilities, this file answers logits: export it with probabilities: true",
+        "onnx-app on host_mediapipe: not measured, MediaPipe opens .tflite files, and there is none in this app",
+    ]
+    with pytest.raises(
+        UserError, match="logits-app isn't for this target: its manifest says of MediaPipe: no: they take"
+    ):
         target.find("host_mediapipe").open(bundles["logits-app"].path)
 
 
 def test_a_vocabulary_swapped_inside_the_file_is_told(bundles: dict[str, Bundle], tmp_path: Path) -> None:
-    """Sealed anew or not: the packed vocabulary is compared with the tokenizer's, and a zip whose checksums don't fit is told too."""
+    """Sealed anew or not: the packed vocabulary is compared with the tokenizer's, and a zip whose checksums don't fit
+    is told too."""
     app = shutil.copytree(bundles["file-app"].path, tmp_path / "app")
     whole, model = (app / "model.tflite").read_bytes(), app / "model.tflite"
     words = zipfile.ZipFile(model).read("vocab.txt")
     first, second = (word for word in words.split(b"\n") if word in (b"song", b"rain"))
-    swapped = words.replace(b"\n" + first, b"\n?").replace(b"\n" + second, b"\n" + first).replace(b"\n?", b"\n" + second)
+    swapped = (
+        words.replace(b"\n" + first, b"\n?").replace(b"\n" + second, b"\n" + first).replace(b"\n?", b"\n" + second)
+    )
     assert len(swapped) == len(words) and swapped != words
     model.write_bytes(whole.replace(words, swapped))
     with pytest.raises(UserError, match=r"model.tflite was changed after it was sealed \(sha256 differs\)"):
         verify(app, print)
     reseal(app, restate=True)
-    with pytest.raises(UserError, match=r"model.tflite is damaged: what is packed behind the model can't be read .*: make the app again"):
+    with pytest.raises(
+        UserError,
+        match=r"model.tflite is damaged: what is packed behind the model can't be read .*: make the app again",
+    ):
         verify(app, print)
-    model.write_bytes(whole[:whole.index(b"PK\x03\x04")])
+    model.write_bytes(whole[: whole.index(b"PK\x03\x04")])
     with zipfile.ZipFile(model, "a") as archive:
         archive.writestr("vocab.txt", swapped)
         archive.writestr("labels.txt", (app / "labels.txt").read_bytes())
     reseal(app, restate=True)
-    with pytest.raises(UserError, match=r"model.tflite holds another vocab.txt than the one beside it: make the app again"):
+    with pytest.raises(
+        UserError, match=r"model.tflite holds another vocab.txt than the one beside it: make the app again"
+    ):
         verify(app, print)
     (app / "vocab.txt").write_bytes(swapped)
     reseal(app, restate=True)
@@ -137,8 +161,10 @@ def test_a_vocabulary_swapped_inside_the_file_is_told(bundles: dict[str, Bundle]
 def test_an_app_alone_has_no_texts_to_be_measured_on(bundles: dict[str, Bundle]) -> None:
     said: list[str] = []
     plans({"file": bundles["file"], "onnx-app": bundles["onnx-app"]}, OPTIONS, said.append)
-    assert said[0] == ("onnx-app: not measured, it is an app's folder, which doesn't know its task's texts: give the bundle it was made of "
-                       "too")
+    assert said[0] == (
+        "onnx-app: not measured, it is an app's folder, which doesn't know its task's texts: give the bundle it was "
+        "made of too"
+    )
 
 
 def _make(use: str, settings: dict[str, object], source: Bundle | None, out: Path) -> Bundle:

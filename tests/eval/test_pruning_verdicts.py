@@ -40,11 +40,18 @@ def _pruned_bundle(folder: Path, source: Bundle, stage: str = "magnitude") -> Bu
 
 
 @pytest.fixture(scope="module")
-def bundles(random_bert: Bundle, random_onnx: Bundle, floor: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+def bundles(
+    random_bert: Bundle, random_onnx: Bundle, floor: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Bundle]:
     folder = tmp_path_factory.mktemp("pruned")
     sparse = _pruned_bundle(folder / "sparse", random_bert)
-    return {"whole": random_bert, "sparse": sparse, "whole-onnx": random_onnx,
-            "sparse-onnx": onnx_bundle(folder / "sparse-onnx", sparse), "floor": floor}
+    return {
+        "whole": random_bert,
+        "sparse": sparse,
+        "whole-onnx": random_onnx,
+        "sparse-onnx": onnx_bundle(folder / "sparse-onnx", sparse),
+        "floor": floor,
+    }
 
 
 def test_nonzeros_are_counted_in_the_file_as_it_is(bundles: dict[str, Bundle]) -> None:
@@ -58,10 +65,18 @@ def test_nonzeros_are_counted_in_the_file_as_it_is(bundles: dict[str, Bundle]) -
     assert counted["whole-onnx"].n == counted["sparse-onnx"].n
 
 
-@pytest.mark.parametrize(("values", "dtype", "expected"), [
-    (np.array([0, -0.0, 1e-45, -2], np.float32).tobytes(), "float32", 2), (np.array([0, -0.0, 3], np.float16).tobytes(), "float16", 1),
-    (np.array([0, 0x8000, 0x3F80], np.uint16).tobytes(), "bfloat16", 1), (np.array([-128, 0, 1], np.int8).tobytes(), "int8", 2),
-    (bytes([0x0F, 0xF0, 0x00, 0x21]), "int4", 4), (bytes([0, 1]), "uint8", None), (b"", "float32", 0)])
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        (np.array([0, -0.0, 1e-45, -2], np.float32).tobytes(), "float32", 2),
+        (np.array([0, -0.0, 3], np.float16).tobytes(), "float16", 1),
+        (np.array([0, 0x8000, 0x3F80], np.uint16).tobytes(), "bfloat16", 1),
+        (np.array([-128, 0, 1], np.int8).tobytes(), "int8", 2),
+        (bytes([0x0F, 0xF0, 0x00, 0x21]), "int4", 4),
+        (bytes([0, 1]), "uint8", None),
+        (b"", "float32", 0),
+    ],
+)
 def test_zero_is_what_each_type_means_by_it(values: bytes, dtype: str, expected: int | None) -> None:
     assert stored(values, dtype).nonzeros == expected
 
@@ -73,9 +88,13 @@ def test_unsigned_weights_are_not_counted(bundles: dict[str, Bundle], tmp_path: 
 
 
 def test_a_missing_reader_is_a_word(bundles: dict[str, Bundle]) -> None:
-    code = ("import importlib.util as util; find = util.find_spec; util.find_spec = lambda name: None if name == 'onnx' else find(name)\n"
-            "from pathlib import Path; from palmtop.bundle import Bundle; from palmtop.eval.measuring.nonzeros import nonzeros\n"
-            f"print(nonzeros(Bundle.open(Path({str(bundles['whole-onnx'].path)!r}))).why)")
+    code = (
+        "import importlib.util as util; find = util.find_spec; util.find_spec = lambda name: None if name == 'onnx' "
+        "else find(name)\n"
+        "from pathlib import Path; from palmtop.bundle import Bundle; from palmtop.eval.measuring.nonzeros import "
+        "nonzeros\n"
+        f"print(nonzeros(Bundle.open(Path({str(bundles['whole-onnx'].path)!r}))).why)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "reading onnx files needs the package onnx, which isn't installed"
 
@@ -92,7 +111,10 @@ def test_what_a_pruned_bundle_is_set_beside(bundles: dict[str, Bundle], tmp_path
     given = list(bundles.values())
     assert pruning(bundles["sparse-onnx"]) == ["magnitude"] and pruning(bundles["whole-onnx"]) == []
     assert conditions(bundles["whole-onnx"], given) == {}
-    assert conditions(bundles["sparse-onnx"], given) == {"pruned_by": ["magnitude"], "unpruned": bundles["whole-onnx"].digest}
+    assert conditions(bundles["sparse-onnx"], given) == {
+        "pruned_by": ["magnitude"],
+        "unpruned": bundles["whole-onnx"].digest,
+    }
     assert conditions(bundles["sparse"], given) == {"pruned_by": ["magnitude"], "unpruned": bundles["whole"].digest}
     assert conditions(bundles["sparse"], [bundles["whole-onnx"]]) == {"pruned_by": ["magnitude"], "unpruned": None}
     twice = _pruned_bundle(tmp_path / "twice", bundles["sparse"], "shrink")
@@ -122,20 +144,35 @@ def test_measuring_records_both_and_says_what_was_pruned(bundles: dict[str, Bund
     found = by_metric(taken, "sparse-onnx")
     assert found["nonzeros"].value == nonzeros(bundles["sparse-onnx"]).value and found["nonzeros"].unit == "weights"
     assert found["gzip_bytes"].value == gzip_bytes(bundles["sparse-onnx"]) and found["gzip_bytes"].unit == "bytes"
-    assert found["gzip_bytes"].conditions == {"precision": "float32", "pruned_by": ["magnitude"], "unpruned": bundles["whole-onnx"].digest}
+    assert found["gzip_bytes"].conditions == {
+        "precision": "float32",
+        "pruned_by": ["magnitude"],
+        "unpruned": bundles["whole-onnx"].digest,
+    }
     said = [line for line in section_of(out).verdicts if "pruned by" in line]
     assert len(said) == 1 and said[0].startswith("sparse-onnx on host_onnx, pruned by magnitude: ")
     before = len(taken)
     assert len(measure_into(given, out, on=("host_onnx",), baseline="whole-onnx")[2]) == before
 
 
-def _sized(name: str, megabytes: float, share: float | None, beside: str | None, stages: tuple[str, ...], **changed: Any,
-           ) -> list[Measurement]:
+def _sized(
+    name: str,
+    megabytes: float,
+    share: float | None,
+    beside: str | None,
+    stages: tuple[str, ...],
+    **changed: Any,
+) -> list[Measurement]:
     """What measuring writes of sizes; of an unpruned one without stages."""
-    how: dict[str, Any] = {"conditions": {"precision": "float32"} | ({"pruned_by": list(stages), "unpruned": beside} if stages else {}),
-                           "date": "2026-01-02T00:00:00+00:00"} | changed
-    zeros = one(name, "nonzeros", None if share is None else share * 4_000_000, n=4_000_000, **how) if share is not None else one(
-        name, "nonzeros", None, why="weights are stored as unsigned integers, of which 0 isn't zero", **how)
+    how: dict[str, Any] = {
+        "conditions": {"precision": "float32"} | ({"pruned_by": list(stages), "unpruned": beside} if stages else {}),
+        "date": "2026-01-02T00:00:00+00:00",
+    } | changed
+    zeros = (
+        one(name, "nonzeros", None if share is None else share * 4_000_000, n=4_000_000, **how)
+        if share is not None
+        else one(name, "nonzeros", None, why="weights are stored as unsigned integers, of which 0 isn't zero", **how)
+    )
     return [one(name, "model_bytes", 2_000_000, **how), one(name, "gzip_bytes", megabytes * 1e6, **how), zeros]
 
 
@@ -146,36 +183,61 @@ def _verdict(section: Section, name: str = "sparse") -> str:
 WHOLE = _sized("base", 1.8, 1.0, None, ())
 
 
-@pytest.mark.parametrize(("ms", "told"), [
-    (10.0, "0 % faster on host_litert than base (10.00 ms against 10.00 ms, within the noise of this run)"),
-    (9.0, "11 % faster on host_litert than base (9.00 ms against 10.00 ms)"),
-    (12.5, "20 % slower on host_litert than base (12.50 ms against 10.00 ms)"),
-    (5.0, "2.00 times faster on host_litert than base (5.00 ms against 10.00 ms)")])
+@pytest.mark.parametrize(
+    ("ms", "told"),
+    [
+        (10.0, "0 % faster on host_litert than base (10.00 ms against 10.00 ms, within the noise of this run)"),
+        (9.0, "11 % faster on host_litert than base (9.00 ms against 10.00 ms)"),
+        (12.5, "20 % slower on host_litert than base (12.50 ms against 10.00 ms)"),
+        (5.0, "2.00 times faster on host_litert than base (5.00 ms against 10.00 ms)"),
+    ],
+)
 def test_the_sentence_says_what_is_saved_and_what_is_not(ms: float, told: str, tmp_path: Path) -> None:
-    section = section_of(write_run(tmp_path / "run", *numbers_of("base", 0.94, 10), *WHOLE, *numbers_of("sparse", 0.93, ms),
-                            *_sized("sparse", 0.702, 0.1, "digest of base", ("magnitude",))))
+    section = section_of(
+        write_run(
+            tmp_path / "run",
+            *numbers_of("base", 0.94, 10),
+            *WHOLE,
+            *numbers_of("sparse", 0.93, ms),
+            *_sized("sparse", 0.702, 0.1, "digest of base", ("magnitude",)),
+        )
+    )
     assert _verdict(section) == (
-        "sparse on host_litert, pruned by magnitude: 10 % of 4,000,000 weights are not zero; 2.00 MB as a file, 0.70 MB to fetch "
-        f"compressed; {told}; 61 % smaller as a compressed download")
+        "sparse on host_litert, pruned by magnitude: 10 % of 4,000,000 weights are not zero; 2.00 MB as a file, 0.70 "
+        f"MB to fetch compressed; {told}; 61 % smaller as a compressed download"
+    )
 
 
 def test_a_speed_at_another_length_is_no_speed(tmp_path: Path) -> None:
     longer = {"conditions": {"threads": 1, "length": 32, "padded_to": 64, "runs": 60}}
-    numbers = [*numbers_of("base", 0.94, 10), *WHOLE, *numbers_of("sparse", 0.93, 5, **longer),
-               *_sized("sparse", 0.7, 0.1, "digest of base", ("magnitude",)), *numbers_of("cut", 0.92, 5),
-               *_sized("cut", 1.0, 1.0, "digest of base", ("prune_structures", "shrink"))]
+    numbers = [
+        *numbers_of("base", 0.94, 10),
+        *WHOLE,
+        *numbers_of("sparse", 0.93, 5, **longer),
+        *_sized("sparse", 0.7, 0.1, "digest of base", ("magnitude",)),
+        *numbers_of("cut", 0.92, 5),
+        *_sized("cut", 1.0, 1.0, "digest of base", ("prune_structures", "shrink")),
+    ]
     section = section_of(write_run(tmp_path / "run", *numbers))
-    assert ("; speed not comparable (timed at 64 tokens, base at 32 tokens: export sparse with --lengths 32 or any, or measure with "
-            "--length 64); 61 % smaller") in _verdict(section)
+    assert (
+        "; speed not comparable (timed at 64 tokens, base at 32 tokens: export sparse with --lengths 32 or any, or "
+        "measure with --length 64); 61 % smaller"
+    ) in _verdict(section)
     assert "structured form" not in _verdict(section)
     assert "2.00 times faster on host_litert than base" in _verdict(section, "cut")
 
 
 def test_a_structured_form_that_is_as_good_is_named(tmp_path: Path) -> None:
-    numbers = [*numbers_of("base", 0.94, 10), *WHOLE, *numbers_of("sparse", 0.93, 10),
-               *_sized("sparse", 0.7, 0.1, "digest of base", ("movement",)), *numbers_of("worse", 0.9, 3),
-               *_sized("worse", 0.7, 0.5, "digest of base", ("prune_structures", "shrink")), *numbers_of("cut", 0.92, 5),
-               *_sized("cut", 1.0, 1.0, "digest of base", ("prune_structures", "shrink"))]
+    numbers = [
+        *numbers_of("base", 0.94, 10),
+        *WHOLE,
+        *numbers_of("sparse", 0.93, 10),
+        *_sized("sparse", 0.7, 0.1, "digest of base", ("movement",)),
+        *numbers_of("worse", 0.9, 3),
+        *_sized("worse", 0.7, 0.5, "digest of base", ("prune_structures", "shrink")),
+        *numbers_of("cut", 0.92, 5),
+        *_sized("cut", 1.0, 1.0, "digest of base", ("prune_structures", "shrink")),
+    ]
     section = section_of(write_run(tmp_path / "run", *numbers))
     assert _verdict(section).endswith("; a structured form, no worse by the interval: cut, 2.00 times faster")
     assert "structured form" not in _verdict(section, "cut")
@@ -187,28 +249,48 @@ def test_a_structured_form_that_is_as_good_is_named(tmp_path: Path) -> None:
 
 def test_what_was_not_measured_is_said_so(tmp_path: Path) -> None:
     numbers = [*numbers_of("base", 0.94, 10), *numbers_of("sparse", 0.93, 10)]
-    lone = section_of(write_run(tmp_path / "lone", *numbers, *WHOLE, *_sized("sparse", 0.7, None, None, ("movement", "trim_vocabulary"))))
+    lone = section_of(
+        write_run(
+            tmp_path / "lone", *numbers, *WHOLE, *_sized("sparse", 0.7, None, None, ("movement", "trim_vocabulary"))
+        )
+    )
     assert _verdict(lone) == (
-        "sparse on host_litert, pruned by movement and trim_vocabulary: non-zeros not measured (weights are stored as unsigned "
-        "integers, of which 0 isn't zero); 2.00 MB as a file, 0.70 MB to fetch compressed; its unpruned form was not measured with it")
+        "sparse on host_litert, pruned by movement and trim_vocabulary: non-zeros not measured (weights are stored "
+        "as unsigned integers, of which 0 isn't zero); 2.00 MB as a file, 0.70 MB to fetch compressed; its unpruned "
+        "form was not measured with it"
+    )
     old = [one for one in _sized("sparse", 0.7, 0.1, "digest of base", ("magnitude",)) if one.metric == "model_bytes"]
     older = section_of(write_run(tmp_path / "old", *numbers, *old))
     assert _verdict(older) == (
-        "sparse on host_litert, pruned by magnitude: non-zeros not measured; 2.00 MB as a file, compressed size not measured; 0 % faster "
-        "on host_litert than base (10.00 ms against 10.00 ms, within the noise of this run); as a download not compared")
+        "sparse on host_litert, pruned by magnitude: non-zeros not measured; 2.00 MB as a file, compressed size not "
+        "measured; 0 % faster on host_litert than base (10.00 ms against 10.00 ms, within the noise of this run); as "
+        "a download not compared"
+    )
 
 
 def test_an_emulated_time_is_told_as_such(tmp_path: Path) -> None:
-    numbers = [*numbers_of("base", 0.94, 10), *WHOLE, *numbers_of("sparse", 0.93, 8, kind="emulated"),
-               *_sized("sparse", 2.0, 0.1, "digest of base", ("magnitude",))]
+    numbers = [
+        *numbers_of("base", 0.94, 10),
+        *WHOLE,
+        *numbers_of("sparse", 0.93, 8, kind="emulated"),
+        *_sized("sparse", 2.0, 0.1, "digest of base", ("magnitude",)),
+    ]
     told = _verdict(section_of(write_run(tmp_path / "run", *numbers)))
-    assert "25 % faster on host_litert than base (8.00 ms against 10.00 ms, emulated); 11 % larger as a compressed download" in told
+    assert (
+        "25 % faster on host_litert than base (8.00 ms against 10.00 ms, emulated); 11 % larger as a compressed "
+        "download" in told
+    )
 
 
 def test_the_columns_are_drawn_where_something_was_pruned(tmp_path: Path) -> None:
     plain = write_run(tmp_path / "plain", *numbers_of("base", 0.94, 10), *WHOLE)
-    sparse = write_run(tmp_path / "sparse", *numbers_of("base", 0.94, 10), *WHOLE, *numbers_of("sparse", 0.93, 9),
-                  *_sized("sparse", 0.702, 0.1, "digest of base", ("magnitude",)))
+    sparse = write_run(
+        tmp_path / "sparse",
+        *numbers_of("base", 0.94, 10),
+        *WHOLE,
+        *numbers_of("sparse", 0.93, 9),
+        *_sized("sparse", 0.702, 0.1, "digest of base", ("magnitude",)),
+    )
     assert "compressed" not in render(compare([plain]), "markdown")
     drawn = render(compare([sparse]), "markdown")
     assert "MB compressed" in drawn and "% not zero" in drawn and "through gzip, as a web server sends it" in drawn

@@ -8,7 +8,16 @@ from scipy import stats
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from palmtop.eval.measuring.latency import quantiles
-from palmtop.eval.measuring.scores import agreement, confusion, difference, macro_f1, matthews, mcnemar, proportion, scores
+from palmtop.eval.measuring.scores import (
+    agreement,
+    confusion,
+    difference,
+    macro_f1,
+    matthews,
+    mcnemar,
+    proportion,
+    scores,
+)
 
 RIGHT = 0.6
 RANDOM = np.random.default_rng(7)
@@ -18,8 +27,10 @@ def outputs_for(answers: np.ndarray, classes: int) -> np.ndarray:
     return np.eye(classes, dtype=np.float32)[answers]
 
 
-@pytest.mark.parametrize(("hits", "n", "low", "high"), [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611),
-                                                        (1, 29, 0.0061, 0.1718)])
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
 def test_wilson_is_as_in_table_i_of_newcombe_1998(hits: int, n: int, low: float, high: float) -> None:
     score = proportion(hits, n)
     assert score.value == hits / n
@@ -59,7 +70,10 @@ def test_the_bootstrap_of_a_difference_agrees_with_the_normal_interval_of_paired
     paired = (ours == labels).astype(float) - (theirs == labels)
     half = 1.96 * paired.std() / math.sqrt(2000)
     assert found.value == pytest.approx(paired.mean())
-    assert (found.low, found.high) == (pytest.approx(paired.mean() - half, abs=0.005), pytest.approx(paired.mean() + half, abs=0.005))
+    assert (found.low, found.high) == (
+        pytest.approx(paired.mean() - half, abs=0.005),
+        pytest.approx(paired.mean() + half, abs=0.005),
+    )
 
 
 @pytest.mark.parametrize("metric", ["macro_f1", "matthews", "pearson", "spearman"])
@@ -79,13 +93,18 @@ def test_mcnemar_is_the_binomial_sum_over_texts_that_one_model_alone_gets_right(
 
 def test_agreement_is_a_share_of_equal_labels_or_a_correlation() -> None:
     ours, theirs = outputs_for(np.array([0, 1, 2, 2]), 3), outputs_for(np.array([0, 1, 2, 1]), 3)
-    assert (agreement("classification", ours, theirs).value, agreement("classification", ours, theirs).unit) == (0.75, "share")
+    assert (agreement("classification", ours, theirs).value, agreement("classification", ours, theirs).unit) == (
+        0.75,
+        "share",
+    )
     line = np.arange(9, dtype=np.float32)[:, None]
     assert agreement("regression", line, 2 * line + 1).value == pytest.approx(1)
 
 
 def test_accuracy_has_wilsons_interval_and_its_n() -> None:
-    found = scores("classification", outputs_for(np.array([0, 1, 1, 0]), 2), np.array([0, 1, 0, 0]), ("no", "yes"))["accuracy"]
+    found = scores("classification", outputs_for(np.array([0, 1, 1, 0]), 2), np.array([0, 1, 0, 0]), ("no", "yes"))[
+        "accuracy"
+    ]
     assert found == proportion(3, 4)
     assert (found.n, found.unit) == (4, "share")
 
@@ -95,8 +114,13 @@ def test_what_cannot_be_a_number_says_why() -> None:
     labels = np.array([0, 1, 0])
     broken = outputs.copy()
     broken[1, 0] = np.nan
-    assert scores("classification", broken, labels, ("a", "b"))["accuracy"].why == "1 of 3 answers aren't finite numbers"
-    assert scores("classification", outputs, labels, ("a", "b", "c"))["accuracy"].why == "the model gives 2 numbers, 3 are wanted"
+    assert (
+        scores("classification", broken, labels, ("a", "b"))["accuracy"].why == "1 of 3 answers aren't finite numbers"
+    )
+    assert (
+        scores("classification", outputs, labels, ("a", "b", "c"))["accuracy"].why
+        == "the model gives 2 numbers, 3 are wanted"
+    )
     alike = scores("classification", outputs[1:], labels[:2], ("a", "b"))
     assert alike["matthews"].why == "undefined: all answers, or all labels, are the same"
     same = scores("regression", np.ones((5, 1), np.float32), np.arange(5), ("score",))["pearson"]

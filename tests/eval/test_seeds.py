@@ -1,4 +1,5 @@
-"""Means over seeds: which bundles belong together, means and paired gains against their definitions, what a run prints."""
+"""Means over seeds: which bundles belong together, means and paired gains against their definitions, what a run
+prints."""
 
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,17 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     folder = tmp_path_factory.mktemp("seeds")
     task = write_task(folder / "data")
     made = {"teacher": torch_bundle(folder / "teacher", task)}
-    for number, (name, seed, layers) in enumerate([("plain", 0, 3), ("plain", 1, 3), ("plain", 2, 3), ("taught", 0, 2), ("taught", 7, 2),
-                                                    ("alone", 0, 4)], 1):
-        made[f"{name}-{seed}"] = _alike(folder / f"{name}-{seed}", task, number, {"layers": layers, "seed": seed}, made["teacher"])
+    for number, (name, seed, layers) in enumerate(
+        [("plain", 0, 3), ("plain", 1, 3), ("plain", 2, 3), ("taught", 0, 2), ("taught", 7, 2), ("alone", 0, 4)], 1
+    ):
+        made[f"{name}-{seed}"] = _alike(
+            folder / f"{name}-{seed}", task, number, {"layers": layers, "seed": seed}, made["teacher"]
+        )
     return made
 
 
 def test_means_and_paired_gains_are_those_of_their_definitions(bundles: dict[str, Bundle], tmp_path: Path) -> None:
-    plan, = plans(bundles, OPTIONS, lambda _: None)
+    (plan,) = plans(bundles, OPTIONS, lambda _: None)
     outputs = {subject: answers(subject, plan.split, tmp_path, 1).outputs for subject in plan.subjects}
     right = {subject.name: outputs[subject].argmax(axis=1) == plan.split.labels for subject in plan.subjects}
     plain, taught = seed_means(plan, outputs, "plain")
@@ -41,19 +45,35 @@ def test_means_and_paired_gains_are_those_of_their_definitions(bundles: dict[str
     assert plain.values == tuple(right[f"plain-{seed}"].mean() for seed in (0, 1, 2))
     assert plain.mean.value == pytest.approx(np.mean(plain.values))
     assert taught.kept == pytest.approx(100 * np.mean(taught.values) / right["teacher"].mean())
-    gain = np.mean([right["taught-0"], right["taught-7"]], axis=0) - np.mean([right[f"plain-{seed}"] for seed in (0, 1, 2)], axis=0)
+    gain = np.mean([right["taught-0"], right["taught-7"]], axis=0) - np.mean(
+        [right[f"plain-{seed}"] for seed in (0, 1, 2)], axis=0
+    )
     assert taught.gain is not None and taught.gain.value == pytest.approx(gain.mean())
     assert taught.gain.low is not None and taught.gain.high is not None and taught.gain.value is not None
     normal = 1.96 * gain.std() / len(gain) ** 0.5  # an independent form of the interval of a mean of paired differences
-    assert taught.gain.high - taught.gain.low == pytest.approx(2 * normal, rel=0.05)  # of the mean of 36 texts, which is nearly normal
+    assert taught.gain.high - taught.gain.low == pytest.approx(
+        2 * normal, rel=0.05
+    )  # of the mean of 36 texts, which is nearly normal
     assert taught.gain.low < taught.gain.value < taught.gain.high
 
 
-def test_a_control_of_several_settings_is_compared_setting_by_setting(bundles: dict[str, Bundle], tmp_path: Path) -> None:
-    renamed = {f"{step}-{keep}-{seed}": bundles[f"{old}-{was}"] for step, keep, old, seeds in (
-        ("largest", 0.5, "plain", ((0, 0), (1, 1))), ("soft", 0.5, "taught", ((0, 0), (7, 7)))) for seed, was in seeds}
-    plan, = plans(bundles | renamed, OPTIONS, lambda _: None)
-    outputs = {subject: answers(subject, plan.split, tmp_path, 1).outputs for subject in plan.subjects if subject.name in renamed}
+def test_a_control_of_several_settings_is_compared_setting_by_setting(
+    bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    renamed = {
+        f"{step}-{keep}-{seed}": bundles[f"{old}-{was}"]
+        for step, keep, old, seeds in (
+            ("largest", 0.5, "plain", ((0, 0), (1, 1))),
+            ("soft", 0.5, "taught", ((0, 0), (7, 7))),
+        )
+        for seed, was in seeds
+    }
+    (plan,) = plans(bundles | renamed, OPTIONS, lambda _: None)
+    outputs = {
+        subject: answers(subject, plan.split, tmp_path, 1).outputs
+        for subject in plan.subjects
+        if subject.name in renamed
+    }
     largest, soft = seed_means(plan, outputs, "largest")
     assert (largest.name, largest.gain, soft.name) == ("largest-0.5", None, "soft-0.5")
     assert soft.gain is not None and soft.gain.value == pytest.approx(np.mean(soft.values) - np.mean(largest.values))
@@ -61,7 +81,7 @@ def test_a_control_of_several_settings_is_compared_setting_by_setting(bundles: d
 
 
 def test_outputs_that_are_no_numbers_have_no_mean(bundles: dict[str, Bundle], tmp_path: Path) -> None:
-    plan, = plans(bundles, OPTIONS, lambda _: None)
+    (plan,) = plans(bundles, OPTIONS, lambda _: None)
     outputs = {subject: answers(subject, plan.split, tmp_path, 1).outputs.copy() for subject in plan.subjects}
     next(values for subject, values in outputs.items() if subject.name == "taught-7")[3] = np.nan
     _, taught = seed_means(plan, outputs, "plain")
@@ -93,7 +113,9 @@ steps:
   - {name: plain, use: finetune, each: {seed: [0, 1]}}
 measure: {on: [], control: plane}
 """)
-    with pytest.raises(UserError, match="control: no step with several seeds is called 'plane': name one that has each"):
+    with pytest.raises(
+        UserError, match="control: no step with several seeds is called 'plane': name one that has each"
+    ):
         Recipe.read(str(tmp_path / "r.yaml"))
 
 

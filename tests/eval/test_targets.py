@@ -34,8 +34,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundles(folder: Path, random_bert: Bundle, random_onnx: Bundle, floor: Bundle) -> dict[str, Bundle]:
-    return {"host_torch": random_bert, "host_onnx": random_onnx, "host_litert": _tflite(folder / "tflite", random_bert),
-            "host_linear": floor}
+    return {
+        "host_torch": random_bert,
+        "host_onnx": random_onnx,
+        "host_litert": _tflite(folder / "tflite", random_bert),
+        "host_linear": floor,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +47,15 @@ def expected(random_bert: Bundle) -> np.ndarray:
     """Torch on each text alone, unpadded."""
     model = Flat(random_bert.path)
     with torch.inference_mode():
-        rows = [model(*(torch.from_numpy(values[None]) for values in (row.input_ids, np.ones_like(row.input_ids), row.token_type_ids)))
-                for row in HostTokenizer(random_bert.path, MAX_LENGTH).encode(TEXTS)]
+        rows = [
+            model(
+                *(
+                    torch.from_numpy(values[None])
+                    for values in (row.input_ids, np.ones_like(row.input_ids), row.token_type_ids)
+                )
+            )
+            for row in HostTokenizer(random_bert.path, MAX_LENGTH).encode(TEXTS)
+        ]
     return torch.cat(rows).numpy()
 
 
@@ -59,7 +70,8 @@ def _tflite(folder: Path, source: Bundle) -> Bundle:
         inputs = {length: tuple(torch.ones(1, length, dtype=torch.int32) for _ in INPUTS) for length in (8, MAX_LENGTH)}
         named = {length: dict(zip(INPUTS, values, strict=True)) for length, values in inputs.items()}
         litert_torch.signature("length_8", flat, sample_kwargs=named[8]).signature(
-            f"length_{MAX_LENGTH}", flat, sample_kwargs=named[MAX_LENGTH]).convert().export(str(folder / "model.tflite"))
+            f"length_{MAX_LENGTH}", flat, sample_kwargs=named[MAX_LENGTH]
+        ).convert().export(str(folder / "model.tflite"))
         litert_torch.convert(flat, inputs[MAX_LENGTH]).export(str(folder / "one_length" / "model.tflite"))
     copy_beside(source, folder, lengths=(8, MAX_LENGTH))
     copy_beside(source, folder / "one_length", lengths=(MAX_LENGTH,))
@@ -67,7 +79,9 @@ def _tflite(folder: Path, source: Bundle) -> Bundle:
 
 
 @pytest.mark.parametrize("name", ["host_torch", "host_litert", "host_onnx"])
-def test_answers_are_torchs_in_the_order_of_the_texts(name: str, bundles: dict[str, Bundle], expected: np.ndarray) -> None:
+def test_answers_are_torchs_in_the_order_of_the_texts(
+    name: str, bundles: dict[str, Bundle], expected: np.ndarray
+) -> None:
     with target.find(name).open(bundles[name].path) as runner:
         encodings = runner.tokenize(TEXTS)
         found = runner.predict(encodings)
@@ -76,23 +90,27 @@ def test_answers_are_torchs_in_the_order_of_the_texts(name: str, bundles: dict[s
     np.testing.assert_allclose(found, expected, atol=FLOAT32)
 
 
-def test_a_tflite_of_one_length_is_fed_in_the_order_of_its_signature(bundles: dict[str, Bundle], expected: np.ndarray) -> None:
+def test_a_tflite_of_one_length_is_fed_in_the_order_of_its_signature(
+    bundles: dict[str, Bundle], expected: np.ndarray
+) -> None:
     with target.find("host_litert").open(bundles["host_litert"].path / "one_length") as runner:
         np.testing.assert_allclose(runner.predict(runner.tokenize(TEXTS)), expected, atol=FLOAT32)
 
 
-def test_the_linear_model_is_scikit_learns_up_to_the_rounding_of_its_weights(bundles: dict[str, Bundle], task: dict[str, Any]) -> None:
+def test_the_linear_model_is_scikit_learns_up_to_the_rounding_of_its_weights(
+    bundles: dict[str, Bundle], task: dict[str, Any]
+) -> None:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
     train = Task.find(task).load("train")
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, min_df=2, max_features=5000)
-    features = vectorizer.fit_transform([text for text, in train.texts])
+    features = vectorizer.fit_transform([text for (text,) in train.texts])
     model = LogisticRegression(C=30.0, max_iter=5000, tol=1e-5).fit(features, train.labels)
     with target.find("host_linear").open(bundles["host_linear"].path) as runner:
         found = runner.predict(runner.tokenize(TEXTS))
         assert runner.tokenize_latencies_ms(TEXTS, 5) == []
-    scores = model.decision_function(vectorizer.transform([text for text, in TEXTS]))
+    scores = model.decision_function(vectorizer.transform([text for (text,) in TEXTS]))
     # half a step (1/254 of a class's largest weight) for each term, whose values have length 1
     assert np.abs(found - scores).max() < np.abs(model.coef_).max() / 254 * np.sqrt(features.shape[1])
     assert (found.argmax(axis=1) == scores.argmax(axis=1)).mean() > 0.9  # int8 may turn a near tie
@@ -155,14 +173,18 @@ def test_a_closed_runner_says_so(bundles: dict[str, Bundle]) -> None:
         runner.predict(encodings)
 
 
-@pytest.mark.parametrize(("name", "change", "message"), [
-    ("host_litert", {"lengths": None}, "signature.json names no lengths, but this .tflite has fixed ones"),
-    ("host_litert", {"lengths": (8, 16)}, "has no signature 'length_16' (it has: length_24, length_8)"),
-    ("host_litert", {"inputs": INPUTS[:2]}, TWO_OF_THREE),
-    ("host_onnx", {"inputs": INPUTS[:2]}, TWO_OF_THREE),
-])
-def test_an_artefact_that_differs_from_its_signature_is_refused(name: str, change: dict[str, Any], message: str, bundles: dict[str, Bundle],
-                                                                tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("host_litert", {"lengths": None}, "signature.json names no lengths, but this .tflite has fixed ones"),
+        ("host_litert", {"lengths": (8, 16)}, "has no signature 'length_16' (it has: length_24, length_8)"),
+        ("host_litert", {"inputs": INPUTS[:2]}, TWO_OF_THREE),
+        ("host_onnx", {"inputs": INPUTS[:2]}, TWO_OF_THREE),
+    ],
+)
+def test_an_artefact_that_differs_from_its_signature_is_refused(
+    name: str, change: dict[str, Any], message: str, bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
     shutil.copytree(bundles[name].path, tmp_path / "changed")
     said = json.loads((tmp_path / "changed" / "signature.json").read_text())
     (tmp_path / "changed" / "signature.json").write_text(json.dumps(said | change))
@@ -171,8 +193,9 @@ def test_an_artefact_that_differs_from_its_signature_is_refused(name: str, chang
     assert message in str(raised.value)
 
 
-@pytest.mark.parametrize(("name", "file"), [("host_litert", "model.tflite"), ("host_onnx", "model.onnx"),
-                                            ("host_linear", "vocabulary.json")])
+@pytest.mark.parametrize(
+    ("name", "file"), [("host_litert", "model.tflite"), ("host_onnx", "model.onnx"), ("host_linear", "vocabulary.json")]
+)
 def test_a_missing_file_is_named(name: str, file: str, bundles: dict[str, Bundle], tmp_path: Path) -> None:
     shutil.copytree(bundles[name].path, tmp_path / "changed")
     (tmp_path / "changed" / file).unlink()

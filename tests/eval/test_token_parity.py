@@ -34,8 +34,11 @@ def strings() -> list[HardString]:
 @pytest.fixture(scope="module")
 def bundles(random_bert: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     folder = tmp_path_factory.mktemp("tokens")
-    return {"torch": random_bert, "tflite": tflite_bundle(folder / "tflite", random_bert),
-            "tfjs": tfjs_bundle(folder / "tfjs", random_bert)}
+    return {
+        "torch": random_bert,
+        "tflite": tflite_bundle(folder / "tflite", random_bert),
+        "tfjs": tfjs_bundle(folder / "tfjs", random_bert),
+    }
 
 
 def test_there_are_2000_different_strings_of_20_categories(strings: list[HardString]) -> None:
@@ -49,26 +52,37 @@ def test_they_are_the_same_everywhere_and_always(strings: list[HardString]) -> N
     assert strings == hard_strings(TEXTS)
     texts = [string.text for string in hard_strings(["play a song", "what is my balance"])]
     digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
-    assert digest[:16] == "a0b030f5748c4418", "the strings have changed: raise VERSION in eval/hard_strings.py, and then this digest"
+    assert digest[:16] == "a0b030f5748c4418", (
+        "the strings have changed: raise VERSION in eval/hard_strings.py, and then this digest"
+    )
 
 
 def test_every_category_holds_what_it_says(strings: list[HardString]) -> None:
     of = {category: [string.text for string in strings if string.category == category] for category in CATEGORIES}
     holds = {
-        "accents, composed": r"[\u00C0-\u024F\u1E00-\u1EFF]", "accents, decomposed": r"[\u0300-\u036F]", "combining marks": r"[^\x00-\x7F]",
-        "combining scripts": r"[\u0905-\u0E4F\u1100-\u11FF]", "CJK": r"[\u1100-\uFA2D]", "CJK extensions": r"[\U00020000-\U0002FFFF]",
-        "emoji": r"[\u2600-\u26FF\U0001F300-\U0001F9FF]", "zero-width": r"[\u00AD\u034F\u180E\u200B-\u200D\u2060-\u2063\uFEFF]",
-        "control": r"[\x00-\x1F\x7F-\x9F\uE000-\uFFFD]", "spaces": r"[\t-\r\x85\xA0\u1680\u2000-\u200A\u2028-\u202F\u205F\u3000]",
-        "special tokens": r"\[|<|##", "Greek": r"[\u0386-\u03A9\u1F7C]", "full-width": r"[\u3000\uFF01-\uFF9D]",
-        "right to left": r"[\u05D0-\u0669]"}
+        "accents, composed": r"[\u00C0-\u024F\u1E00-\u1EFF]",
+        "accents, decomposed": r"[\u0300-\u036F]",
+        "combining marks": r"[^\x00-\x7F]",
+        "combining scripts": r"[\u0905-\u0E4F\u1100-\u11FF]",
+        "CJK": r"[\u1100-\uFA2D]",
+        "CJK extensions": r"[\U00020000-\U0002FFFF]",
+        "emoji": r"[\u2600-\u26FF\U0001F300-\U0001F9FF]",
+        "zero-width": r"[\u00AD\u034F\u180E\u200B-\u200D\u2060-\u2063\uFEFF]",
+        "control": r"[\x00-\x1F\x7F-\x9F\uE000-\uFFFD]",
+        "spaces": r"[\t-\r\x85\xA0\u1680\u2000-\u200A\u2028-\u202F\u205F\u3000]",
+        "special tokens": r"\[|<|##",
+        "Greek": r"[\u0386-\u03A9\u1F7C]",
+        "full-width": r"[\u3000\uFF01-\uFF9D]",
+        "right to left": r"[\u05D0-\u0669]",
+    }
     for category, pattern in holds.items():
         assert all(re.search(pattern, text) for text in of[category]), category
     for text in ("[SEP]", "[CLS]", "[PAD]", "[UNK]", "[MASK]"):
         assert any(text in string for string in of["special tokens"])
-    assert any("\u200D" in text for text in of["emoji sequences"])  # joined
-    assert any("\u00DF" in text for text in of["Turkish i, sharp s"])
-    assert any("\U0001F3FD" in text for text in of["emoji sequences"])  # a skin tone
-    assert any(text.endswith("\u03A3") for text in of["Greek"])  # a sigma that is final once it is lower case
+    assert any("\u200d" in text for text in of["emoji sequences"])  # joined
+    assert any("\u00df" in text for text in of["Turkish i, sharp s"])
+    assert any("\U0001f3fd" in text for text in of["emoji sequences"])  # a skin tone
+    assert any(text.endswith("\u03a3") for text in of["Greek"])  # a sigma that is final once it is lower case
     assert any("\u0131" in text for text in of["Turkish i, sharp s"])
     assert {99, 100, 101} <= {len(text) for text in of["long words"]} and max(map(len, of["long words"])) > 200
     for string in strings:
@@ -110,24 +124,37 @@ def test_mediapipe_differs_where_it_is_known_to(bundles: dict[str, Bundle]) -> N
         assert one.expected == tuple(ours.input_ids) != one.found
 
 
-def test_the_browser_differs_in_rare_characters_only_and_it_is_written_down(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+def test_the_browser_differs_in_rare_characters_only_and_it_is_written_down(
+    bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
     said: list[str] = []
-    parity, = measure_tokens([bundles["tfjs"]], tmp_path, said.append)
+    (parity,) = measure_tokens([bundles["tfjs"]], tmp_path, said.append)
     assert {one.string.category for one in parity.differences} <= {"CJK extensions", "Greek", "random characters"}
     assert said == [f"tfjs: {parity.headline}"]
-    taken = {one.metric: one for one in measurement.read(tmp_path / measurement.FILE) if "category" not in one.conditions}
+    taken = {
+        one.metric: one for one in measurement.read(tmp_path / measurement.FILE) if "category" not in one.conditions
+    }
     assert {metric: (one.value, one.n) for metric, one in taken.items()} == {
-        "hard_strings_other_ids": (len(parity.differences), 2000), "hard_strings_other_answers": (len(parity.changed), 2000),
-        "ordinary_texts_other_ids": (parity.own_other, parity.own)}
-    assert taken["hard_strings_other_ids"].conditions == {"tokenizer": "the browser (tokenizers.js 0.2.0)", "strings": parity.strings,
-                                                          "max_length": MAX_LENGTH}
-    by_category = {one.conditions["category"]: one.value for one in measurement.read(tmp_path / measurement.FILE)
-                   if "category" in one.conditions}
+        "hard_strings_other_ids": (len(parity.differences), 2000),
+        "hard_strings_other_answers": (len(parity.changed), 2000),
+        "ordinary_texts_other_ids": (parity.own_other, parity.own),
+    }
+    assert taken["hard_strings_other_ids"].conditions == {
+        "tokenizer": "the browser (tokenizers.js 0.2.0)",
+        "strings": parity.strings,
+        "max_length": MAX_LENGTH,
+    }
+    by_category = {
+        one.conditions["category"]: one.value
+        for one in measurement.read(tmp_path / measurement.FILE)
+        if "category" in one.conditions
+    }
     assert by_category == parity.by_category
 
 
-def test_the_command_writes_a_listing_and_compare_shows_the_count(bundles: dict[str, Bundle], tmp_path: Path,
-                                                                  capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_a_listing_and_compare_shows_the_count(
+    bundles: dict[str, Bundle], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     _run("tokens", str(bundles["tflite"].path), "--out", str(tmp_path))
     shown = capsys.readouterr().out
     assert "## tflite: mediapipe 1.2.2 against Hugging Face's tokenizer" in shown
@@ -147,12 +174,13 @@ def test_what_cannot_be_compared_is_told_before_work(bundles: dict[str, Bundle],
         measure_tokens([bundles["torch"], pieces, bundles["tflite"]], tmp_path / "out", print)
     assert [fault.split(" (")[0] for fault in raised.value.faults] == [
         "torch: a torch bundle has no client with a tokenizer of its own; name tfjs or tflite bundles",
-        f"{pieces.path} has a BPE tokenizer; MediaPipe's text tasks have WordPiece only: there is nothing to compare"]
+        f"{pieces.path} has a BPE tokenizer; MediaPipe's text tasks have WordPiece only: there is nothing to compare",
+    ]
     assert not (tmp_path / "out").exists()
 
 
 def test_a_listed_string_shows_what_cannot_be_seen() -> None:
-    assert visible("a\u200Bb\u00A0\U00020000`|") == r"a\u200bb\xa0\U00020000\x60\x7c"
+    assert visible("a\u200bb\u00a0\U00020000`|") == r"a\u200bb\xa0\U00020000\x60\x7c"
 
 
 def test_a_probe_says_what_it_was_given() -> None:
@@ -163,7 +191,9 @@ def test_a_probe_says_what_it_was_given() -> None:
     for place, detail in enumerate(interpreter.get_input_details()):
         interpreter.set_tensor(detail["index"], np.arange(4, dtype=np.int32)[None] + 10 * place)
     interpreter.invoke()
-    assert interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).tolist() == [[0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23]]
+    assert interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).tolist() == [
+        [0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23]
+    ]
 
 
 def _run(*words: str) -> None:

@@ -1,4 +1,5 @@
-"""Verifying: what is whole passes on any machine; each damaged file is refused by its name, even where the seal was made anew."""
+"""Verifying: what is whole passes on any machine; each damaged file is refused by its name, even where the seal was
+made anew."""
 
 import json
 import re
@@ -21,8 +22,12 @@ from palmtop.measure_settings import MeasureText
 
 
 @pytest.fixture(scope="module")
-def bundles(random_bert: Bundle, random_onnx: Bundle, floor: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
-    app = make("to_app", stage.find("to_app")(golden="plain"), random_onnx, tmp_path_factory.mktemp("verify") / "app", print)
+def bundles(
+    random_bert: Bundle, random_onnx: Bundle, floor: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Bundle]:
+    app = make(
+        "to_app", stage.find("to_app")(golden="plain"), random_onnx, tmp_path_factory.mktemp("verify") / "app", print
+    )
     return {"torch": random_bert, "onnx": random_onnx, "linear": floor, "app": app}
 
 
@@ -37,22 +42,37 @@ def test_a_whole_app_passes_and_says_what_was_checked(app: Path, capsys: pytest.
     assert re.fullmatch(
         r"sealed files: 6 files, .* as sealed\nmanifest.json: 5 files, 2 steps from finetune on: as stated\n"
         r"labels.txt: as the golden answers have them\ntokenizer.json: the same token ids for all 16 golden texts\n"
-        r"golden.jsonl: 16 answers of host_onnx: they differ by 0 of their spread, at most by 0 .*, 100.0% agree .*\n", said), said
+        r"golden.jsonl: 16 answers of host_onnx: they differ by 0 of their spread, at most by 0 .*, 100.0% agree .*\n",
+        said,
+    ), said
 
 
 def test_an_onnx_app_holds_the_model_and_what_a_client_needs(bundles: dict[str, Bundle]) -> None:
-    assert sorted(bundles["app"].card.files) == ["golden.jsonl", "labels.txt", "manifest.json", "model.onnx", "signature.json",
-                                                 "tokenizer.json"]
+    assert sorted(bundles["app"].card.files) == [
+        "golden.jsonl",
+        "labels.txt",
+        "manifest.json",
+        "model.onnx",
+        "signature.json",
+        "tokenizer.json",
+    ]
     assert bundles["app"].card.facts["clients"] == "ONNX Runtime"
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "labels.txt", "signature.json", "golden.jsonl", "manifest.json"])
+@pytest.mark.parametrize(
+    "name", ["model.onnx", "tokenizer.json", "labels.txt", "signature.json", "golden.jsonl", "manifest.json"]
+)
 def test_a_flipped_byte_and_a_lost_one_are_told_by_the_files_name(name: str, app: Path) -> None:
     whole = (app / name).read_bytes()
     (app / name).write_bytes(_flipped(whole))
-    assert told(app) == [f"{app / name} was changed after it was sealed (sha256 differs): remove the folder and make the bundle again"]
+    assert told(app) == [
+        f"{app / name} was changed after it was sealed (sha256 differs): remove the folder and make the bundle again"
+    ]
     (app / name).write_bytes(whole[:-1])
-    assert told(app) == [f"{app / name} has {len(whole) - 1} bytes, sealed with {len(whole)}: remove the folder and make the bundle again"]
+    assert told(app) == [
+        f"{app / name} has {len(whole) - 1} bytes, sealed with {len(whole)}: remove the folder and make the bundle "
+        "again"
+    ]
     (app / name).unlink()
     assert told(app) == [f"{app / name} is missing: remove the folder and make the bundle again"]
 
@@ -67,7 +87,9 @@ def test_a_card_that_is_not_of_its_files_is_told(app: Path) -> None:
     card = json.loads((app / "palmtop.json").read_text())
     card["files"]["labels.txt"] = file_entry(app / "labels.txt")
     (app / "palmtop.json").write_text(json.dumps(card))
-    assert told(app) == [f"{app / 'palmtop.json'} is damaged (its digest isn't its files'): remove the folder and make the bundle again"]
+    assert told(app) == [
+        f"{app / 'palmtop.json'} is damaged (its digest isn't its files'): remove the folder and make the bundle again"
+    ]
 
 
 def test_a_manifest_that_states_other_files_or_another_way_is_told(app: Path) -> None:
@@ -81,15 +103,34 @@ def test_a_manifest_that_states_other_files_or_another_way_is_told(app: Path) ->
     assert f"{app / 'manifest.json'} states another lineage than the card: make the app again" in told(app)
 
 
-@pytest.mark.parametrize(("name", "change", "message"), [
-    ("labels.txt", lambda text: "music\nmoney\nweather\n",
-     r"labels.txt isn't the model's: \d+ of 16 golden answers have another label \(the first: '\w+' in golden.jsonl, '\w+' by labels"),
-    ("labels.txt", lambda text: "money\nmusic\n", "labels.txt has 2 labels, the model gives 3 outputs"),
-    ("tokenizer.json", lambda text: _swap(text, "the", "song"), r"tokenizer.json gives other token ids than golden.jsonl for \d+ of 16"),
-    ("golden.jsonl", lambda text: text.replace('"input_ids": [2, ', '"input_ids": [3, ', 1), "other token ids than golden.jsonl for 1"),
-    ("golden.jsonl", lambda text: text[:-20], r"golden.jsonl is damaged: make the app again"),
-    ("manifest.json", lambda text: text.replace('"format": "onnx"', '"format": "none"'), "manifest.json is damaged: make the app again"),
-])
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "labels.txt",
+            lambda text: "music\nmoney\nweather\n",
+            r"labels.txt isn't the model's: \d+ of 16 golden answers have another label \(the first: '\w+' in "
+            r"golden.jsonl, '\w+' by labels",
+        ),
+        ("labels.txt", lambda text: "money\nmusic\n", "labels.txt has 2 labels, the model gives 3 outputs"),
+        (
+            "tokenizer.json",
+            lambda text: _swap(text, "the", "song"),
+            r"tokenizer.json gives other token ids than golden.jsonl for \d+ of 16",
+        ),
+        (
+            "golden.jsonl",
+            lambda text: text.replace('"input_ids": [2, ', '"input_ids": [3, ', 1),
+            "other token ids than golden.jsonl for 1",
+        ),
+        ("golden.jsonl", lambda text: text[:-20], r"golden.jsonl is damaged: make the app again"),
+        (
+            "manifest.json",
+            lambda text: text.replace('"format": "onnx"', '"format": "none"'),
+            "manifest.json is damaged: make the app again",
+        ),
+    ],
+)
 def test_a_swap_that_was_sealed_anew_is_found_by_what_it_does(name: str, change: Any, message: str, app: Path) -> None:
     (app / name).write_text(change((app / name).read_text()))
     reseal(app, restate=name != "manifest.json")
@@ -102,11 +143,16 @@ def test_weights_that_were_changed_and_sealed_anew_are_found_by_their_answers(ap
     head.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(head), head.name))
     onnx.save(model, app / "model.onnx")
     reseal(app, restate=True)
-    assert re.search(r"app answers the golden texts otherwise than stated: they differ by .* worst text: \('.*"
-                     r"Machine and versions are the same: make the app again", told(app)[0])
+    assert re.search(
+        r"app answers the golden texts otherwise than stated: they differ by .* worst text: \('.*"
+        r"Machine and versions are the same: make the app again",
+        told(app)[0],
+    )
 
 
-def test_bundles_without_golden_answers_are_asked_plain_texts(bundles: dict[str, Bundle], capsys: pytest.CaptureFixture[str]) -> None:
+def test_bundles_without_golden_answers_are_asked_plain_texts(
+    bundles: dict[str, Bundle], capsys: pytest.CaptureFixture[str]
+) -> None:
     for name, runtime in (("torch", "host_torch"), ("onnx", "host_onnx"), ("linear", "host_linear")):
         verify(bundles[name].path, print)
         assert f"7 plain texts in {runtime}: 3 finite outputs each, as many as labels\n" in capsys.readouterr().out
@@ -123,7 +169,9 @@ def test_no_stage_and_no_measurement_reads_a_damaged_bundle(bundles: dict[str, B
         measure({"onnx": opened}, MeasureText(on=("host_onnx",)), tmp_path / "run", print)
 
 
-def test_the_command_says_what_is_right_and_ends_with_2_where_something_is_wrong(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_is_right_and_ends_with_2_where_something_is_wrong(
+    app: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["verify", str(app)])
     assert not ended.value.code and capsys.readouterr().out.endswith(f"{app}: nothing wrong\n")
@@ -134,7 +182,9 @@ def test_the_command_says_what_is_right_and_ends_with_2_where_something_is_wrong
     assert capsys.readouterr().err.startswith(f"error: {app / 'labels.txt'} was changed after it was sealed")
 
 
-def test_an_app_is_not_measured_but_verified(bundles: dict[str, Bundle], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_app_is_not_measured_but_verified(
+    bundles: dict[str, Bundle], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(UserError, match="there is nothing to measure"):
         measure({"app": bundles["app"]}, MeasureText(on=("host_onnx",)), tmp_path / "run", print)
     assert "app: not measured, it is an app's folder, which doesn't know its task's texts" in capsys.readouterr().out
@@ -148,7 +198,7 @@ def told(app: Path) -> list[str]:
 
 def _flipped(content: bytes) -> bytes:
     middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1:]
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
 def _swap(text: str, first: str, second: str) -> str:

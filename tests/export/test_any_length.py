@@ -1,4 +1,5 @@
-"""One file for texts of any length: it answers as files made for one length do, bit for bit, and Google's clients size it themselves."""
+"""One file for texts of any length: it answers as files made for one length do, bit for bit, and Google's clients size
+it themselves."""
 
 import re
 from pathlib import Path
@@ -27,8 +28,13 @@ FIXED = (9, 70)
 """The longest is the model's own limit; at the other one, nothing of the file was made for it."""
 RELATIVE = sorted(name for name, family in FAMILIES.items() if not family.any_length)
 """DeBERTa looks up its biases by pairs of tokens, in one flat list of them."""
-TEXTS = ["rain", "play me a loud song", "pay my card and then some more money please", "guitar " * 80 + "rain", *(
-    text for text, _ in sentences(9, 5))]
+TEXTS = [
+    "rain",
+    "play me a loud song",
+    "pay my card and then some more money please",
+    "guitar " * 80 + "rain",
+    *(text for text, _ in sentences(9, 5)),
+]
 """One is longer than the model takes: the clients don't cut it."""
 SPREAD = 1e-4
 """Float32 rounding over a few layers is some 1e-6 of the spread of the logits."""
@@ -41,18 +47,26 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     """A BERT with a task as a file for any length and one for two, with probabilities, each in two precisions."""
     folder = tmp_path_factory.mktemp("any")
     teacher = adopted(folder / "bert", "bert")
-    made = {"any": _make("to_tflite", {"lengths": "any", "probabilities": True}, teacher, folder / "any"),
-            "fixed": _make("to_tflite", {"lengths": FIXED, "probabilities": True}, teacher, folder / "fixed")}
+    made = {
+        "any": _make("to_tflite", {"lengths": "any", "probabilities": True}, teacher, folder / "any"),
+        "fixed": _make("to_tflite", {"lengths": FIXED, "probabilities": True}, teacher, folder / "fixed"),
+    }
     for name in tuple(made):
-        made[f"{name} int8"] = _make("quantize", {"scheme": "dynamic_int8", "tolerance": 2}, made[name], folder / f"{name}-int8")
+        made[f"{name} int8"] = _make(
+            "quantize", {"scheme": "dynamic_int8", "tolerance": 2}, made[name], folder / f"{name}-int8"
+        )
     return made
 
 
 @pytest.mark.parametrize("precision", ["", " int8"])
 @pytest.mark.parametrize("length", FIXED)
-def test_the_bits_are_those_of_a_file_made_for_the_length(length: int, precision: str, files: dict[str, Bundle]) -> None:
+def test_the_bits_are_those_of_a_file_made_for_the_length(
+    length: int, precision: str, files: dict[str, Bundle]
+) -> None:
     random = np.random.default_rng(length)
-    texts = [Encoding(("",), random.integers(5, 50, length).astype(np.int32), np.zeros(length, np.int32)) for _ in range(3)]
+    texts = [
+        Encoding(("",), random.integers(5, 50, length).astype(np.int32), np.zeros(length, np.int32)) for _ in range(3)
+    ]
     texts.insert(1, Encoding(("",), texts[0].input_ids[:3], texts[0].token_type_ids[:3]))  # another length in between
     found, expected = (_answers(files[name + precision], texts) for name in ("any", "fixed"))
     assert np.array_equal(np.delete(found, 1, axis=0), np.delete(expected, 1, axis=0))
@@ -73,7 +87,10 @@ def test_a_client_that_gives_no_size_has_a_file_of_the_longest_length(files: dic
 @pytest.mark.parametrize("tokens", [71, 200])
 def test_of_what_is_too_long_the_first_tokens_and_the_last_are_read(tokens: int, files: dict[str, Bundle]) -> None:
     ids, types = np.random.default_rng(tokens).integers(5, 50, tokens).astype(np.int32), np.zeros(FIXED[-1], np.int32)
-    whole, cut = Encoding(("",), ids, np.zeros(tokens, np.int32)), Encoding(("",), np.append(ids[:FIXED[-1] - 1], ids[-1]), types)
+    whole, cut = (
+        Encoding(("",), ids, np.zeros(tokens, np.int32)),
+        Encoding(("",), np.append(ids[: FIXED[-1] - 1], ids[-1]), types),
+    )
     assert np.array_equal(_answers(files["any"], [whole]), _answers(files["any"], [cut]))
 
 
@@ -96,7 +113,9 @@ def test_a_student_without_layers_answers_as_torch_at_every_length(taught_bert: 
 
 @pytest.mark.parametrize("family", RELATIVE)
 def test_what_is_made_for_pairs_of_tokens_is_refused_by_name(family: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"lengths: any: EMBEDDING_LOOKUP of .*attention.* is made for one length .*: give lengths"):
+    with pytest.raises(
+        UserError, match=r"lengths: any: EMBEDDING_LOOKUP of .*attention.* is made for one length .*: give lengths"
+    ):
         _make("to_tflite", {"lengths": "any"}, adopted(tmp_path / "model", family), tmp_path / "file")
 
 
@@ -114,12 +133,20 @@ def test_googles_clients_give_it_each_texts_own_length(files: dict[str, Bundle],
     with target.find("host_litert").open(app.path) as runner:
         expected = runner.predict(runner.tokenize([(text,) for text in TEXTS]))
     labels = (app.path / "labels.txt").read_text().splitlines()
-    for found in (mediapipe_answers(app.path / "model.tflite", TEXTS), tflite_support(app.path / "model.tflite", TEXTS)["answers"]):
+    for found in (
+        mediapipe_answers(app.path / "model.tflite", TEXTS),
+        tflite_support(app.path / "model.tflite", TEXTS)["answers"],
+    ):
         assert np.abs(np.array([[scores[label] for label in labels] for scores in found]) - expected).max() < SAME
 
 
 def test_static_ranges_are_measured_on_texts_as_they_are(files: dict[str, Bundle], tmp_path: Path) -> None:
-    made = _make("quantize", {"scheme": "static_int8", "tolerance": 4, "calibration_texts": 24}, files["any"], tmp_path / "static")
+    made = _make(
+        "quantize",
+        {"scheme": "static_int8", "tolerance": 4, "calibration_texts": 24},
+        files["any"],
+        tmp_path / "static",
+    )
     assert made.card.facts["calibration_texts"] == 24
     assert made.card.facts["activations"] > 0
 
@@ -127,13 +154,19 @@ def test_static_ranges_are_measured_on_texts_as_they_are(files: dict[str, Bundle
 def test_it_tells_what_texts_cost_as_they_come(files: dict[str, Bundle]) -> None:
     facts = files["any"].card.facts
     assert facts["lengths"] == "any up to 70" and Signature.read(files["any"].path).lengths is None
-    assert re.fullmatch(r"[\d.]+ ms expected, over \d+ of 96 training texts, each at its own length; [\d.]+ ms if all were padded to 48",
-                        facts["length_cost"])
+    assert re.fullmatch(
+        r"[\d.]+ ms expected, over \d+ of 96 training texts, each at its own length; [\d.]+ ms if all were padded to "
+        r"48",
+        facts["length_cost"],
+    )
     assert facts["expected_ms"] > 0 and facts["tokens"]["texts"] == 96
 
 
 def test_who_cannot_run_it_is_told(files: dict[str, Bundle]) -> None:
-    assert target.find("browser_litert").refuses(files["any"].path) == "LiteRT.js takes fixed lengths only, and this file takes any"
+    assert (
+        target.find("browser_litert").refuses(files["any"].path)
+        == "LiteRT.js takes fixed lengths only, and this file takes any"
+    )
     assert target.find("browser_litert").refuses(files["fixed"].path) is None
     found = {finding.rule for finding in explain(files["any int8"]).findings}
     assert "dynamic-shape" in found and "float-gather" not in found

@@ -1,4 +1,5 @@
-"""An app that answers questions: tflite-support's BertQuestionAnswerer opens its .tflite, and answers as LiteRT does."""
+"""An app that answers questions: tflite-support's BertQuestionAnswerer opens its .tflite, and answers as LiteRT
+does."""
 
 import json
 import shutil
@@ -45,31 +46,51 @@ def questions(reader: Taught) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("scheme", [None, "float16", "weight_only_int8"])
-def test_the_client_answers_as_litert_does(scheme: str | None, app: Bundle, reader: Taught, reader_files: dict[int, Bundle],
-                                           questions: list[tuple[str, str]], folder: Path) -> None:
-    """The same words for every question, but that the client knows only whole words between spaces: a comma comes along.
+def test_the_client_answers_as_litert_does(
+    scheme: str | None,
+    app: Bundle,
+    reader: Taught,
+    reader_files: dict[int, Bundle],
+    questions: list[tuple[str, str]],
+    folder: Path,
+) -> None:
+    """The same words for every question, but that the client knows only whole words between spaces: a comma comes
+    along.
 
-    What this can't show: the client looks at the five best starts and ends only and takes 32 tokens where we take 30, so a model in
-    doubt may answer otherwise. This one isn't in doubt. Nor are there accents or scripts on which tokenizers differ.
+    What this can't show: the client looks at the five best starts and ends only and takes 32 tokens where we take 30,
+    so a model in doubt may answer otherwise. This one isn't in doubt. Nor are there accents or scripts on which
+    tokenizers differ.
     """
     if scheme is not None:
-        app = _make("to_app", {}, _make("quantize", {"scheme": scheme}, reader_files[LENGTH], folder / scheme), folder / f"app-{scheme}")
+        app = _make(
+            "to_app",
+            {},
+            _make("quantize", {"scheme": scheme}, reader_files[LENGTH], folder / scheme),
+            folder / f"app-{scheme}",
+        )
     assert Manifest.read(app.path).clients[QUESTION_ANSWERER] == "answers"
     found = tflite_support_answers(app.path / "model.tflite", questions)
     ours = _ours(app, questions)
     assert found["answers"] == [_whole_words(question[1], span) for question, span in zip(questions, ours, strict=True)]
     assert ours[:36] == [tuple(span) for span in Task.find(reader.task).load("evaluation").labels[:, 0]]  # and right
-    same = [answer == context[begin:end] for answer, (_, context), (begin, end) in zip(found["answers"], questions, ours, strict=True)]
+    same = [
+        answer == context[begin:end]
+        for answer, (_, context), (begin, end) in zip(found["answers"], questions, ours, strict=True)
+    ]
     assert sum(same) > 20 and not all(same)
 
 
-def test_the_client_is_refused_what_it_would_die_of(reader_files: dict[int, Bundle], questions: list[tuple[str, str]], folder: Path,
-                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_is_refused_what_it_would_die_of(
+    reader_files: dict[int, Bundle], questions: list[tuple[str, str]], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reason = "BertQuestionAnswerer always gives 384 tokens, this file takes 64: export it with lengths: 384"
     made = _make("to_app", {}, reader_files[64], folder / "short")
     assert Manifest.read(made.path).clients == {
-        "LiteRT": "answers", "MediaPipe TextClassifier 1.2.2": "no: MediaPipe has no client for questions",
-        "tflite-support BertNLClassifier 0.4.4": "no: this model doesn't classify", QUESTION_ANSWERER: f"no: {reason}"}
+        "LiteRT": "answers",
+        "MediaPipe TextClassifier 1.2.2": "no: MediaPipe has no client for questions",
+        "tflite-support BertNLClassifier 0.4.4": "no: this model doesn't classify",
+        QUESTION_ANSWERER: f"no: {reason}",
+    }
     assert made.card.facts["task_clients"] == f"no: {reason}" and made.card.facts["clients"] == "LiteRT"
     assert sha256_of(made.path / "model.tflite") == sha256_of(reader_files[64].path / "model.tflite")
     with pytest.raises(UserError, match=f"^at-64 isn't for the Task clients: {reason}$"):
@@ -79,12 +100,17 @@ def test_the_client_is_refused_what_it_would_die_of(reader_files: dict[int, Bund
     assert tflite_support_answers(packed.path / "model.tflite", questions[:1]) == {"refused": "Bad StatusOr access"}
 
 
-def test_channelwise_weights_are_refused_as_a_classifiers_are(reader_files: dict[int, Bundle], questions: list[tuple[str, str]],
-                                                              folder: Path) -> None:
+def test_channelwise_weights_are_refused_as_a_classifiers_are(
+    reader_files: dict[int, Bundle], questions: list[tuple[str, str]], folder: Path
+) -> None:
     made = _make("to_app", {}, _make("quantize", {}, reader_files[LENGTH], folder / "dynamic"), folder / "app-dynamic")
     assert Manifest.read(made.path).clients[QUESTION_ANSWERER] == (
-        "refuses it: its weights have a scale for each channel; float16 and weight_only_int8 it answers")
-    assert "Didn't find op for builtin opcode" in tflite_support_answers(made.path / "model.tflite", questions[:1])["refused"]
+        "refuses it: its weights have a scale for each channel; float16 and weight_only_int8 it answers"
+    )
+    assert (
+        "Didn't find op for builtin opcode"
+        in tflite_support_answers(made.path / "model.tflite", questions[:1])["refused"]
+    )
 
 
 def test_the_metadata_names_both_outputs_in_the_graphs_order(app: Bundle) -> None:
@@ -92,10 +118,14 @@ def test_the_metadata_names_both_outputs_in_the_graphs_order(app: Bundle) -> Non
     path = app.path / "model.tflite"
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes(), 0))
     [place] = [entry.buffer for entry in model.metadata if entry.name == b"TFLITE_METADATA"]
-    read = metadata_schema.ModelMetadataT.InitFromObj(metadata_schema.ModelMetadata.GetRootAs(bytes(model.buffers[place].data), 0))
+    read = metadata_schema.ModelMetadataT.InitFromObj(
+        metadata_schema.ModelMetadata.GetRootAs(bytes(model.buffers[place].data), 0)
+    )
     [graph], [signature] = read.subgraphMetadata, model.signatureDefs
     names = {int(entry.tensorIndex): entry.name for entry in signature.outputs}
-    assert [tensor.name for tensor in graph.outputTensorMetadata] == [names[int(index)] for index in model.subgraphs[0].outputs]
+    assert [tensor.name for tensor in graph.outputTensorMetadata] == [
+        names[int(index)] for index in model.subgraphs[0].outputs
+    ]
     assert sorted(names.values()) == [b"end_logits", b"start_logits"]
     assert [tensor.name for tensor in graph.inputTensorMetadata] == [b"ids", b"mask", b"segment_ids"]
     with zipfile.ZipFile(path) as archive:
@@ -105,7 +135,10 @@ def test_the_metadata_names_both_outputs_in_the_graphs_order(app: Bundle) -> Non
 def test_golden_answers_are_words_and_verified(app: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     manifest, rows = Manifest.read(app.path), read_golden(app.path)
     assert (manifest.kind, manifest.texts) == ("question_answering", 2)
-    assert manifest.description == "questions: the answer to a question, in its context. Made by palmtop: adopt, finetune, to_tflite."
+    assert (
+        manifest.description
+        == "questions: the answer to a question, in its context. Made by palmtop: adopt, finetune, to_tflite."
+    )
     assert len(rows) == 36 + 16 and all(len(row.outputs) == 2 * len(row.input_ids) for row in rows)
     assert all(row.answer and row.answer in row.text[1] for row in rows[:36])
     assert rows[0].outputs[0] == spans.OUTSIDE  # [CLS] is no token of the context
@@ -116,7 +149,9 @@ def test_golden_answers_are_words_and_verified(app: Bundle, capsys: pytest.Captu
 
 def test_a_golden_answer_that_isnt_the_logits_own_is_told(app: Bundle, tmp_path: Path) -> None:
     changed = _with_row(app, tmp_path / "words", answer="snow")
-    with pytest.raises(UserError, match=r"golden.jsonl has 1 answers that aren't its own logits' \(the first: 'snow', by the logits "):
+    with pytest.raises(
+        UserError, match=r"golden.jsonl has 1 answers that aren't its own logits' \(the first: 'snow', by the logits "
+    ):
         verify(changed.path, print)
     changed = _with_row(app, tmp_path / "logits", outputs=[0.0])
     with pytest.raises(UserError, match=r"golden.jsonl hasn't a start and an end logit for each token of \('"):
@@ -143,7 +178,7 @@ def _ours(app: Bundle, questions: list[tuple[str, str]]) -> list[tuple[int, int]
 def _whole_words(context: str, span: tuple[int, int]) -> str:
     """What lies between spaces, widened from a span."""
     begin, end = span
-    return context[context.rfind(" ", 0, begin) + 1:end + len(context[end:].split(" ", maxsplit=1)[0])]
+    return context[context.rfind(" ", 0, begin) + 1 : end + len(context[end:].split(" ", maxsplit=1)[0])]
 
 
 def _make(use: str, settings: dict[str, Any], source: Bundle | None, out: Path) -> Bundle:

@@ -61,13 +61,22 @@ def test_the_page_answers_from_a_plain_static_server(web: Bundle, browser: Chrom
         page.close()
 
 
-@pytest.mark.parametrize(("name", "damage", "told"), [
-    ("group1-shard1of1.bin", lambda content: content[:-4], "group1-shard1of1.bin is damaged: it has"),
-    ("group1-shard1of1.bin", _flipped, "group1-shard1of1.bin is damaged: its sha256 isn't that of manifest.json"),
-    ("labels.txt", lambda content: content.replace(b"music\nweather", b"weather\nmusic"), "labels.txt is damaged: its sha256 isn't"),
-    ("tokenizer.json", None, "tokenizer.json: 404"),
-])
-def test_the_page_refuses_a_damaged_file_by_name(name: str, damage: Any, told: str, web: Bundle, browser: Chromium, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "damage", "told"),
+    [
+        ("group1-shard1of1.bin", lambda content: content[:-4], "group1-shard1of1.bin is damaged: it has"),
+        ("group1-shard1of1.bin", _flipped, "group1-shard1of1.bin is damaged: its sha256 isn't that of manifest.json"),
+        (
+            "labels.txt",
+            lambda content: content.replace(b"music\nweather", b"weather\nmusic"),
+            "labels.txt is damaged: its sha256 isn't",
+        ),
+        ("tokenizer.json", None, "tokenizer.json: 404"),
+    ],
+)
+def test_the_page_refuses_a_damaged_file_by_name(
+    name: str, damage: Any, told: str, web: Bundle, browser: Chromium, tmp_path: Path
+) -> None:
     app = shutil.copytree(web.path, tmp_path / "app")
     (app / name).unlink() if damage is None else (app / name).write_bytes(damage((app / name).read_bytes()))
     with _served(app) as address:
@@ -81,14 +90,18 @@ def test_verify_names_a_truncated_shard_and_a_flipped_byte(web: Bundle, tmp_path
     shard = app / "group1-shard1of1.bin"
     whole = shard.read_bytes()
     shard.write_bytes(whole[:-1000])
-    with pytest.raises(UserError, match=f"group1-shard1of1.bin has {len(whole) - 1000} bytes, sealed with {len(whole)}"):
+    with pytest.raises(
+        UserError, match=f"group1-shard1of1.bin has {len(whole) - 1000} bytes, sealed with {len(whole)}"
+    ):
         verify(app, print)
     shard.write_bytes(_flipped(whole))
     with pytest.raises(UserError, match=r"group1-shard1of1\.bin was changed after it was sealed"):
         verify(app, print)
 
 
-def test_an_app_is_made_again_in_the_browser_on_another_machine(web: Bundle, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_an_app_is_made_again_in_the_browser_on_another_machine(
+    web: Bundle, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     verify(shutil.copytree(web.path, tmp_path / "elsewhere"), print)
     assert "golden.jsonl: 52 answers of browser: they differ by 0 of their spread" in capsys.readouterr().out
 

@@ -1,4 +1,5 @@
-"""Exports beyond the matrix of families: several lengths, softmax inside, int8, what a file may hold, and what is refused."""
+"""Exports beyond the matrix of families: several lengths, softmax inside, int8, what a file may hold, and what is
+refused."""
 
 import shutil
 from pathlib import Path
@@ -57,8 +58,12 @@ def test_int8_is_a_quarter_of_the_weights_and_agrees(teacher: Bundle, several: B
     assert weight_only.card.facts["parity_difference"] < 0.3
 
 
-@pytest.mark.parametrize(("use", "settings"), [("to_tflite", {"lengths": 24}), ("to_onnx", {}), ("to_tfjs", {"precision": "float16"})])
-def test_probabilities_are_the_softmax_of_the_logits(teacher: Bundle, use: str, settings: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("use", "settings"), [("to_tflite", {"lengths": 24}), ("to_onnx", {}), ("to_tfjs", {"precision": "float16"})]
+)
+def test_probabilities_are_the_softmax_of_the_logits(
+    teacher: Bundle, use: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
     made = _make(use, settings | {"probabilities": True}, teacher, tmp_path / use)
     assert Signature.read(made.path).output == "probabilities"
     encodings = HostTokenizer(teacher.path, 24).encode([(text,) for text, _ in sentences(8, 6)])
@@ -79,19 +84,33 @@ def test_auto_takes_the_shortest_length_that_fits_nearly_all_texts(teacher: Bund
     assert longest <= length <= longest * 1.6
 
 
-def test_a_file_of_another_model_fails_parity_and_names_the_worst_text(teacher: Bundle, several: Bundle, tmp_path: Path) -> None:
+def test_a_file_of_another_model_fails_parity_and_names_the_worst_text(
+    teacher: Bundle, several: Bundle, tmp_path: Path
+) -> None:
     wrong = tmp_path / "wrong"
     shutil.copytree(teacher.path, wrong)
     weights = load_file(wrong / "model.safetensors")
-    save_file(weights | {"classifier.weight": -weights["classifier.weight"]}, wrong / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"the tflite file answers otherwise than the torch model: they differ by .* of the outputs' spread "
-                                        r"\(tolerance 0.001; .*worst text: \('.*"):
+    save_file(
+        weights | {"classifier.weight": -weights["classifier.weight"]},
+        wrong / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    with pytest.raises(
+        UserError,
+        match=r"the tflite file answers otherwise than the torch model: they differ by .* of the outputs' spread "
+        r"\(tolerance 0.001; .*worst text: \('.*",
+    ):
         parity.check(("torch", wrong), ("tflite", several.path), 1e-3)
 
 
 def test_a_pair_reaches_every_format_with_its_token_types(tmp_path: Path) -> None:
     base = _make("adopt", {"model": str(write_model(tmp_path / "model", "bert"))}, None, tmp_path / "base")
-    short = {"task": write_task(tmp_path / "data", kind="regression", pair=True), "epochs": 20, "learning_rate": 5e-3, "batch_size": 16}
+    short = {
+        "task": write_task(tmp_path / "data", kind="regression", pair=True),
+        "epochs": 20,
+        "learning_rate": 5e-3,
+        "batch_size": 16,
+    }
     made = _make("finetune", short, base, tmp_path / "teacher")
     for use in ("to_tflite", "to_onnx", "to_tfjs"):
         assert _make(use, {}, made, tmp_path / use).card.facts["parity_difference"] < 1e-4
@@ -120,7 +139,11 @@ def _weights(file: Path) -> list[bytes]:
     """The buffers of a .tflite that are large enough to be weights."""
     from ai_edge_quantizer.utils.tfl_flatbuffer_utils import read_model
 
-    return [bytes(buffer.data) for buffer in read_model(str(file)).buffers if buffer.data is not None and len(buffer.data) >= 1000]
+    return [
+        bytes(buffer.data)
+        for buffer in read_model(str(file)).buffers
+        if buffer.data is not None and len(buffer.data) >= 1000
+    ]
 
 
 def _make(use: str, settings: dict[str, Any], source: Bundle | None, out: Path) -> Bundle:

@@ -1,4 +1,5 @@
-"""Every traced program is run in a real browser and compared with torch: families on padded batches, and single operators."""
+"""Every traced program is run in a real browser and compared with torch: families on padded batches, and single
+operators."""
 
 import inspect
 import json
@@ -36,11 +37,19 @@ FAMILIES = {
     "xlm-roberta": lambda: transformers.XLMRobertaConfig(max_position_embeddings=130, **SIZES),
     "electra": lambda: transformers.ElectraConfig(embedding_size=32, **SIZES),
     "deberta-v2": lambda: transformers.DebertaV2Config(
-        relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=32, norm_rel_ebd="layer_norm", share_att_key=True,
-        position_biased_input=False, max_relative_positions=-1, **SIZES),
+        relative_attention=True,
+        pos_att_type=["p2c", "c2p"],
+        position_buckets=32,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        position_biased_input=False,
+        max_relative_positions=-1,
+        **SIZES,
+    ),
     "albert": lambda: transformers.AlbertConfig(embedding_size=32, **SIZES),
     "mobilebert": lambda: transformers.MobileBertConfig(
-        intra_bottleneck_size=32, embedding_size=32, **{**SIZES, "intermediate_size": 64}),
+        intra_bottleneck_size=32, embedding_size=32, **{**SIZES, "intermediate_size": 64}
+    ),
     "mpnet": lambda: transformers.MPNetConfig(max_position_embeddings=130, **SIZES),
 }
 WITHOUT_TYPES = ("roberta", "xlm-roberta", "mpnet")
@@ -69,22 +78,32 @@ def trace(module: nn.Module, inputs: int, shortest: int = 2) -> ExportedProgram:
     return torch.export.export(module.eval(), arguments, dynamic_shapes=(sizes,) * inputs, strict=False)
 
 
-def write(module: nn.Module, out: Path, inputs: int = 2, shortest: int = 2, precision: str = "float32") -> dict[str, int]:
+def write(
+    module: nn.Module, out: Path, inputs: int = 2, shortest: int = 2, precision: str = "float32"
+) -> dict[str, int]:
     """A folder that the browser target opens."""
     out.mkdir(exist_ok=True)
     facts = write_graph_model(trace(module, inputs, shortest), NAMES[:inputs], "logits", out, precision)
     Signature(inputs=NAMES[:inputs], max_length=64, pad_id=PAD).write(out)
     vocabulary = {"type": "WordLevel", "vocab": {"[UNK]": 0}, "unk_token": "[UNK]"}
     empty = dict.fromkeys(("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"))
-    (out / "tokenizer.json").write_text(json.dumps({"version": "1.0", **empty, "added_tokens": [], "model": vocabulary}))
+    (out / "tokenizer.json").write_text(
+        json.dumps({"version": "1.0", **empty, "added_tokens": [], "model": vocabulary})
+    )
     return facts
 
 
 def encodings(lengths: Sequence[int], types: bool = False) -> list[Encoding]:
     """Random texts."""
     random = np.random.default_rng(2)
-    return [Encoding(("",), random.integers(5, WORDS, length).astype(np.int32),
-                     (np.arange(length) > length // 2).astype(np.int32) * types) for length in lengths]
+    return [
+        Encoding(
+            ("",),
+            random.integers(5, WORDS, length).astype(np.int32),
+            (np.arange(length) > length // 2).astype(np.int32) * types,
+        )
+        for length in lengths
+    ]
 
 
 def by_torch(model: nn.Module, texts: Sequence[Encoding], types: bool) -> Tensor:
@@ -135,7 +154,8 @@ OPERATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     # x: floats [batch, length, 8], around 0; i: their integer thousandths
     "gather": lambda x, i: torch.gather(x, 2, i.abs().clamp(max=7)),
     "gather, one index for all rows": lambda x, i: torch.gather(
-        x, 2, torch.arange(x.shape[1]).clamp(max=7)[None, :, None].expand(x.shape[0], -1, 3)),
+        x, 2, torch.arange(x.shape[1]).clamp(max=7)[None, :, None].expand(x.shape[0], -1, 3)
+    ),
     "gather, expanded index": lambda x, i: torch.gather(x, 2, i[0].abs().clamp(max=7).expand(x.shape[0], -1, -1)),
     "slice from the end": lambda x, i: x[:, -1:, 2:-1],
     "slice, all but the last": lambda x, i: x[:, :-1],
@@ -144,8 +164,10 @@ OPERATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "select": lambda x, i: x[:, 0],
     "transposed product": lambda x, i: x.transpose(1, 2) @ x,
     "product with a transposed": lambda x, i: x @ x.transpose(1, 2),
-    "product over heads": lambda x, i: x.view(x.shape[0], -1, 2, 4).transpose(1, 2) @ x.view(x.shape[0], -1, 2, 4).permute(0, 2, 3, 1),
-    "power": lambda x, i: torch.stack([x ** 2, x ** 3, x.abs() ** 1.5, x ** 0.0], dim=-1),
+    "product over heads": lambda x, i: (
+        x.view(x.shape[0], -1, 2, 4).transpose(1, 2) @ x.view(x.shape[0], -1, 2, 4).permute(0, 2, 3, 1)
+    ),
+    "power": lambda x, i: torch.stack([x**2, x**3, x.abs() ** 1.5, x**0.0], dim=-1),
     "integers and floats": lambda x, i: i * x + 2 - i / 3,
     "alpha": lambda x, i: torch.add(x, i, alpha=3) - torch.rsub(x, 2, alpha=2),
     "compare": lambda x, i: (x > ONE).float() + (i == SMALL) + (x <= i) + (i != 0),
@@ -156,12 +178,15 @@ OPERATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "masked fill": lambda x, i: x.masked_fill(i[:1] > LARGE, torch.finfo(torch.float32).min).softmax(-1),
     "cumsum": lambda x, i: torch.cumsum(i, dim=1),
     "reductions": lambda x, i: torch.cat(
-        [x.mean(-1, keepdim=True), x.sum((1, 2), keepdim=True).expand(-1, x.shape[1], -1), x.amax(2, True)], 2),
+        [x.mean(-1, keepdim=True), x.sum((1, 2), keepdim=True).expand(-1, x.shape[1], -1), x.amax(2, True)], 2
+    ),
     "unary": lambda x, i: torch.stack(
-        [x.exp(), x.abs().sqrt(), torch.rsqrt(x * x + 1), x.sigmoid(), x.erf(), x.floor(), x.ceil(), x.sign()]),
+        [x.exp(), x.abs().sqrt(), torch.rsqrt(x * x + 1), x.sigmoid(), x.erf(), x.floor(), x.ceil(), x.sign()]
+    ),
     "integer unary": lambda x, i: torch.stack([i.abs(), -i, i.sign()]),
     "activations": lambda x, i: torch.stack(
-        [nn.functional.gelu(x), nn.functional.gelu(x, approximate="tanh"), nn.functional.silu(x), x.relu()]),
+        [nn.functional.gelu(x), nn.functional.gelu(x, approximate="tanh"), nn.functional.silu(x), x.relu()]
+    ),
     "clamp": lambda x, i: x.clamp(-0.2, 0.3) + i.clamp(min=-50) + i.clamp(max=7),
     "arange": lambda x, i: torch.arange(x.shape[1]) * 2 + torch.arange(1, x.shape[1] + 1, dtype=torch.float32),
     "repeat": lambda x, i: i.repeat(2, 1, 3),
@@ -198,8 +223,11 @@ def test_operators_agree_with_torch(browser: Target, tmp_path: Path) -> None:
     with browser.open(tmp_path) as runner:
         row = torch.from_numpy(runner.predict([text])[0])
     found = torch.split(row, [part.shape[1] for part in parts])
-    wrong = [name for name, part, expected in zip(OPERATORS, found, parts, strict=True)
-             if not torch.allclose(part, expected[0], rtol=1e-5, atol=1e-5)]
+    wrong = [
+        name
+        for name, part, expected in zip(OPERATORS, found, parts, strict=True)
+        if not torch.allclose(part, expected[0], rtol=1e-5, atol=1e-5)
+    ]
     assert not wrong
 
 
@@ -251,7 +279,9 @@ def test_float16_halves_the_file(browser: Target, tmp_path: Path) -> None:
     half = write(module, tmp_path / "half", inputs=3, precision="float16")
     # the position numbers are int32 and scalars stay as they are
     assert half["weight_bytes"] / single["weight_bytes"] == pytest.approx(0.5, abs=0.01)
-    assert {entry["quantization"]["original_dtype"] for entry in _entries(tmp_path / "half") if "quantization" in entry} == {"float32"}
+    assert {
+        entry["quantization"]["original_dtype"] for entry in _entries(tmp_path / "half") if "quantization" in entry
+    } == {"float32"}
     texts = encodings((16, 9, 4))
     expected = by_torch(model, texts, False)
     with browser.open(tmp_path / "half") as runner:
@@ -293,7 +323,9 @@ class _Forward(nn.Module):
 
 REFUSED: dict[str, tuple[Callable[[Tensor], object], list[str]]] = {
     "unknown operators, all at once": (
-        lambda ids: torch.atan2(ids.float(), torch.sort(ids.float())[0]), ["aten.atan2.default", "aten.sort", "ONNX"]),
+        lambda ids: torch.atan2(ids.float(), torch.sort(ids.float())[0]),
+        ["aten.atan2.default", "aten.sort", "ONNX"],
+    ),
     "infinity": (lambda ids: ids.float().masked_fill(ids > SMALL, -torch.inf), ["isn't finite", "-1e4"]),
     "large integer": (lambda ids: ids.long() + 2**40, ["int32"]),
     "type": (lambda ids: ids.double() * 2, ["torch.float64", "float32"]),

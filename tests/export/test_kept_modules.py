@@ -32,35 +32,60 @@ def onnx(random_bert: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundl
 
 def test_named_modules_are_kept_in_higher_precision(several: Bundle, tmp_path: Path) -> None:
     words = ("classifier", "layer.0", "bert.encoder.layer.1.output.dense")
-    made = _make("quantize", {"scheme": "dynamic_int4", "kept_modules": words, "tolerance": 9}, several, tmp_path / "int4")
+    made = _make(
+        "quantize", {"scheme": "dynamic_int4", "kept_modules": words, "tolerance": 9}, several, tmp_path / "int4"
+    )
     kept = made.card.facts["kept_layers"]
     assert len(kept) == 1 + 6 + 1
     assert made.card.facts["kept_as"] == "dynamic_int8"
-    types = {layer.name: _type_of(made.path / "model.tflite", layer.scopes[0]) for layer in layers(several.path / "model.tflite")}
-    assert {name for name in types if types[name] == INT4} == {name for name in types if name not in kept and "embeddings" not in name}
-    plain = _make("quantize", {"scheme": "dynamic_int8", "kept_modules": ["word_embeddings"], "tolerance": 9}, several, tmp_path / "int8")
+    types = {
+        layer.name: _type_of(made.path / "model.tflite", layer.scopes[0])
+        for layer in layers(several.path / "model.tflite")
+    }
+    assert {name for name in types if types[name] == INT4} == {
+        name for name in types if name not in kept and "embeddings" not in name
+    }
+    plain = _make(
+        "quantize",
+        {"scheme": "dynamic_int8", "kept_modules": ["word_embeddings"], "tolerance": 9},
+        several,
+        tmp_path / "int8",
+    )
     assert plain.card.facts["kept_as"] == "float32"
     assert 150 * 32 * 4 in _sizes(plain.path)  # the table of words
 
 
-def test_a_kept_module_that_no_layer_has_is_refused_with_the_nearest(several: Bundle, onnx: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"kept_modules: no layer that the scheme makes coarser has 'clasifier' in its name; did you mean "
-                                        r"'classifier'\?\n.* has 'layer' in its name"):
+def test_a_kept_module_that_no_layer_has_is_refused_with_the_nearest(
+    several: Bundle, onnx: Bundle, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        UserError,
+        match=r"kept_modules: no layer that the scheme makes coarser has 'clasifier' in its name; did you mean "
+        r"'classifier'\?\n.* has 'layer' in its name",
+    ):
         _make("quantize", {"kept_modules": ["clasifier", "layer"]}, several, tmp_path / "wrong")
     assert not (tmp_path / "wrong").exists()
-    kept = _make("quantize", {"kept_modules": ["layer.0"], "tolerance": 9}, onnx, tmp_path / "onnx").card.facts["kept_layers"]
+    kept = _make("quantize", {"kept_modules": ["layer.0"], "tolerance": 9}, onnx, tmp_path / "onnx").card.facts[
+        "kept_layers"
+    ]
     assert len(kept) == 6
     kind = stage.find("quantize")
-    with pytest.raises(UserError, match="auto chooses what is kept, and kept_modules names it: leave one of the two out"):
+    with pytest.raises(
+        UserError, match="auto chooses what is kept, and kept_modules names it: leave one of the two out"
+    ):
         build(kind, {"auto": True, "kept_modules": ["classifier"]}, "q")
-    with pytest.raises(UserError, match=r"kept_modules: the layers of a TensorFlow.js model don't have their modules' names"):
+    with pytest.raises(
+        UserError, match=r"kept_modules: the layers of a TensorFlow.js model don't have their modules' names"
+    ):
         kind(scheme="per_row_int8", kept_modules=["classifier"]).outline(Outline("tfjs"))
 
 
 def test_old_runtimes_are_told_by_the_operators_versions(several: Bundle, tmp_path: Path) -> None:
     made = _make("quantize", {"tolerance": 9}, several, tmp_path / "int8")
     versions = {code.builtinCode: code.version for code in read(made.path / "model.tflite").operatorCodes}
-    assert versions[9] >= 12 and versions[7] >= 4  # FULLY_CONNECTED, EMBEDDING_LOOKUP: the first that tflite-support 0.4.4 refuses
+    assert (
+        versions[9] >= 12 and versions[7] >= 4
+    )  # FULLY_CONNECTED, EMBEDDING_LOOKUP: the first that tflite-support 0.4.4 refuses
     assert old_runtimes.refused(read(made.path / "model.tflite")) == "its weights have a scale for each channel"
     half = _make("quantize", {"scheme": "float16", "tolerance": 9}, several, tmp_path / "half")
     assert old_runtimes.refused(read(half.path / "model.tflite")) is None
@@ -69,8 +94,12 @@ def test_old_runtimes_are_told_by_the_operators_versions(several: Bundle, tmp_pa
 def _type_of(file: Path, scope: str) -> int:
     """The type of the weights that the operator of this scope reads."""
     model = read(file)
-    [found] = {graph.tensors[operator.inputs[1]].type for graph in model.subgraphs for operator in graph.operators
-               if scope_of(operator, graph) == scope}
+    [found] = {
+        graph.tensors[operator.inputs[1]].type
+        for graph in model.subgraphs
+        for operator in graph.operators
+        if scope_of(operator, graph) == scope
+    }
     return int(found)
 
 

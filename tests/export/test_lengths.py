@@ -41,7 +41,10 @@ def test_shares_and_costs_follow_the_shortest_length_that_fits() -> None:
     assert histogram.shares((8, 16, 24)).tolist() == pytest.approx([2 / 6, 2 / 6, 2 / 6])
     facts = cost_facts(histogram, (8, 16, 24), (1.0, 2.0, 3.0))
     assert (facts["expected_ms"], facts["padded_ms"]) == (2.0, 3.0)
-    assert facts["length_cost"] == "2.00 ms expected over 6 training texts at 8, 16, 24 tokens; 3.00 ms if all were padded to 24"
+    assert (
+        facts["length_cost"]
+        == "2.00 ms expected over 6 training texts at 8, 16, 24 tokens; 3.00 ms if all were padded to 24"
+    )
     assert facts["tokens"] == {"texts": 6, "p50": 9, "p90": 40, "p99": 40, "longest": 40}
 
 

@@ -1,4 +1,5 @@
-"""Each pass over the traced graph alone: it changes what it should, and the answers stay torch's; then all of them on every family."""
+"""Each pass over the traced graph alone: it changes what it should, and the answers stay torch's; then all of them on
+every family."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +53,7 @@ def padded(rows: int = 1) -> dict[str, Tensor]:
     """Ids and a mask: each text but the first is shorter."""
     mask = torch.ones(rows, TOKENS, dtype=torch.int32)
     for row in range(rows):
-        mask[row, TOKENS - 3 - row:] = 0
+        mask[row, TOKENS - 3 - row :] = 0
     return {"input_ids": torch.randint(2, 30, (rows, TOKENS), dtype=torch.int32) * mask, "attention_mask": mask}
 
 
@@ -80,8 +81,14 @@ def check(module: nn.Module, any_size: bool, each: Callable[[fx.GraphModule], in
 
 
 def embedded(**more: Any) -> dict[str, Any]:
-    return {"words": nn.Embedding(30, WIDTH), "positions": nn.Embedding(40, WIDTH), "types": nn.Embedding(2, WIDTH),
-            "counted": torch.arange(40)[None], "zeros": torch.zeros(1, 40, dtype=torch.long), **more}
+    return {
+        "words": nn.Embedding(30, WIDTH),
+        "positions": nn.Embedding(40, WIDTH),
+        "types": nn.Embedding(2, WIDTH),
+        "counted": torch.arange(40)[None],
+        "zeros": torch.zeros(1, 40, dtype=torch.long),
+        **more,
+    }
 
 
 def split_heads_attention(module: Any, x: Tensor, mask: Tensor, scale: Callable[[Tensor], Tensor]) -> Tensor:
@@ -97,8 +104,12 @@ def linears(*names: str) -> dict[str, nn.Module]:
 
 
 def one_attention(scale: Callable[[Tensor], Tensor]) -> Module:
-    return Module(lambda m, ids, mask: m.head(split_heads_attention(m, m.words(ids), mask, scale)[:, 0]), words=nn.Embedding(30, WIDTH),
-                  norm=nn.LayerNorm(WIDTH), **linears("q", "k", "v", "o", "head"))
+    return Module(
+        lambda m, ids, mask: m.head(split_heads_attention(m, m.words(ids), mask, scale)[:, 0]),
+        words=nn.Embedding(30, WIDTH),
+        norm=nn.LayerNorm(WIDTH),
+        **linears("q", "k", "v", "o", "head"),
+    )
 
 
 @pytest.mark.parametrize("any_size", [False, True])
@@ -112,10 +123,12 @@ def test_what_changes_nothing_goes(any_size: bool) -> None:
 
 
 def test_constants_are_computed_now_and_nothing_is_stored_in_copies() -> None:
-    module = Module(lambda m, ids, mask: m.words(ids) + m.positions(m.counted[:, :ids.shape[1]] * 1), **embedded())
+    module = Module(lambda m, ids, mask: m.words(ids) + m.positions(m.counted[:, : ids.shape[1]] * 1), **embedded())
     graph = check(module, False, fold.fold_constants, 2)  # the slice and the look-up
     assert len(calls(graph, aten.embedding.default)) == 1
-    wide = Module(lambda m, ids, mask: m.words(ids) + (m.row * 2).expand(1, 10, WIDTH), **embedded(row=torch.randn(WIDTH)))
+    wide = Module(
+        lambda m, ids, mask: m.words(ids) + (m.row * 2).expand(1, 10, WIDTH), **embedded(row=torch.randn(WIDTH))
+    )
     assert len(calls(check(wide, False, fold.fold_constants, 1), aten.expand.default)) == 1
 
 
@@ -128,7 +141,9 @@ def test_a_look_up_of_equal_indices_is_one_row(any_size: bool) -> None:
 
     graph = check(Module(types_of_zeros, **embedded()), any_size, embeddings.fold_equal_rows, 1)
     assert len(calls(graph, aten.embedding.default)) == 2
-    alone = Module(lambda m, ids, mask: m.types(m.zeros[:, :ids.shape[1]]), **embedded())  # nothing gives the row the sum's size
+    alone = Module(
+        lambda m, ids, mask: m.types(m.zeros[:, : ids.shape[1]]), **embedded()
+    )  # nothing gives the row the sum's size
     check(alone, any_size, embeddings.fold_equal_rows, 0)
     other = Module(lambda m, ids, mask: m.words(ids) + m.types(mask), **embedded())  # types that are an input
     check(other, any_size, embeddings.fold_equal_rows, 0)
@@ -136,7 +151,7 @@ def test_a_look_up_of_equal_indices_is_one_row(any_size: bool) -> None:
 
 def test_positions_of_any_length_are_a_slice_of_their_table() -> None:
     def placed(m: Any, ids: Tensor, mask: Tensor) -> Tensor:
-        return m.words(ids) + m.positions(m.counted[:, :ids.shape[1]])  # type: ignore[no-any-return]  # a module answers Any
+        return m.words(ids) + m.positions(m.counted[:, : ids.shape[1]])  # type: ignore[no-any-return]  # a module answers Any
 
     graph = check(Module(placed, **embedded()), True, embeddings.slice_positions, 1)
     assert len(calls(graph, aten.embedding.default)) == 1
@@ -154,7 +169,10 @@ def test_a_constant_row_joins_the_smallest_table_and_types_that_are_an_input_sta
 
 
 def test_constants_of_a_sum_are_added_up_and_a_shared_table_is_left_alone() -> None:
-    two = Module(lambda m, ids, mask: (m.words(ids) + m.one) + m.two, **embedded(one=torch.randn(TOKENS, WIDTH), two=torch.randn(WIDTH)))
+    two = Module(
+        lambda m, ids, mask: (m.words(ids) + m.one) + m.two,
+        **embedded(one=torch.randn(TOKENS, WIDTH), two=torch.randn(WIDTH)),
+    )
     assert len(calls(check(two, False, embeddings.merge_embeddings, 1), aten.add.Tensor)) == 1
     shared = Module(lambda m, ids, mask: m.words(ids) + m.words(mask) + m.row, **embedded(row=torch.randn(WIDTH)))
     check(shared, False, embeddings.merge_embeddings, 0)
@@ -176,7 +194,7 @@ def test_a_filled_mask_becomes_a_finite_sum_and_is_made_once(any_size: bool) -> 
     assert torch.equal(graph(**inputs), before)
 
 
-@pytest.mark.parametrize("scale", [lambda scores: scores * 0.25, lambda scores: scores / 8 ** 0.5])
+@pytest.mark.parametrize("scale", [lambda scores: scores * 0.25, lambda scores: scores / 8**0.5])
 @pytest.mark.parametrize("any_size", [False, True])
 def test_the_factor_of_the_scores_goes_into_the_query(scale: Callable[[Tensor], Tensor], any_size: bool) -> None:
     module = one_attention(scale)
@@ -190,14 +208,23 @@ def test_a_factor_of_the_keys_and_of_positions_is_taken_only_where_all_ways_have
         def scores(m: Any, ids: Tensor, mask: Tensor) -> Tensor:
             x = m.words(ids)
             q = m.q(x)
-            return q @ (m.k(x).mT / 4) + torch.gather((q @ m.table.T) / second, -1, m.places.expand(ids.shape[0], -1, -1))
+            return q @ (m.k(x).mT / 4) + torch.gather(
+                (q @ m.table.T) / second, -1, m.places.expand(ids.shape[0], -1, -1)
+            )
 
-        return Module(scores, words=nn.Embedding(30, WIDTH), table=torch.randn(12, WIDTH), places=torch.randint(0, 12, (1, TOKENS, TOKENS)),
-                      **linears("q", "k"))
+        return Module(
+            scores,
+            words=nn.Embedding(30, WIDTH),
+            table=torch.randn(12, WIDTH),
+            places=torch.randint(0, 12, (1, TOKENS, TOKENS)),
+            **linears("q", "k"),
+        )
 
     for second in (4.0, 5.0):  # both into the query; one into the keys, one into the table
         assert not calls(check(relative(second), False, attention.fold_scale, 2), aten.div.Tensor)
-    plain = Module(lambda m, ids, mask: m.k(m.q(m.words(ids)) * 0.5), words=nn.Embedding(30, WIDTH), **linears("q", "k"))
+    plain = Module(
+        lambda m, ids, mask: m.k(m.q(m.words(ids)) * 0.5), words=nn.Embedding(30, WIDTH), **linears("q", "k")
+    )
     check(plain, False, attention.fold_scale, 0)  # no product, no score
 
 
@@ -206,7 +233,9 @@ def test_gain_and_shift_behind_a_linear_layer_go_into_it() -> None:
         first = m.q(m.words(ids)) * m.gain + m.shift
         return (m.k(first) + first) * m.gain + m.shift  # a residual between them: stays
 
-    module = Module(norm, words=nn.Embedding(30, WIDTH), gain=torch.randn(WIDTH), shift=torch.randn(WIDTH), **linears("q", "k"))
+    module = Module(
+        norm, words=nn.Embedding(30, WIDTH), gain=torch.randn(WIDTH), shift=torch.randn(WIDTH), **linears("q", "k")
+    )
     graph = check(module, False, fold.fold_affine, 2)
     assert len(calls(graph, aten.mul.Tensor)) == 1
 
@@ -219,7 +248,9 @@ def test_a_gelu_written_out_is_one_operator(any_size: bool) -> None:
 
     graph = check(Module(new_gelu, words=nn.Embedding(30, WIDTH)), any_size, fold.fuse_gelu, 1)
     assert not calls(graph, aten.pow.Tensor_Scalar)
-    other = Module(lambda m, ids, mask: m.words(ids) * 0.5 * (1.0 + torch.tanh(m.words(ids))), words=nn.Embedding(30, WIDTH))
+    other = Module(
+        lambda m, ids, mask: m.words(ids) * 0.5 * (1.0 + torch.tanh(m.words(ids))), words=nn.Embedding(30, WIDTH)
+    )
     check(other, any_size, fold.fuse_gelu, 0)
 
 
@@ -232,7 +263,11 @@ def test_only_the_row_that_the_head_reads_is_computed(any_size: bool) -> None:
     assert sum(size == 1 for size in rows) == 2  # query and output, not keys and values
     mean = Module(lambda m, ids, mask: m.q(m.words(ids)).mean(1), words=nn.Embedding(30, WIDTH), **linears("q"))
     check(mean, any_size, read_rows, 0)
-    both = Module(lambda m, ids, mask: m.q(m.words(ids))[:, 0] + m.q(m.words(ids))[:, 1], words=nn.Embedding(30, WIDTH), **linears("q"))
+    both = Module(
+        lambda m, ids, mask: m.q(m.words(ids))[:, 0] + m.q(m.words(ids))[:, 1],
+        words=nn.Embedding(30, WIDTH),
+        **linears("q"),
+    )
     check(both, any_size, read_rows, 2)  # each of the two layers for its own row
 
 
@@ -241,12 +276,17 @@ def test_activations_have_two_dimensions_but_in_attention(any_size: bool) -> Non
     graph = check(one_attention(lambda scores: scores), any_size, flatten_rows, 7)
     assert all(len(shape(node)) == 2 for node in calls(graph, aten.linear.default, aten.layer_norm.default))
     assert all(len(shape(node)) == 4 for node in calls(graph, aten.softmax.int))
-    scores = Module(lambda m, ids, mask: (m.words(ids) @ m.words(ids).mT + 1).softmax(-1), words=nn.Embedding(30, WIDTH))
+    scores = Module(
+        lambda m, ids, mask: (m.words(ids) @ m.words(ids).mT + 1).softmax(-1), words=nn.Embedding(30, WIDTH)
+    )
     check(scores, any_size, flatten_rows, 0)
 
 
 def test_a_view_of_a_view_is_one_view() -> None:
-    module = Module(lambda m, ids, mask: m.words(ids).view(-1, WIDTH)[:, None].reshape(1, TOKENS, 2, -1), words=nn.Embedding(30, WIDTH))
+    module = Module(
+        lambda m, ids, mask: m.words(ids).view(-1, WIDTH)[:, None].reshape(1, TOKENS, 2, -1),
+        words=nn.Embedding(30, WIDTH),
+    )
     graph = check(module, False, fold.join_views, 1)
     assert len(calls(graph, aten.reshape.default)) == 1
 
@@ -255,7 +295,9 @@ def test_a_norm_spelled_out_shifts_by_subtraction() -> None:
     norm = nn.LayerNorm(WIDTH)
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
-    module = Module(lambda m, ids, mask: m.q(m.norm(m.words(ids))), words=nn.Embedding(30, WIDTH), norm=norm, **linears("q"))
+    module = Module(
+        lambda m, ids, mask: m.q(m.norm(m.words(ids))), words=nn.Embedding(30, WIDTH), norm=norm, **linears("q")
+    )
     graph = check(module, False, litert_forms.spell_out_norms, 1)
     assert not calls(graph, aten.layer_norm.default)
     before = graph(**(inputs := padded()))
@@ -274,9 +316,16 @@ def test_a_gather_by_a_constant_is_a_look_up() -> None:
     def picked(m: Any, ids: Tensor, mask: Tensor) -> Tensor:
         return torch.gather((m.words(ids)[0] @ m.heads), -1, m.places.expand(3, -1, -1))
 
-    module = Module(picked, words=nn.Embedding(30, WIDTH), heads=torch.randn(3, WIDTH, 7), places=torch.randint(0, 7, (1, TOKENS, 5)))
+    module = Module(
+        picked,
+        words=nn.Embedding(30, WIDTH),
+        heads=torch.randn(3, WIDTH, 7),
+        places=torch.randint(0, 7, (1, TOKENS, 5)),
+    )
     assert not calls(check(module, False, litert_forms.look_up_gathered, 1), aten.gather.default)
-    by_input = Module(lambda m, ids, mask: torch.gather(m.words(ids), -1, mask[..., None].long()), words=nn.Embedding(30, WIDTH))
+    by_input = Module(
+        lambda m, ids, mask: torch.gather(m.words(ids), -1, mask[..., None].long()), words=nn.Embedding(30, WIDTH)
+    )
     check(by_input, False, litert_forms.look_up_gathered, 0)
 
 
@@ -300,7 +349,9 @@ def tiny_edge(family: str, folder: Path) -> EdgeClassifier:
 
 def batch(edge: EdgeClassifier, rows: int) -> dict[str, Tensor]:
     made = padded(rows) | {"token_type_ids": torch.tensor([[0] * 4 + [1] * (TOKENS - 4)] * rows, dtype=torch.int32)}
-    made["input_ids"] = torch.where(made["attention_mask"] == 1, made["input_ids"] + 5, edge.model.config.pad_token_id).int()
+    made["input_ids"] = torch.where(
+        made["attention_mask"] == 1, made["input_ids"] + 5, edge.model.config.pad_token_id
+    ).int()
     return {name: made[name] for name in inputs_of(edge.model.config.to_dict())}
 
 
@@ -314,7 +365,14 @@ def test_every_family_is_cleaned_and_answers_as_before(edge: EdgeClassifier) -> 
     assert facts["fold_scale"] >= 2  # one for each layer
     assert facts["read_rows"] >= 17
     assert all(len(shape(node)) == 2 for node in calls(graph, aten.linear.default))
-    assert not calls(graph, aten.layer_norm.default, aten.gather.default, aten.pow.Tensor_Scalar, aten.where.self, aten.expand.default)
+    assert not calls(
+        graph,
+        aten.layer_norm.default,
+        aten.gather.default,
+        aten.pow.Tensor_Scalar,
+        aten.where.self,
+        aten.expand.default,
+    )
     assert len(calls(graph, aten.rsqrt.default)) == (0 if edge.model.config.model_type == "mobilebert" else 5)
 
 
@@ -345,5 +403,10 @@ def test_the_file_holds_the_models_own_weights_and_old_operators(family: str, tm
     stored = {bytes(buffer.data) for buffer in file.buffers if buffer.data is not None}
     weights = {name: np.asarray(weight) for name, weight in edge.model.state_dict().items() if weight.dim() == 2}
     lacking = [name for name, weight in weights.items() if weight.tobytes() not in stored]
-    changed = ("position", "query", "bottleneck.", "rel_embeddings")  # sliced, scaled, with a norm's gain, looked up at export
+    changed = (
+        "position",
+        "query",
+        "bottleneck.",
+        "rel_embeddings",
+    )  # sliced, scaled, with a norm's gain, looked up at export
     assert not [name for name in lacking if not any(word in name for word in changed)]

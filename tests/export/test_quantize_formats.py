@@ -1,4 +1,5 @@
-"""Quantizing the other formats: ONNX in its own runtime, matrices of a web model; and the formats each scheme is for."""
+"""Quantizing the other formats: ONNX in its own runtime, matrices of a web model; and the formats each scheme is
+for."""
 
 import json
 import shutil
@@ -31,9 +32,17 @@ def onnx(teacher: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return _make("to_onnx", {}, teacher, tmp_path_factory.mktemp("onnx") / "float")
 
 
-@pytest.mark.parametrize(("settings", "difference"), [({"scheme": "dynamic_int8"}, 0.3), ({"scheme": "static_int8"}, 1),
-                                                      ({"scheme": "static_int8", "percentile": 99.9}, 1)])
-def test_onnx_is_quantized_in_its_own_runtime(onnx: Bundle, settings: dict[str, Any], difference: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("settings", "difference"),
+    [
+        ({"scheme": "dynamic_int8"}, 0.3),
+        ({"scheme": "static_int8"}, 1),
+        ({"scheme": "static_int8", "percentile": 99.9}, 1),
+    ],
+)
+def test_onnx_is_quantized_in_its_own_runtime(
+    onnx: Bundle, settings: dict[str, Any], difference: float, tmp_path: Path
+) -> None:
     made = _make("quantize", settings, onnx, tmp_path / "made")
     assert (made.format, made.card.facts["precision"]) == ("onnx", settings["scheme"])
     assert made.card.facts["parity_difference"] < difference
@@ -48,8 +57,10 @@ def test_onnx_embeddings_have_a_scale_for_each_row(onnx: Bundle, tmp_path: Path)
     from onnx.numpy_helper import to_array
 
     made = _make("quantize", {}, onnx, tmp_path / "made")
-    before, after = ({tensor.name: to_array(tensor) for tensor in load(str(bundle.path / "model.onnx")).graph.initializer}
-                     for bundle in (onnx, made))
+    before, after = (
+        {tensor.name: to_array(tensor) for tensor in load(str(bundle.path / "model.onnx")).graph.initializer}
+        for bundle in (onnx, made)
+    )
     name = next(name for name in before if "word_embeddings" in name)
     expected, scales = int8_rows(before[name])
     assert np.array_equal(after[f"{name}_int8"], expected) and np.array_equal(after[f"{name}_scale"][:, 0], scales)
@@ -79,7 +90,9 @@ def test_a_quantized_file_is_of_its_sources_format() -> None:
     assert kind(scheme="per_row_int8").outline(Outline("tfjs", "bert", 2, ("a",))).format == "tfjs"
     with pytest.raises(UserError, match="float16 isn't for onnx; for that there is dynamic_int8, static_int8"):
         kind(scheme="float16").outline(Outline("onnx"))
-    with pytest.raises(UserError, match="per_row_int8 isn't for tflite; for that there is float16, weight_only_int8, dynamic_int8"):
+    with pytest.raises(
+        UserError, match="per_row_int8 isn't for tflite; for that there is float16, weight_only_int8, dynamic_int8"
+    ):
         kind(scheme="per_row_int8").outline(Outline("tflite"))
     with pytest.raises(UserError, match="quantize: percentile: only for scheme static_int8, and this is dynamic_int8"):
         build(kind, {"percentile": 99.9}, "quantize")
@@ -104,17 +117,21 @@ def _web(teacher: Bundle, out: Path) -> Bundle:
 def _replace_weights(wide: Path, rows: Path, out: Path) -> None:
     """The float model with each matrix replaced by the floats that its int8 rows stand for."""
     shutil.copytree(wide, out)
-    entries = [entry for group in json.loads((rows / "model.json").read_text())["weightsManifest"] for entry in group["weights"]]
+    entries = [
+        entry
+        for group in json.loads((rows / "model.json").read_text())["weightsManifest"]
+        for entry in group["weights"]
+    ]
     stored, at, chunks = (rows / "group1-shard1of1.bin").read_bytes(), 0, []
     for entry in entries:
         count = int(np.prod(entry["shape"], dtype=int))
         if "quantization" not in entry:
-            chunks.append(stored[at:at + 4 * count])
+            chunks.append(stored[at : at + 4 * count])
             at += 4 * count
             continue
         axis = entry["quantization"]["axis"]
         integers = np.frombuffer(stored, np.int8, count, at).reshape(entry["shape"])
-        scales = np.frombuffer(stored[at + count:at + count + 4 * entry["shape"][axis]], np.float32)
+        scales = np.frombuffer(stored[at + count : at + count + 4 * entry["shape"][axis]], np.float32)
         chunks.append((integers.astype(np.float32) * (scales[:, None] if axis == 0 else scales)).tobytes())
         at += count + scales.nbytes
     (out / "group1-shard1of1.bin").write_bytes(b"".join(chunks))

@@ -1,4 +1,5 @@
-"""Each shared weight stands in a file once: .tflite at several lengths, TensorFlow.js, ONNX, float and quantized; copies are found."""
+"""Each shared weight stands in a file once: .tflite at several lengths, TensorFlow.js, ONNX, float and quantized;
+copies are found."""
 
 import shutil
 from pathlib import Path
@@ -26,19 +27,25 @@ LOOSE = {"tolerance": 9}
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
-    """Two layers of one set of weights: as an ALBERT, and in the source's own class, the attention alone, with corrections."""
+    """Two layers of one set of weights: as an ALBERT, and in the source's own class, the attention alone, with
+    corrections."""
     folder = tmp_path_factory.mktemp("sources")
     source = adopted(folder / "bert", "bert")
-    return {"albert": _make("share", {}, source, folder / "albert"),
-            "own": _make("share", {"what": "attention", "rank": 8}, source, folder / "own")}
+    return {
+        "albert": _make("share", {}, source, folder / "albert"),
+        "own": _make("share", {"what": "attention", "rank": 8}, source, folder / "own"),
+    }
 
 
 EXPECTED = {"albert": {"32x32": 4 + 2, "32x64": 2}, "own": {"32x32": 4 + 1, "32x64": 2 * 2}}
-"""Matrices of the layers' sizes: of one set, and the pooler, and ALBERT's mapping; the feed-forward halves are apart in the second."""
+"""Matrices of the layers' sizes: of one set, and the pooler, and ALBERT's mapping; the feed-forward halves are apart in
+the second."""
 
 
 @pytest.fixture(scope="module", params=["albert", "own"])
-def tflite(request: pytest.FixtureRequest, sources: dict[str, Bundle], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Bundle]:
+def tflite(
+    request: pytest.FixtureRequest, sources: dict[str, Bundle], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Bundle]:
     """Two lengths in one file."""
     folder = tmp_path_factory.mktemp("tflite")
     return request.param, _make("to_tflite", {"lengths": [16, 24]}, sources[request.param], folder / "made")
@@ -58,7 +65,9 @@ def test_an_onnx_file_stores_each_weight_once(sources: dict[str, Bundle], tmp_pa
     for scheme in ("dynamic_int8", "static_int8"):
         quantized = _make("quantize", {"scheme": scheme, **LOOSE}, made, tmp_path / scheme)
         assert _layer_matrices("onnx", quantized.path) == EXPECTED["albert"]
-        kinds = {matrix.dtype for matrix in stored_once.READERS["onnx"](quantized.path) if sorted(matrix.shape) == [32, 64]}
+        kinds = {
+            matrix.dtype for matrix in stored_once.READERS["onnx"](quantized.path) if sorted(matrix.shape) == [32, 64]
+        }
         assert kinds == {"int8"}  # for all uses of a weight, or a float copy would stand beside it
 
 
@@ -98,7 +107,11 @@ def test_a_duplicated_weight_in_a_tflite_file_is_found(tflite: tuple[str, Bundle
     from palmtop.export.tflite_file.layers import read
 
     model = read(tflite[1].path / "model.tflite")
-    [tensor] = [tensor for tensor in model.subgraphs[0].tensors if list(tensor.shape) == [150, 32] or list(tensor.shape) == [151, 32]]
+    [tensor] = [
+        tensor
+        for tensor in model.subgraphs[0].tensors
+        if list(tensor.shape) == [150, 32] or list(tensor.shape) == [151, 32]
+    ]
     model.buffers.append(type(model.buffers[0])())
     model.buffers[-1].data = model.buffers[tensor.buffer].data
     tensor.buffer = len(model.buffers) - 1  # the other length still reads the first copy
@@ -121,8 +134,10 @@ def test_equal_tensors_are_joined_and_the_model_answers_as_before() -> None:
 def test_products_with_a_shared_weight_are_split_before_the_quantizer_turns_it_twice(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     weight, bias = random.normal(size=(8, 8)).astype(np.float32), random.normal(size=8).astype(np.float32)
-    nodes = [helper.make_node("Gemm", [source, "w", "b"], [result], name, transB=1)
-             for source, result, name in (("x", "h", "one"), ("h", "y", "two"))]
+    nodes = [
+        helper.make_node("Gemm", [source, "w", "b"], [result], name, transB=1)
+        for source, result, name in (("x", "h", "one"), ("h", "y", "two"))
+    ]
     model = _graph(nodes, {"w": weight, "b": bias})
     given = {"x": random.normal(size=(3, 8)).astype(np.float32)}
     reference = (given["x"] @ weight.T + bias) @ weight.T + bias
@@ -147,19 +162,26 @@ def _model(weights: dict[str, Any]) -> Any:
     """y = sum of x W, or of x W^T, over the weights, for x as wide as the first one's rows."""
     names = list(weights)
     width = weights[names[0]].shape[0]
-    nodes = [helper.make_node("Gemm", ["x", name], [f"y{name}"], name, transB=int(weights[name].shape[0] != width)) for name in names]
+    nodes = [
+        helper.make_node("Gemm", ["x", name], [f"y{name}"], name, transB=int(weights[name].shape[0] != width))
+        for name in names
+    ]
     nodes.append(helper.make_node("Sum", [f"y{name}" for name in names], ["y"]))
     return _graph(nodes, weights)
 
 
 def _graph(nodes: list[Any], weights: dict[str, Any]) -> Any:
     given, result = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", None]) for name in ("x", "y"))
-    graph = helper.make_graph(nodes, "tiny", [given], [result], [numpy_helper.from_array(value, name) for name, value in weights.items()])
+    graph = helper.make_graph(
+        nodes, "tiny", [given], [result], [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
 def _run(model: Any, given: dict[str, Any]) -> Any:
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(["y"], given)[0]
+    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+        ["y"], given
+    )[0]
 
 
 def _make(use: str, settings: dict[str, Any], source: Bundle, out: Path) -> Bundle:

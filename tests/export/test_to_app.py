@@ -1,4 +1,5 @@
-"""An app's folder: Google's Task clients open its .tflite and answer as our interpreter does; what is in it is stated."""
+"""An app's folder: Google's Task clients open its .tflite and answer as our interpreter does; what is in it is
+stated."""
 
 import json
 import shutil
@@ -27,12 +28,24 @@ from palmtop.signature import Signature
 from palmtop.stage import Outline
 from palmtop.task import Task
 
-TEXTS = ["Play me a LOUD song, please!", "what is the forecast for tomorrow?", "pay 12.50 dollars: my card", "rain", "guitar " * 40, "q?x",
-         *(text for text, _ in sentences(10, 7))]
+TEXTS = [
+    "Play me a LOUD song, please!",
+    "what is the forecast for tomorrow?",
+    "pay 12.50 dollars: my card",
+    "rain",
+    "guitar " * 40,
+    "q?x",
+    *(text for text, _ in sentences(10, 7)),
+]
 """Plain ASCII, where all tokenizers agree; one is longer than the model takes."""
 SAME = 1e-3
 """Of a probability. Measured: below 1e-6 with either client."""
-CLIENTS = ("LiteRT", "MediaPipe TextClassifier 1.2.2", "tflite-support BertNLClassifier 0.4.4", "tflite-support BertQuestionAnswerer 0.4.4")
+CLIENTS = (
+    "LiteRT",
+    "MediaPipe TextClassifier 1.2.2",
+    "tflite-support BertNLClassifier 0.4.4",
+    "tflite-support BertQuestionAnswerer 0.4.4",
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +69,33 @@ def exported(folder: Path, teacher: Bundle) -> dict[str, Bundle]:
 
 @pytest.fixture(scope="module")
 def apps(folder: Path, exported: dict[str, Bundle]) -> dict[str, Bundle]:
-    words = {"title": "Tiny", "author": "The testers", "licence": "Apache-2.0", "description": "Weather, music or money.", "version": "7"}
+    words = {
+        "title": "Tiny",
+        "author": "The testers",
+        "licence": "Apache-2.0",
+        "description": "Weather, music or money.",
+        "version": "7",
+    }
     return {name: _make("to_app", words, made, folder / f"app-{name}") for name, made in exported.items()}
 
 
 @pytest.mark.parametrize("precision", ["float32", "dynamic_int8", "weight_only_int8"])
-def test_mediapipe_answers_as_the_interpreter_does(precision: str, apps: dict[str, Bundle], exported: dict[str, Bundle]) -> None:
+def test_mediapipe_answers_as_the_interpreter_does(
+    precision: str, apps: dict[str, Bundle], exported: dict[str, Bundle]
+) -> None:
     found = mediapipe_answers(apps[precision].path / "model.tflite", TEXTS)
     assert _distance(found, exported[precision]) < SAME
 
 
 @pytest.mark.parametrize("precision", ["float32", "weight_only_int8"])
-def test_tflite_support_answers_as_the_interpreter_does(precision: str, apps: dict[str, Bundle], exported: dict[str, Bundle]) -> None:
+def test_tflite_support_answers_as_the_interpreter_does(
+    precision: str, apps: dict[str, Bundle], exported: dict[str, Bundle]
+) -> None:
     found = tflite_support(apps[precision].path / "model.tflite", TEXTS)
     assert _distance(found["answers"], exported[precision]) < SAME
-    assert Manifest.read(apps[precision].path).clients == dict(zip(CLIENTS, ["answers"] * 3 + ["no: this model classifies"], strict=True))
+    assert Manifest.read(apps[precision].path).clients == dict(
+        zip(CLIENTS, ["answers"] * 3 + ["no: this model classifies"], strict=True)
+    )
 
 
 def test_tflite_support_refuses_what_it_would_answer_wrongly(apps: dict[str, Bundle]) -> None:
@@ -78,12 +103,18 @@ def test_tflite_support_refuses_what_it_would_answer_wrongly(apps: dict[str, Bun
     answered = tflite_support(apps["dynamic_int8"].path / "model.tflite", TEXTS[:1])
     assert "Didn't find op for builtin opcode" in answered["refused"]
     assert Manifest.read(apps["dynamic_int8"].path).clients[CLIENTS[2]] == (
-        "refuses it: its weights have a scale for each channel; float16 and weight_only_int8 it answers")
+        "refuses it: its weights have a scale for each channel; float16 and weight_only_int8 it answers"
+    )
     assert apps["dynamic_int8"].card.facts["clients"] == "LiteRT; MediaPipe TextClassifier 1.2.2"
 
 
 def test_a_model_of_two_inputs_gets_a_third_that_nothing_reads(folder: Path) -> None:
-    file = _make("to_tflite", {"lengths": 16, "probabilities": True}, adopted(folder / "distilbert", "distilbert"), folder / "two")
+    file = _make(
+        "to_tflite",
+        {"lengths": 16, "probabilities": True},
+        adopted(folder / "distilbert", "distilbert"),
+        folder / "two",
+    )
     app = _make("to_app", {"task_clients": "required"}, file, folder / "three")
     assert Signature.read(app.path).inputs == ("input_ids", "attention_mask", "token_type_ids")
     assert _distance(mediapipe_answers(app.path / "model.tflite", TEXTS), file) < SAME
@@ -91,7 +122,9 @@ def test_a_model_of_two_inputs_gets_a_third_that_nothing_reads(folder: Path) -> 
 
 
 @pytest.mark.parametrize("precision", ["float32", "dynamic_int8"])
-def test_every_weight_is_inside_the_flatbuffer_and_aligned(precision: str, apps: dict[str, Bundle], exported: dict[str, Bundle]) -> None:
+def test_every_weight_is_inside_the_flatbuffer_and_aligned(
+    precision: str, apps: dict[str, Bundle], exported: dict[str, Bundle]
+) -> None:
     from ai_edge_litert.tools.flatbuffer_utils import read_model
 
     packed, before = (made[precision].path / "model.tflite" for made in (apps, exported))
@@ -104,7 +137,9 @@ def test_every_weight_is_inside_the_flatbuffer_and_aligned(precision: str, apps:
     kept = [bytes(buffer.DataAsNumpy()) for buffer in buffers if not buffer.DataIsNone()]
     assert kept[:-1] == stored  # the last one is the metadata
     files = sum((apps[precision].path / name).stat().st_size for name in ("vocab.txt", "labels.txt"))
-    assert files < packed.stat().st_size - before.stat().st_size < files + 8000  # some hundred bytes a piece of metadata and directory
+    assert (
+        files < packed.stat().st_size - before.stat().st_size < files + 8000
+    )  # some hundred bytes a piece of metadata and directory
 
 
 def test_the_metadata_says_what_was_said(apps: dict[str, Bundle]) -> None:
@@ -116,11 +151,19 @@ def test_the_metadata_says_what_was_said(apps: dict[str, Bundle]) -> None:
     assert content[4:8] == b"M001"
     read = metadata_schema.ModelMetadataT.InitFromObj(metadata_schema.ModelMetadata.GetRootAs(content, 0))
     assert (read.name, read.description, read.version, read.author, read.license, read.minParserVersion) == (
-        b"Tiny", b"Weather, music or money.", b"7", b"The testers", b"Apache-2.0", b"1.1.0")
+        b"Tiny",
+        b"Weather, music or money.",
+        b"7",
+        b"The testers",
+        b"Apache-2.0",
+        b"1.1.0",
+    )
     [graph] = read.subgraphMetadata
     names = [model.subgraphs[0].tensors[index].name.decode() for index in model.subgraphs[0].inputs]
     ours = {"ids": "input_ids", "mask": "attention_mask", "segment_ids": "token_type_ids"}
-    assert [ours[tensor.name.decode()] in name for tensor, name in zip(graph.inputTensorMetadata, names, strict=True)] == [True] * 3
+    assert [
+        ours[tensor.name.decode()] in name for tensor, name in zip(graph.inputTensorMetadata, names, strict=True)
+    ] == [True] * 3
     [tokenizer] = graph.inputProcessUnits
     assert tokenizer.optionsType == metadata_schema.ProcessUnitOptions.BertTokenizerOptions
     kinds = metadata_schema.AssociatedFileType
@@ -133,7 +176,9 @@ def test_the_metadata_says_what_was_said(apps: dict[str, Bundle]) -> None:
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
 
 
-def test_what_the_task_clients_cannot_do_is_said_and_refused_where_they_are_required(exported: dict[str, Bundle], folder: Path) -> None:
+def test_what_the_task_clients_cannot_do_is_said_and_refused_where_they_are_required(
+    exported: dict[str, Bundle], folder: Path
+) -> None:
     logits = _changed(exported["float32"], folder / "logits", output="logits")
     app = _make("to_app", {}, logits, folder / "app-logits")
     reason = "they take the outputs for probabilities, this file answers logits: export it with probabilities: true"
@@ -147,21 +192,40 @@ def test_what_the_task_clients_cannot_do_is_said_and_refused_where_they_are_requ
     task = Task.of(several.path)
     assert task is not None
     assert no_clients(several, task) == (
-        "they open a file of one length or of any, this one has 2: export it with one, or lengths: any")
-    assert no_clients(several, task.model_copy(update={"text": ("text", "second")})) == "they take one text, this model a pair"
+        "they open a file of one length or of any, this one has 2: export it with one, or lengths: any"
+    )
+    assert (
+        no_clients(several, task.model_copy(update={"text": ("text", "second")}))
+        == "they take one text, this model a pair"
+    )
     assert no_clients(several, task.model_copy(update={"kind": "regression"})) == "they classify, this model doesn't"
 
 
-@pytest.mark.parametrize(("family", "change", "reason"), [
-    ("bert", lambda known: known, None),
-    ("albert", lambda known: known, "its tokenizer is Unigram, they know WordPiece only"),
-    ("roberta", lambda known: known, "its tokenizer is BPE, they know WordPiece only"),
-    ("mpnet", lambda known: known, r"its vocabulary has no \[UNK\], \[CLS\], \[SEP\]"),
-    ("bert", lambda known: known["normalizer"].update(lowercase=False), "its tokenizer keeps capitals, they lower-case every text"),
-    ("bert", lambda known: known["pre_tokenizer"].update(type="Whitespace"), "its tokenizer splits words in another way than BERT's"),
-    ("bert", lambda known: known["model"]["vocab"].update(far=999), "its vocabulary has gaps between the ids"),
-    ("bert", lambda known: known["added_tokens"].append({"content": "<user>"}), "its tokenizer has added tokens .<user>., which"),
-])
+@pytest.mark.parametrize(
+    ("family", "change", "reason"),
+    [
+        ("bert", lambda known: known, None),
+        ("albert", lambda known: known, "its tokenizer is Unigram, they know WordPiece only"),
+        ("roberta", lambda known: known, "its tokenizer is BPE, they know WordPiece only"),
+        ("mpnet", lambda known: known, r"its vocabulary has no \[UNK\], \[CLS\], \[SEP\]"),
+        (
+            "bert",
+            lambda known: known["normalizer"].update(lowercase=False),
+            "its tokenizer keeps capitals, they lower-case every text",
+        ),
+        (
+            "bert",
+            lambda known: known["pre_tokenizer"].update(type="Whitespace"),
+            "its tokenizer splits words in another way than BERT's",
+        ),
+        ("bert", lambda known: known["model"]["vocab"].update(far=999), "its vocabulary has gaps between the ids"),
+        (
+            "bert",
+            lambda known: known["added_tokens"].append({"content": "<user>"}),
+            "its tokenizer has added tokens .<user>., which",
+        ),
+    ],
+)
 def test_a_tokenizer_that_is_not_theirs_is_named(family: str, change: Any, reason: str | None, tmp_path: Path) -> None:
     write_tokenizer(tmp_path, family)
     known = json.loads((tmp_path / "tokenizer.json").read_text())
@@ -174,10 +238,13 @@ def test_a_tokenizer_that_is_not_theirs_is_named(family: str, change: Any, reaso
 
 
 @pytest.mark.parametrize("precision", ["float32", "dynamic_int8"])
-def test_golden_answers_are_hugging_faces_ids_and_the_runtimes_outputs(precision: str, apps: dict[str, Bundle],
-                                                                        exported: dict[str, Bundle]) -> None:
+def test_golden_answers_are_hugging_faces_ids_and_the_runtimes_outputs(
+    precision: str, apps: dict[str, Bundle], exported: dict[str, Bundle]
+) -> None:
     rows = read_golden(apps[precision].path)
-    assert len(rows) == 36 + len(parity.PLAIN) + 9 and len({row.text for row in rows}) == len(rows)  # the task's, and the hard ones
+    assert len(rows) == 36 + len(parity.PLAIN) + 9 and len({row.text for row in rows}) == len(
+        rows
+    )  # the task's, and the hard ones
     encodings = HostTokenizer(exported[precision].path, 24).encode([row.text for row in rows])
     assert [list(row.input_ids) for row in rows] == [encoding.input_ids.tolist() for encoding in encodings]
     assert max(len(row.input_ids) for row in rows) == 24
@@ -196,15 +263,26 @@ def test_the_manifest_says_where_the_model_comes_from(apps: dict[str, Bundle], t
     assert str(teacher.path.parent) not in (app.path / "manifest.json").read_text()
     assert manifest.licences == {"model": "Apache-2.0", "data": "not stated"}
     assert manifest.files == {name: entry for name, entry in app.card.files.items() if name != "manifest.json"}
-    assert (manifest.name, manifest.precision, manifest.kind, manifest.texts) == ("Tiny", "dynamic_int8", "classification", 1)
+    assert (manifest.name, manifest.precision, manifest.kind, manifest.texts) == (
+        "Tiny",
+        "dynamic_int8",
+        "classification",
+        1,
+    )
     assert manifest.versions["ai-edge-litert"] and manifest.tolerance.agreement == 0.9
 
 
-def test_nothing_in_an_app_names_a_folder_of_this_machine(apps: dict[str, Bundle], exported: dict[str, Bundle], folder: Path) -> None:
+def test_nothing_in_an_app_names_a_folder_of_this_machine(
+    apps: dict[str, Bundle], exported: dict[str, Bundle], folder: Path
+) -> None:
     for app in apps.values():
         assert not naming_this_machine(app, folder)
-        assert [step.settings for step in app.card.lineage] == [step.settings for step in Manifest.read(app.path).lineage]
-    assert str(folder) in (exported["float32"].path / "palmtop.json").read_text()  # what isn't handed out keeps its paths
+        assert [step.settings for step in app.card.lineage] == [
+            step.settings for step in Manifest.read(app.path).lineage
+        ]
+    assert (
+        str(folder) in (exported["float32"].path / "palmtop.json").read_text()
+    )  # what isn't handed out keeps its paths
 
 
 def test_an_onnx_app_does_not_either_and_is_known_when_it_is_made_again(teacher: Bundle, folder: Path) -> None:
@@ -217,9 +295,15 @@ def test_an_onnx_app_does_not_either_and_is_known_when_it_is_made_again(teacher:
     assert not naming_this_machine(app, folder)
     verify(app.path, print)
     train = Path(json.loads((noted.path / "task.json").read_text())["train"]["file"])
-    elsewhere = _copied(noted, folder / "elsewhere", "task.json", {"train": {"file": str(train.with_name("other.csv"))}}, teacher)
+    elsewhere = _copied(
+        noted, folder / "elsewhere", "task.json", {"train": {"file": str(train.with_name("other.csv"))}}, teacher
+    )
     make("to_app", stage.find("to_app")(golden="plain"), elsewhere, folder / "onnx-app", said.append)
-    assert said == ["onnx-app: to_app", "onnx-app: made before with the same settings and inputs, kept", "onnx-app: to_app"]
+    assert said == [
+        "onnx-app: to_app",
+        "onnx-app: made before with the same settings and inputs, kept",
+        "onnx-app: to_app",
+    ]
 
 
 def test_plain_golden_texts_keep_the_data_at_home(exported: dict[str, Bundle], folder: Path) -> None:
@@ -231,7 +315,9 @@ def test_plain_golden_texts_keep_the_data_at_home(exported: dict[str, Bundle], f
 
 def test_a_runtime_that_lacks_is_told_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PALMTOP_CHROMIUM", "/nowhere/chromium")
-    with pytest.raises(UserError, match="to_app takes golden answers from the model's own runtime, but PALMTOP_CHROMIUM"):
+    with pytest.raises(
+        UserError, match="to_app takes golden answers from the model's own runtime, but PALMTOP_CHROMIUM"
+    ):
         stage.find("to_app")().outline(Outline("tfjs", "bert", 2, ("a", "b")))
 
 

@@ -1,7 +1,7 @@
 """What Google's Task clients answer: MediaPipe in this process, tflite-support in an environment of its own.
 
-tflite-support 0.4.4 wants protobuf below 4 and has wheels for Python 3.11 at most, so it can't live beside the rest. Its
-environment is made once, with pip, in palmtop's cache folder; after that no network is needed.
+tflite-support 0.4.4 wants protobuf below 4 and has wheels for Python 3.11 at most, so it can't live beside the rest.
+Its environment is made once, with pip, in palmtop's cache folder; after that no network is needed.
 """
 
 import json
@@ -29,7 +29,10 @@ def mediapipe_answers(model: Path, texts: list[str]) -> list[Scores]:
 
     options = text_classifier.TextClassifierOptions(base_options=BaseOptions(model_asset_path=str(model)))
     with text_classifier.TextClassifier.create_from_options(options) as client:
-        return [{found.category_name: found.score for found in client.classify(text).classifications[0].categories} for text in texts]
+        return [
+            {found.category_name: found.score for found in client.classify(text).classifications[0].categories}
+            for text in texts
+        ]
 
 
 def tflite_support(model: Path, texts: list[str]) -> dict[str, Any]:
@@ -38,7 +41,8 @@ def tflite_support(model: Path, texts: list[str]) -> dict[str, Any]:
 
 
 def tflite_support_answers(model: Path, questions: list[tuple[str, str]]) -> dict[str, Any]:
-    """{"answers": [the best answer or None, for each question and context]} of BertQuestionAnswerer, or {"refused": what it said}."""
+    """{"answers": [the best answer or None, for each question and context]} of BertQuestionAnswerer, or {"refused":
+    what it said}."""
     return _judged({"model": str(model), "questions": questions})
 
 
@@ -61,7 +65,10 @@ def _make(home: Path) -> None:
     base = sys.executable if sys.version_info[:2] <= NEWEST_PYTHON else shutil.which("python3.11")
     assert base, "tflite-support has no wheel for this Python: install python3.11 beside it"
     shutil.rmtree(home, ignore_errors=True)
-    for command in ([base, "-m", "venv", home], [home / "bin" / "python", "-m", "pip", "install", "--quiet", *REQUIREMENTS]):
+    for command in (
+        [base, "-m", "venv", home],
+        [home / "bin" / "python", "-m", "pip", "install", "--quiet", *REQUIREMENTS],
+    ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"the environment of tflite-support can't be made in {home}: {done.stderr[-1000:]}"
     (home / "made").touch()

@@ -38,23 +38,32 @@ def stored(file: Path) -> list[Stored]:
     found = {}
     for tensor in model.subgraphs[0].tensors:
         data, quantization = model.buffers[tensor.buffer].data, tensor.quantization
-        if data is None or not len(data) or quantization is None or (quantization.scale is None and quantization.details is None):
+        if (
+            data is None
+            or not len(data)
+            or quantization is None
+            or (quantization.scale is None and quantization.details is None)
+        ):
             continue
         whole = np.frombuffer(bytes(data), np.int8)
         if tensor.type == INT4:
-            whole = np.stack([(whole << 4) >> 4, whole >> 4], -1).reshape(-1)[:np.prod(tensor.shape)]
+            whole = np.stack([(whole << 4) >> 4, whole >> 4], -1).reshape(-1)[: np.prod(tensor.shape)]
         empty = np.empty(0)
-        found[tensor.buffer] = Stored(tensor.name.decode(), 4 if tensor.type == INT4 else 8, whole.reshape(tensor.shape),
-                                      empty if quantization.scale is None else np.asarray(quantization.scale),
-                                      empty if quantization.zeroPoint is None else np.asarray(quantization.zeroPoint))
+        found[tensor.buffer] = Stored(
+            tensor.name.decode(),
+            4 if tensor.type == INT4 else 8,
+            whole.reshape(tensor.shape),
+            empty if quantization.scale is None else np.asarray(quantization.scale),
+            empty if quantization.zeroPoint is None else np.asarray(quantization.zeroPoint),
+        )
     return list(found.values())
 
 
 def differing(model: Any, chosen: dict[str, Rounding], file: Path) -> tuple[list[str], list[str]]:
     """Modules whose grid no tensor of the file has, and tensors that no module has.
 
-    The same: bits, every integer, zero points 0, and scales but for one factor (an export may take 1/sqrt(width of a head) into
-    a query). A table of zeros may be left out of the file.
+    The same: bits, every integer, zero points 0, and scales but for one factor (an export may take 1/sqrt(width of a
+    head) into a query). A table of zeros may be left out of the file.
     """
     tensors = {index: tensor for index, tensor in enumerate(stored(file))}
     used, lacking = set(), []
@@ -62,7 +71,11 @@ def differing(model: Any, chosen: dict[str, Rounding], file: Path) -> tuple[list
         weight = model.get_submodule(name).weight.detach()
         integers = grid.integers(weight, rounding.bits, rounding.block).numpy()
         scales = grid.scales(weight, rounding.bits, rounding.block).numpy()
-        same = {index for index, tensor in tensors.items() if tensor.bits == rounding.bits and _same(tensor, integers, scales, rounding)}
+        same = {
+            index
+            for index, tensor in tensors.items()
+            if tensor.bits == rounding.bits and _same(tensor, integers, scales, rounding)
+        }
         used |= same
         lacking += [name] if not same and integers.any() else []
     return lacking, [tensor.name for index, tensor in tensors.items() if index not in used]
@@ -71,7 +84,9 @@ def differing(model: Any, chosen: dict[str, Rounding], file: Path) -> tuple[list
 def _same(tensor: Stored, integers: Array, scales: Array, rounding: Rounding) -> bool:
     if not np.array_equal(tensor.integers, integers) or tensor.zero_points.any():
         return False
-    return rounding.block is not None or np.allclose(tensor.scales / scales[:, 0], tensor.scales[0] / scales[0, 0], rtol=1e-6, atol=0)
+    return rounding.block is not None or np.allclose(
+        tensor.scales / scales[:, 0], tensor.scales[0] / scales[0, 0], rtol=1e-6, atol=0
+    )
 
 
 def quantize_as_planned(source: Path, model: Any, chosen: dict[str, Rounding], out: Path) -> None:
@@ -89,8 +104,12 @@ def quantize_as_planned(source: Path, model: Any, chosen: dict[str, Rounding], o
             if found is not None:
                 rounding = chosen[_likest(found, model, chosen)]
                 block = QuantGranularity[f"BLOCKWISE_{rounding.block}" if rounding.block else "CHANNELWISE"]
-                recipe.add_dynamic_config(f"^{re.escape(get_op_scope(operator, graph.tensors))}$", kind, rounding.bits, block)
-    made = Quantizer(str(source), recipe.get_quantization_recipe()).quantize(enable_progress_bar=False, enable_progress_report=False)
+                recipe.add_dynamic_config(
+                    f"^{re.escape(get_op_scope(operator, graph.tensors))}$", kind, rounding.bits, block
+                )
+    made = Quantizer(str(source), recipe.get_quantization_recipe()).quantize(
+        enable_progress_bar=False, enable_progress_report=False
+    )
     made.export_model(str(out), overwrite=True)
 
 
@@ -104,7 +123,9 @@ def _likest(weight: Array, model: Any, chosen: dict[str, Rounding]) -> str:
     return max(likeness, key=lambda name: likeness[name])
 
 
-def torch_logits(folder: Path, batches: list[dict[str, torch.Tensor]], chosen: dict[str, Rounding], activations: bool) -> Array:
+def torch_logits(
+    folder: Path, batches: list[dict[str, torch.Tensor]], chosen: dict[str, Rounding], activations: bool
+) -> Array:
     """Answers of the training graph: the float weights in `folder` rounded as they were in training."""
     from palmtop.compress.quantization.fake_quantized import round_in_training
     from palmtop.models.opening import open_classifier

@@ -30,52 +30,77 @@ task:
 
 def write_least_data(folder: Path) -> Path:
     """The smallest data there is, beside a recipe that begins with `LEAST_TASK`; returns the folder."""
-    (folder / "train.csv").write_text("text,label\nhello there,greet\nbye now,leave\ngood day there,greet\nsee you now,leave\n")
+    (folder / "train.csv").write_text(
+        "text,label\nhello there,greet\nbye now,leave\ngood day there,greet\nsee you now,leave\n"
+    )
     (folder / "test.csv").write_text("text,label\nhello there,greet\nbye now,leave\n")
     return folder
 
 
 def sentences(count: int, seed: int = 0) -> list[tuple[str, str]]:
-    """(text, label) rows of 2 to 14 words, a third of them words of the label; each of these comes first in turn, so that none is rare."""
+    """(text, label) rows of 2 to 14 words, a third of them words of the label; each of these comes first in turn, so
+    that none is rare."""
     chosen = random.Random(seed)
     rows = []
     for number in range(count):
         label = sorted(WORDS)[number % len(WORDS)]
-        words = [chosen.choice(WORDS[label] if chosen.random() < 0.4 else FILLERS) for _ in range(chosen.randint(1, 13))]
+        words = [
+            chosen.choice(WORDS[label] if chosen.random() < 0.4 else FILLERS) for _ in range(chosen.randint(1, 13))
+        ]
         first = WORDS[label][number // len(WORDS) % len(WORDS[label])]
         rows.append((" ".join([first, *words]), label))
     return rows
 
 
-def write_task(folder: Path, kind: str = "classification", pair: bool = False, train: int = 96, evaluation: int = 36) -> dict[str, Any]:
+def write_task(
+    folder: Path, kind: str = "classification", pair: bool = False, train: int = 96, evaluation: int = 36
+) -> dict[str, Any]:
     """A task written out, with its CSV files in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, count, seed in (("train", train, 1), ("evaluation", evaluation, 2)):
         lines = ["text,second,label,number"]
         for row, (text, label) in enumerate(sentences(count, seed)):
-            lines.append(f"{text},{sentences(count, seed + 5)[row][0]},{label},{len(text.split()) / 4 + sorted(WORDS).index(label)}")
+            lines.append(
+                f"{text},{sentences(count, seed + 5)[row][0]},{label},"
+                f"{len(text.split()) / 4 + sorted(WORDS).index(label)}"
+            )
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
-    return {"name": "tiny", "kind": kind, "text": ["text", "second"] if pair else "text",
-            "label": "label" if kind == "classification" else "number",
-            "train": str(folder / "train.csv"), "evaluation": str(folder / "evaluation.csv")}
+    return {
+        "name": "tiny",
+        "kind": kind,
+        "text": ["text", "second"] if pair else "text",
+        "label": "label" if kind == "classification" else "number",
+        "train": str(folder / "train.csv"),
+        "evaluation": str(folder / "evaluation.csv"),
+    }
 
 
 def write_questions(folder: Path, train: int = 256, evaluation: int = 36) -> dict[str, Any]:
-    """A task of questions written out, with its JSONL files in `folder`: the answer is the one or two words of the weather."""
+    """A task of questions written out, with its JSONL files in `folder`: the answer is the one or two words of the
+    weather."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, count, seed in (("train", train, 1), ("evaluation", evaluation, 2)):
         rows = [_question(random.Random(1000 * seed + number)) for number in range(count)]
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return {"name": "questions", "kind": "question_answering", "text": ["question", "context"], "label": "answers",
-            "train": str(folder / "train.jsonl"), "evaluation": str(folder / "evaluation.jsonl")}
+    return {
+        "name": "questions",
+        "kind": "question_answering",
+        "text": ["question", "context"],
+        "label": "answers",
+        "train": str(folder / "train.jsonl"),
+        "evaluation": str(folder / "evaluation.jsonl"),
+    }
 
 
 def _question(chosen: random.Random) -> dict[str, Any]:
     before, after = ([chosen.choice(FILLERS) for _ in range(chosen.randint(1, 6))] for _ in range(2))
     answer = " ".join(chosen.sample(WORDS["weather"], chosen.randint(1, 2)))
     context = " ".join([*before, answer + chosen.choice(("", "", ",")), *after])
-    return {"question": chosen.choice(("what is it now", "how is it for me")), "context": context,
-            "answers": {"text": [answer], "answer_start": [context.index(answer)]}}
+    return {
+        "question": chosen.choice(("what is it now", "how is it for me")),
+        "context": context,
+        "answers": {"text": [answer], "answer_start": [context.index(answer)]},
+    }
 
 
 @dataclass(frozen=True)
@@ -93,8 +118,17 @@ _XLMR = _Vocabulary(("<s>", "<pad>", "</s>", "<unk>", "<mask>"), "<s>", "</s>", 
 _ALBERT = _Vocabulary(("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"), "[CLS]", "[SEP]", "<pad>", "unigram")
 _DEBERTA = _Vocabulary(("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"), "[CLS]", "[SEP]", "[PAD]", "unigram")
 
-VOCABULARIES = {"albert": _ALBERT, "bert": _BERT, "deberta-v2": _DEBERTA, "distilbert": _BERT, "electra": _BERT, "mobilebert": _BERT,
-                "mpnet": _Vocabulary(_ROBERTA.special, "<s>", "</s>", "<pad>", "wordpiece"), "roberta": _ROBERTA, "xlm-roberta": _XLMR}
+VOCABULARIES = {
+    "albert": _ALBERT,
+    "bert": _BERT,
+    "deberta-v2": _DEBERTA,
+    "distilbert": _BERT,
+    "electra": _BERT,
+    "mobilebert": _BERT,
+    "mpnet": _Vocabulary(_ROBERTA.special, "<s>", "</s>", "<pad>", "wordpiece"),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _XLMR,
+}
 
 
 def write_tokenizer(folder: Path, family: str) -> int:
@@ -104,11 +138,18 @@ def write_tokenizer(folder: Path, family: str) -> int:
     tokenizer = _KINDS[style.kind](list(style.special), unknown)
     ids = {token: tokenizer.token_to_id(token) for token in (style.first, style.last)}
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{style.first} $A {style.last}", pair=f"{style.first} $A {style.last} $B:1 {style.last}:1",
-        special_tokens=list(ids.items()))
+        single=f"{style.first} $A {style.last}",
+        pair=f"{style.first} $A {style.last} $B:1 {style.last}:1",
+        special_tokens=list(ids.items()),
+    )
     tokenizer.save(str(folder / "tokenizer.json"))
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": style.pad, "cls_token": style.first,
-              "sep_token": style.last, "unk_token": unknown}
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": style.pad,
+        "cls_token": style.first,
+        "sep_token": style.last,
+        "unk_token": unknown,
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return tokenizer.get_vocab_size()
 
@@ -119,12 +160,15 @@ def _texts() -> list[str]:
 
 
 def _wordpiece(special: list[str], unknown: str) -> Tokenizer:
-    """Trained; with the letters inside a word named first, or they are numbered, and ties broken, at random in each process."""
+    """Trained; with the letters inside a word named first, or they are numbered, and ties broken, at random in each
+    process."""
     texts = _texts()
     inside = sorted({f"##{letter}" for text in texts for word in text.split() for letter in word[1:]})
     trained = Tokenizer(models.WordPiece(unk_token=unknown))
     trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trained.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=150, special_tokens=[*special, *inside], show_progress=False))
+    trained.train_from_iterator(
+        texts, trainers.WordPieceTrainer(vocab_size=150, special_tokens=[*special, *inside], show_progress=False)
+    )
     tokenizer = Tokenizer(models.WordPiece(trained.get_vocab(), unk_token=unknown))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -139,20 +183,34 @@ def _bpe(special: list[str], unknown: str) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(unk_token=None))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(_texts(), trainers.BpeTrainer(
-        vocab_size=320, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    tokenizer.train_from_iterator(
+        _texts(),
+        trainers.BpeTrainer(
+            vocab_size=320,
+            special_tokens=special,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
     return tokenizer
 
 
 def _unigram(special: list[str], unknown: str) -> Tokenizer:
-    """Counted: every letter, and the pieces that make up most of the texts; the library's trainer is another in each process."""
+    """Counted: every letter, and the pieces that make up most of the texts; the library's trainer is another in each
+    process."""
     words = [f"▁{word}" for text in _texts() for word in text.split()]
-    pieces = Counter(word[start:end] for word in words for start in range(len(word)) for end in range(start + 1, len(word) + 1))
+    pieces = Counter(
+        word[start:end] for word in words for start in range(len(word)) for end in range(start + 1, len(word) + 1)
+    )
     letters = sorted(piece for piece in pieces if len(piece) == 1)
-    longer = sorted((piece for piece in pieces if len(piece) > 1), key=lambda piece: (-pieces[piece] * len(piece), piece))
-    kept = [*letters, *longer[:120 - len(special) - len(letters)]]
+    longer = sorted(
+        (piece for piece in pieces if len(piece) > 1), key=lambda piece: (-pieces[piece] * len(piece), piece)
+    )
+    kept = [*letters, *longer[: 120 - len(special) - len(letters)]]
     scores = [(piece, math.log(pieces[piece] / pieces.total())) for piece in kept]
-    tokenizer = Tokenizer(models.Unigram([*((token, 0.0) for token in special), *scores], unk_id=special.index(unknown)))
+    tokenizer = Tokenizer(
+        models.Unigram([*((token, 0.0) for token in special), *scores], unk_id=special.index(unknown))
+    )
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
@@ -184,20 +242,47 @@ def _config(family: str, vocabulary: int, layers: int) -> Any:
     import transformers
 
     style = VOCABULARIES[family]
-    common = {"vocab_size": vocabulary, "hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4, "intermediate_size": 64,
-              "max_position_embeddings": 70, "pad_token_id": style.special.index(style.pad), "initializer_range": 0.1}
+    common = {
+        "vocab_size": vocabulary,
+        "hidden_size": 32,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 70,
+        "pad_token_id": style.special.index(style.pad),
+        "initializer_range": 0.1,
+    }
     special = {
         "albert": lambda: transformers.AlbertConfig(**common, embedding_size=16),
         "bert": lambda: transformers.BertConfig(**common),
-        "deberta-v2": lambda: transformers.DebertaV2Config(**common, relative_attention=True, pos_att_type=["p2c", "c2p"],
-                                                           position_buckets=16, norm_rel_ebd="layer_norm",
-                                                           share_att_key=True, position_biased_input=False,
-                                                           max_relative_positions=-1, type_vocab_size=0),
-        "distilbert": lambda: transformers.DistilBertConfig(vocab_size=vocabulary, dim=32, n_layers=layers, n_heads=4, hidden_dim=64,
-                                                            max_position_embeddings=70, pad_token_id=0, initializer_range=0.1),
+        "deberta-v2": lambda: transformers.DebertaV2Config(
+            **common,
+            relative_attention=True,
+            pos_att_type=["p2c", "c2p"],
+            position_buckets=16,
+            norm_rel_ebd="layer_norm",
+            share_att_key=True,
+            position_biased_input=False,
+            max_relative_positions=-1,
+            type_vocab_size=0,
+        ),
+        "distilbert": lambda: transformers.DistilBertConfig(
+            vocab_size=vocabulary,
+            dim=32,
+            n_layers=layers,
+            n_heads=4,
+            hidden_dim=64,
+            max_position_embeddings=70,
+            pad_token_id=0,
+            initializer_range=0.1,
+        ),
         "electra": lambda: transformers.ElectraConfig(**common, embedding_size=16),
-        "mobilebert": lambda: transformers.MobileBertConfig(**common | {"intermediate_size": 32}, intra_bottleneck_size=16,
-                                                            embedding_size=16, num_feedforward_networks=2),
+        "mobilebert": lambda: transformers.MobileBertConfig(
+            **common | {"intermediate_size": 32},
+            intra_bottleneck_size=16,
+            embedding_size=16,
+            num_feedforward_networks=2,
+        ),
         "mpnet": lambda: transformers.MPNetConfig(**common),
         "roberta": lambda: transformers.RobertaConfig(**common, type_vocab_size=1),
         "xlm-roberta": lambda: transformers.XLMRobertaConfig(**common, type_vocab_size=1),

@@ -33,7 +33,9 @@ class Flat(torch.nn.Module):
         super().__init__()
         self.model = open_classifier(folder)
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
+    ) -> torch.Tensor:
         """Logits [batch, labels]."""
         return self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).logits
 
@@ -68,13 +70,19 @@ def taught(folder: Path, model: Path | None = None, splits: Sequence[str] = ("tr
 def taught_reader(folder: Path) -> Taught:
     """A BERT with room for 400 tokens that finds the weather in a context, and is sure of where it begins and ends."""
     task = write_questions(folder / "data")
-    base = _made("adopt", {"model": str(write_model(folder / "model", "bert", max_position_embeddings=400))}, None, folder / "base")
+    base = _made(
+        "adopt",
+        {"model": str(write_model(folder / "model", "bert", max_position_embeddings=400))},
+        None,
+        folder / "base",
+    )
     settings = {"task": task, "epochs": 16, "learning_rate": 5e-3, "batch_size": 16, "max_length": 400}
     return Taught(folder, task, base, _made("finetune", settings, base, folder / "teacher"))
 
 
 def lead(bundle: Bundle, split: str) -> float:
-    """By how much the right logit is above the next, in the text where that is least; below 0: there is a wrong answer."""
+    """By how much the right logit is above the next, in the text where that is least; below 0: there is a wrong
+    answer."""
     logits, labels = logits_and_labels(bundle, split)
     right = logits.gather(1, labels[:, None])
     others = logits.scatter(1, labels[:, None], float("-inf"))
@@ -97,7 +105,9 @@ def logits_and_labels(bundle: Bundle, split: str) -> tuple[torch.Tensor, torch.T
     return logits, torch.from_numpy(data.labels)
 
 
-def sealed(folder: Path, bundle_format: Format, stage: str, source: Bundle | None = None, facts: dict[str, Any] | None = None) -> Bundle:
+def sealed(
+    folder: Path, bundle_format: Format, stage: str, source: Bundle | None = None, facts: dict[str, Any] | None = None
+) -> Bundle:
     """Seal what lies in `folder`."""
     seal(folder, bundle_format, Origin(stage=stage, settings={}, inputs={}, versions={}), source, facts or {})
     return Bundle.open(folder)
@@ -115,14 +125,24 @@ def reseal(app: Path, restate: bool = False) -> None:
     (app / "palmtop.json").write_text(json.dumps(card))
 
 
-def torch_bundle(folder: Path, task: dict[str, Any], seed: int = 0, stage: str = "finetune", source: Bundle | None = None) -> Bundle:
+def torch_bundle(
+    folder: Path, task: dict[str, Any], seed: int = 0, stage: str = "finetune", source: Bundle | None = None
+) -> Bundle:
     """A random BERT of two layers with the task's head."""
     folder.mkdir(parents=True)
     found = Task.find(task)
     transformers.logging.disable_progress_bar()
     torch.manual_seed(seed)
-    config = BertConfig(vocab_size=write_tokenizer(folder, "bert"), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-                        intermediate_size=64, max_position_embeddings=64, num_labels=len(found.label_names), initializer_range=0.5)
+    config = BertConfig(
+        vocab_size=write_tokenizer(folder, "bert"),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        num_labels=len(found.label_names),
+        initializer_range=0.5,
+    )
     BertForSequenceClassification(config).save_pretrained(folder)
     found.write(folder)
     Signature(inputs=INPUTS, max_length=MAX_LENGTH, pad_id=0).write(folder)
@@ -130,15 +150,22 @@ def torch_bundle(folder: Path, task: dict[str, Any], seed: int = 0, stage: str =
 
 
 def adopted(folder: Path, family: str, **changed: Any) -> Bundle:
-    """A random model of two layers with the tiny task's head, adopted; its weights are so large that its answers differ widely.
+    """A random model of two layers with the tiny task's head, adopted; its weights are so large that its answers differ
+    widely.
 
     Args:
         changed: entries of its config.
     """
     (folder / "model").mkdir(parents=True)
     config, labels = _config(family, write_tokenizer(folder / "model", family), 2), sorted(WORDS)
-    config.update({"initializer_range": 0.4, "id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)},
-                   **changed})
+    config.update(
+        {
+            "initializer_range": 0.4,
+            "id2label": dict(enumerate(labels)),
+            "label2id": {label: i for i, label in enumerate(labels)},
+            **changed,
+        }
+    )
     torch.manual_seed(1)
     AutoModelForSequenceClassification.from_config(config).save_pretrained(folder / "model")
     settings = {"model": str(folder / "model"), "task": write_task(folder / "data")}
@@ -151,9 +178,16 @@ def onnx_bundle(folder: Path, source: Bundle) -> Bundle:
     batch, tokens = torch.export.Dim("batch", max=64), torch.export.Dim("tokens", max=MAX_LENGTH)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
-        torch.onnx.export(Flat(source.path), tuple(torch.ones(2, 8, dtype=torch.int32) for _ in INPUTS), folder / "model.onnx",
-                          input_names=list(INPUTS), dynamic_shapes=[{0: batch, 1: tokens} for _ in INPUTS], dynamo=True,
-                          external_data=False, verbose=False)
+        torch.onnx.export(
+            Flat(source.path),
+            tuple(torch.ones(2, 8, dtype=torch.int32) for _ in INPUTS),
+            folder / "model.onnx",
+            input_names=list(INPUTS),
+            dynamic_shapes=[{0: batch, 1: tokens} for _ in INPUTS],
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     copy_beside(source, folder)
     return sealed(folder, "onnx", "to_onnx", source, {"precision": "float32"})
 

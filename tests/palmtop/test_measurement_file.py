@@ -9,8 +9,18 @@ from palmtop.measurement import Measurement, append, read
 
 
 def one(**changes: object) -> Measurement:
-    given = {"bundle": "d", "name": "é", "format": "torch", "target": "host_torch", "metric": "accuracy", "value": 0.5, "unit": "share",
-             "machine": {}, "session": "s", "date": "2025-01-01"}
+    given = {
+        "bundle": "d",
+        "name": "é",
+        "format": "torch",
+        "target": "host_torch",
+        "metric": "accuracy",
+        "value": 0.5,
+        "unit": "share",
+        "machine": {},
+        "session": "s",
+        "date": "2025-01-01",
+    }
     return Measurement.model_validate(given | changes)
 
 
@@ -37,4 +47,6 @@ def test_a_foreign_line_is_told_by_number(tmp_path: Path) -> None:
     path.write_text(one().model_dump_json() + '\n{"value": 3}\n')
     with pytest.raises(UserError) as caught:
         read(path)
-    assert str(caught.value) == f"{path}, line 2 isn't a measurement (Field required): remove the line and measure again"
+    assert (
+        str(caught.value) == f"{path}, line 2 isn't a measurement (Field required): remove the line and measure again"
+    )

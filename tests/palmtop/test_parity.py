@@ -38,7 +38,9 @@ def test_logits_differ_by_a_share_of_their_spread() -> None:
 def test_of_probabilities_the_logarithms_are_compared() -> None:
     expected, found = np.array([[0.5, 0.5], [0.9, 0.1]], np.float32), np.array([[0.5, 0.5], [0.8, 0.2]], np.float32)
     spread = (np.std([np.log(0.5), np.log(0.9)]) + np.std([np.log(0.5), np.log(0.1)])) / 2
-    assert compare(expected, found, TEXTS[:2], "probabilities").difference == pytest.approx(np.log(2) / spread, rel=1e-5)
+    assert compare(expected, found, TEXTS[:2], "probabilities").difference == pytest.approx(
+        np.log(2) / spread, rel=1e-5
+    )
 
 
 def test_what_a_runtime_may_end_in_0_is_no_difference() -> None:
@@ -49,7 +51,9 @@ def test_what_a_runtime_may_end_in_0_is_no_difference() -> None:
 
 def test_a_sound_coarse_file_passes_with_probabilities_as_with_logits() -> None:
     logits = _confident()
-    coarse = logits + np.random.default_rng(1).normal(0, 0.4 * logits.std(axis=0).mean(), logits.shape).astype(np.float32)
+    coarse = logits + np.random.default_rng(1).normal(0, 0.4 * logits.std(axis=0).mean(), logits.shape).astype(
+        np.float32
+    )
     by_logits = compare(logits, coarse, TEXTS)
     sure, shaken = _probabilities(logits), _probabilities(coarse)
     by_probabilities = compare(sure, shaken, TEXTS, "probabilities")

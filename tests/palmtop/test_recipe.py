@@ -38,26 +38,34 @@ def test_every_shipped_recipe_can_be_run(name: str) -> None:
 
 
 def test_unknown_names_are_answered_with_the_nearest(folder: Path) -> None:
-    assert told(folder, TASK + """
+    assert told(
+        folder,
+        TASK
+        + """
 steps:
   - {name: floor, use: tfidff}
   - {name: other, use: tfidf, settings: {longst: 3, strength: -1}}
 measure: {on: [host_litter], baseline: flor}
-""") == (
+""",
+    ) == (
         "step 'floor': no stage 'tfidff'; did you mean 'tfidf'?",
         "step 'other': strength is -1: input should be greater than 0",
         "step 'other': no setting 'longst'; did you mean 'longest'?",
         "measure: no step 'flor'; did you mean 'floor'?",
-        "measure: no target 'host_litter'; did you mean 'host_litert'?")
+        "measure: no target 'host_litter'; did you mean 'host_litert'?",
+    )
 
 
 def test_unknown_keys_and_missing_ones(folder: Path) -> None:
     assert told(folder, "stpes: []\nsteps:\n  - {name: a, us: tfidf}\n") == (
         "r.yaml: the setting 'steps.0.use' is missing",
         "r.yaml: no setting 'us' in 'steps.0'; did you mean 'use'?",
-        "r.yaml: no setting 'stpes'; did you mean 'steps'?")
+        "r.yaml: no setting 'stpes'; did you mean 'steps'?",
+    )
     assert told(folder, "steps: []\n")[0].startswith("r.yaml: steps is []: ")
-    assert told(folder, "steps:\n  - {name: ../a, use: tfidf}\n")[0].startswith("r.yaml: steps.0.name is '../a': string should match")
+    assert told(folder, "steps:\n  - {name: ../a, use: tfidf}\n")[0].startswith(
+        "r.yaml: steps.0.name is '../a': string should match"
+    )
 
 
 def test_unknown_recipes_and_tasks(folder: Path) -> None:
@@ -66,18 +74,23 @@ def test_unknown_recipes_and_tasks(folder: Path) -> None:
     with pytest.raises(UserError, match=f"^there is no file {folder}/none.yaml$"):
         Recipe.read(f"{folder}/none.yaml")
     assert told(folder, "task: clinc15\nsteps:\n  - {name: a, use: tfidf}\n") == (
-        "no task 'clinc15'; did you mean 'clinc150'? (your own: the name of its .yaml file)",)
+        "no task 'clinc15'; did you mean 'clinc150'? (your own: the name of its .yaml file)",
+    )
 
 
 def test_a_fault_of_the_task_is_told_once(folder: Path) -> None:
     (folder / "train.csv").write_text("text,label\nhi,greet\nho,greet\n")
     text = TASK + "  labels: [greet, leave]\nsteps:\n  - {name: a, use: tfidf}\n  - {name: b, use: tfidf}\n"
     assert told(folder, text) == (
-        "train.csv: all 2 rows have one label only ('greet'): there is nothing to learn; check the column 'label'",)
+        "train.csv: all 2 rows have one label only ('greet'): there is nothing to learn; check the column 'label'",
+    )
 
 
 def test_steps_that_do_not_fit(folder: Path) -> None:
-    assert told(folder, TASK + """
+    assert told(
+        folder,
+        TASK
+        + """
 steps:
   - {name: tune, use: finetune}
   - {name: linear, use: tfidf}
@@ -88,7 +101,8 @@ steps:
   - {name: linear2, use: tfidf, from: linear}
   - {name: linear, use: tfidf}
   - {name: predictions, use: tfidf}
-""") == (
+""",
+    ) == (
         "step 'linear2' (tfidf) starts from nothing: remove its 'from'",
         "two steps are called 'linear'; give each its own name",
         "a step can't be called 'predictions': measuring writes that; give it another name",
@@ -96,26 +110,40 @@ steps:
         "step 'tune2' (finetune) needs a torch bundle, but 'linear' is linear",
         "step 'tune3' is from 'tune4', which comes later; put it first",
         "step 'tune4' is from itself: name another step, or leave 'from' out",
-        "step 'tune5' is from 'linaer', which is no step; did you mean 'linear'?")
+        "step 'tune5' is from 'linaer', which is no step; did you mean 'linear'?",
+    )
 
 
 def test_a_faulty_step_casts_no_faults_on_those_after_it(folder: Path) -> None:
-    assert told(folder, TASK + """
+    assert told(
+        folder,
+        TASK
+        + """
 steps:
   - {name: model, use: adop}
   - {name: tune, use: finetune}
   - {name: student, use: distill}
 measure: {on: [], teacher: tune}
-""") == ("step 'model': no stage 'adop'; did you mean 'adopt'?",)
+""",
+    ) == ("step 'model': no stage 'adop'; did you mean 'adopt'?",)
 
 
 def test_a_floor_is_added_to_a_classification(folder: Path) -> None:
-    assert [step.name for step in read(folder, TASK + "steps:\n  - {name: a, use: tfidf}\nmeasure: {on: []}\n").steps] == ["a"]
-    made = read(folder, TASK + f"steps:\n  - {{name: a, use: adopt, settings: {{model: '{MODEL}'}}}}\nmeasure: {{on: []}}\n")
-    assert [(step.name, step.use, step.source) for step in made.steps] == [("a", "adopt", None), (recipe.FLOOR, "tfidf", None)]
+    assert [
+        step.name for step in read(folder, TASK + "steps:\n  - {name: a, use: tfidf}\nmeasure: {on: []}\n").steps
+    ] == ["a"]
+    made = read(
+        folder, TASK + f"steps:\n  - {{name: a, use: adopt, settings: {{model: '{MODEL}'}}}}\nmeasure: {{on: []}}\n"
+    )
+    assert [(step.name, step.use, step.source) for step in made.steps] == [
+        ("a", "adopt", None),
+        (recipe.FLOOR, "tfidf", None),
+    ]
 
 
-def test_files_start_at_the_recipes_folder(folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_start_at_the_recipes_folder(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     (folder / "own.yaml").write_text(TASK.replace("task:\n", "").replace("\n  ", "\n"))
     text = "task: own.yaml\nsteps:\n  - {name: a, use: tfidf}\nmeasure: {on: []}\n"
@@ -125,8 +153,13 @@ def test_files_start_at_the_recipes_folder(folder: Path, tmp_path_factory: pytes
 
 def test_another_task_takes_the_place_of_the_recipes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "mine").mkdir()
-    (folder / "mine" / "mine.yaml").write_text(TASK.replace("task:", "").replace("\n  ", "\n").replace("name: t", "name: mine")
-                                               .replace(": train.csv", ": ../train.csv").replace(": test.csv", ": ../test.csv"))
+    (folder / "mine" / "mine.yaml").write_text(
+        TASK.replace("task:", "")
+        .replace("\n  ", "\n")
+        .replace("name: t", "name: mine")
+        .replace(": train.csv", ": ../train.csv")
+        .replace(": test.csv", ": ../test.csv")
+    )
     (folder / "r.yaml").write_text("task: clinc150\nsteps: [{name: only, use: tfidf}]\nmeasure: {on: []}")
     monkeypatch.chdir(folder / "mine")
     made = Recipe.read(str(folder / "r.yaml"), "mine.yaml")
@@ -155,7 +188,8 @@ def test_lacking_packages_are_told_with_the_command(folder: Path, monkeypatch: p
 
     monkeypatch.setattr(Tfidf, "packages", ("scikit-learn", "no-such-package"))
     assert told(folder, TASK + "steps:\n  - {name: a, use: tfidf}\n") == (
-        "step 'a': the stage tfidf needs no-such-package: pip install 'palmtop[train]'",)
+        "step 'a': the stage tfidf needs no-such-package: pip install 'palmtop[train]'",
+    )
 
 
 @pytest.mark.parametrize("name", sorted(recipe.shipped()))

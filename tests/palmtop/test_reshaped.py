@@ -50,12 +50,13 @@ def masked(model: PreTrainedModel, shapes: list[LayerShape] = SHAPES) -> PreTrai
     """The full model with hooks that zero what the shapes leave out, after the value and after the activation."""
     kind, size = model.config.model_type, head_size(model.config)
     for layer, shape in zip(layers_of(model), shapes, strict=True):
-        heads = torch.zeros(model.config.num_attention_heads).index_fill_(0, torch.tensor(shape.heads, dtype=torch.int64), 1)
+        heads = torch.zeros(model.config.num_attention_heads).index_fill_(
+            0, torch.tensor(shape.heads, dtype=torch.int64), 1
+        )
         neurons = torch.zeros(part_of(layer, "feed_forward_in", kind).out_features)
-        neurons[:shape.feed_forward] = 1
+        neurons[: shape.feed_forward] = 1
         for part, mask in (("attention_output", heads.repeat_interleave(size)), ("feed_forward_out", neurons)):
-            part_of(layer, part, kind).register_forward_pre_hook(
-                lambda _, given, mask=mask: (given[0] * mask,))  # type: ignore[arg-type]  # a function with a default is another type
+            part_of(layer, part, kind).register_forward_pre_hook(lambda _, given, mask=mask: (given[0] * mask,))  # type: ignore[arg-type]  # a function with a default is another type
     return model
 
 
@@ -105,8 +106,12 @@ def test_a_reshaped_model_trains_and_every_weight_left_learns(full: PreTrainedMo
     loss.backward()
     layers = layers_of(smaller)
     # without heads nothing reads MobileBERT's bottleneck before them
-    used = [parameter for layer in layers for name, parameter in layer.named_parameters()
-            if parameter.numel() and "bottleneck." not in name]
+    used = [
+        parameter
+        for layer in layers
+        for name, parameter in layer.named_parameters()
+        if parameter.numel() and "bottleneck." not in name
+    ]
     assert all(parameter.grad is not None for parameter in used)
 
 
@@ -134,9 +139,11 @@ def test_the_body_alone_opens_too(tmp_path: Path) -> None:
 
 def test_shapes_that_are_not_the_models_are_refused(tmp_path: Path) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(write_model(tmp_path / "full", "bert"))
-    for shapes, told in (([LayerShape((0,), 8)], "palmtop_shape for 1 layers, but 2 layers: the folder is damaged"),
-                         ([LayerShape((0, 4), 8), LayerShape((), 8)], r"heads \[0, 4\] and 8 neurons for layer 0, which has 4 heads"),
-                         ([LayerShape((0,), 8), LayerShape((), 65)], r"heads \[\] and 65 neurons for layer 1")):
+    for shapes, told in (
+        ([LayerShape((0,), 8)], "palmtop_shape for 1 layers, but 2 layers: the folder is damaged"),
+        ([LayerShape((0, 4), 8), LayerShape((), 8)], r"heads \[0, 4\] and 8 neurons for layer 0, which has 4 heads"),
+        ([LayerShape((0,), 8), LayerShape((), 65)], r"heads \[\] and 65 neurons for layer 1"),
+    ):
         config = copy.deepcopy(model.config)
         config.palmtop_shape = write_shapes(shapes)
         with pytest.raises(UserError, match=told):

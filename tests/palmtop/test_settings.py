@@ -39,13 +39,17 @@ def test_every_fault_is_told_at_once() -> None:
 
 def test_an_unknown_setting_is_compared_with_those_of_its_own_place() -> None:
     assert told(needed="x", inner={"dept": 2}) == ("step 'a': no setting 'dept' in 'inner'; did you mean 'depth'?",)
-    assert told(needed="x", many=[{}, {"dpth": 2}]) == ("step 'a': no setting 'dpth' in 'many.1'; did you mean 'depth'?",)
+    assert told(needed="x", many=[{}, {"dpth": 2}]) == (
+        "step 'a': no setting 'dpth' in 'many.1'; did you mean 'depth'?",
+    )
     assert told(needed="x", form="b") == ("step 'a': no setting 'form'; did you mean 'from'?",)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_a_number_that_is_none_is_refused(number: float) -> None:
-    assert told(needed="x", sparsity=number)[0].startswith(f"step 'a': sparsity is {number}: input should be a finite number")
+    assert told(needed="x", sparsity=number)[0].startswith(
+        f"step 'a': sparsity is {number}: input should be a finite number"
+    )
 
 
 def test_a_long_value_is_shortened() -> None:

@@ -47,7 +47,9 @@ def test_keeping_every_layer_keeps_every_logit(student: Bundle) -> None:
 
 
 @pytest.mark.parametrize(("use", "settings"), [("to_tflite", {"lengths": [24]}), ("to_onnx", {}), ("to_tfjs", {})])
-def test_the_exported_file_answers_as_torch_on_padded_inputs(student: Bundle, use: str, settings: dict[str, Any], tmp_path: Path) -> None:
+def test_the_exported_file_answers_as_torch_on_padded_inputs(
+    student: Bundle, use: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
     made = _make(use, settings, student, tmp_path / use)
     assert made.card.facts["parity_difference"] < SPREAD
     encodings = HostTokenizer(student.path, 24).encode([(text,) for text, _ in sentences(6, 3)])

@@ -17,8 +17,14 @@ from palmtop.stage import Stage, find
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("compress", "export", "eval")
-MODULES = sorted({path.relative_to(ROOT) for room in ("palmtop", *ROOMS) for path in (ROOT / room).rglob("*.py")
-                  if not any((ROOT / "palmtop" / linked) in path.parents for linked in ROOMS)})
+MODULES = sorted(
+    {
+        path.relative_to(ROOT)
+        for room in ("palmtop", *ROOMS)
+        for path in (ROOT / room).rglob("*.py")
+        if not any((ROOT / "palmtop" / linked) in path.parents for linked in ROOMS)
+    }
+)
 
 
 def dotted(path: Path) -> str:
@@ -35,8 +41,12 @@ def imports(path: Path, known: Container[str] = ()) -> Iterator[tuple[str, bool]
     """
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     late = {node for function in ast.walk(tree) if isinstance(function, ast.FunctionDef) for node in ast.walk(function)}
-    late |= {node for branch in ast.walk(tree) if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
-             for node in ast.walk(branch)}
+    late |= {
+        node
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
+        for node in ast.walk(branch)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node in late) for alias in node.names if alias.name.split(".")[0] == "palmtop")
@@ -61,7 +71,8 @@ def test_who_may_import_whom(path: Path) -> None:
 
 
 def test_no_file_imports_in_a_circle_however_late() -> None:
-    """A circle, even one of imports inside functions or for types alone, is two files that can only be read together."""
+    """A circle, even one of imports inside functions or for types alone, is two files that can only be read
+    together."""
     known = {dotted(path): path for path in MODULES}
     arrows = {name: {module for module, _ in imports(path, known) if module != name} for name, path in known.items()}
     while leaves := [name for name, to in arrows.items() if not to & arrows.keys()]:
@@ -74,12 +85,18 @@ def test_no_file_imports_in_a_circle_however_late() -> None:
 def test_a_file_says_what_it_is_and_takes_nothing_wholesale(path: Path) -> None:
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     assert ast.get_docstring(tree), f"{path} has no first line"
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)]
+    assert not [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
+    ]
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_under_its_bare_name_says_what_to_write(room: str) -> None:
-    done = subprocess.run([sys.executable, "-c", f"import {room}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {room}"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert f"ImportError: this folder is the package palmtop.{room}: write 'import palmtop.{room}'" in done.stderr
     importlib.import_module(f"palmtop.{room}")
 
@@ -107,15 +124,35 @@ def test_every_target_is_named_like_its_file() -> None:
 
 
 def test_the_wheel_brings_every_module_and_file(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, copy_of_the_tree(tmp_path / "tree")],
-                   check=True, capture_output=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "build",
+            "--wheel",
+            "--no-isolation",
+            "--outdir",
+            tmp_path,
+            copy_of_the_tree(tmp_path / "tree"),
+        ],
+        check=True,
+        capture_output=True,
+    )
     [wheel] = tmp_path.glob("*.whl")
     brought = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {(path if path.parts[0] == "palmtop" else Path("palmtop", path)).as_posix() for path in MODULES}
-    data = {path.relative_to(ROOT).as_posix() for folder in ("recipes", "tasks")
-            for path in (ROOT / "palmtop" / folder).rglob("*") if path.is_file()}
-    web = {Path("palmtop", path.relative_to(ROOT)).as_posix() for folder in ("eval/targets/web", "export/page")
-           for path in (ROOT / folder).iterdir() if path.is_file()}
+    data = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("recipes", "tasks")
+        for path in (ROOT / "palmtop" / folder).rglob("*")
+        if path.is_file()
+    }
+    web = {
+        Path("palmtop", path.relative_to(ROOT)).as_posix()
+        for folder in ("eval/targets/web", "export/page")
+        for path in (ROOT / folder).iterdir()
+        if path.is_file()
+    }
     assert modules | data | web == brought
 
 
@@ -134,21 +171,47 @@ def copy_of_the_tree(to: Path) -> Path:
 
 @pytest.mark.parametrize("words", [["--help"], ["stages"], ["--version"], ["no-such-command"]])
 def test_the_list_of_commands_needs_no_heavy_library(words: list[str]) -> None:
-    script = ("import json, sys\nfrom palmtop.cli.main import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
-              "print(json.dumps(sorted(sys.modules)), file=sys.stderr)")
+    script = (
+        "import json, sys\nfrom palmtop.cli.main import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    "
+        "pass\n"
+        "print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
-    assert not loaded & {"torch", "tensorflow", "transformers", "datasets", "sklearn", "scipy", "pandas", "numpy", "yaml",
-                         "palmtop.compress", "palmtop.export", "palmtop.eval"}
+    assert not loaded & {
+        "torch",
+        "tensorflow",
+        "transformers",
+        "datasets",
+        "sklearn",
+        "scipy",
+        "pandas",
+        "numpy",
+        "yaml",
+        "palmtop.compress",
+        "palmtop.export",
+        "palmtop.eval",
+    }
 
 
 def test_comparing_needs_only_the_base_dependencies() -> None:
-    script = ("import sys\n"
-              "from palmtop.eval import compare\nfrom palmtop.eval.reports import draw_table\n"
-              "print(*sorted({name.split('.')[0] for name in sys.modules}))")
+    script = (
+        "import sys\n"
+        "from palmtop.eval import compare\nfrom palmtop.eval.reports import draw_table\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert not set(done.stdout.split()) & {"torch", "tensorflow", "transformers", "datasets", "sklearn", "scipy", "pandas", "tokenizers",
-                                           "safetensors"}
+    assert not set(done.stdout.split()) & {
+        "torch",
+        "tensorflow",
+        "transformers",
+        "datasets",
+        "sklearn",
+        "scipy",
+        "pandas",
+        "tokenizers",
+        "safetensors",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(recipe.shipped()))

@@ -1,4 +1,5 @@
-"""Questions on a context, the whole way: fine-tune, adopt, .tflite, quantize, measure; what can't do it refuses before work."""
+"""Questions on a context, the whole way: fine-tune, adopt, .tflite, quantize, measure; what can't do it refuses before
+work."""
 
 import json
 import shutil
@@ -56,7 +57,9 @@ def test_the_reader_knows_the_answers_and_opens_without_palmtop(reader: Taught) 
 def test_the_loss_is_transformers_own(reader: Taught) -> None:
     """On padded rows of several lengths, as BertForQuestionAnswering computes it from the same positions."""
     task = Task.find(reader.task)
-    data = Encoded.of(task.load("train"), reader.base.path, Signature.read(reader.base.path).model_copy(update={"output": "spans"}))
+    data = Encoded.of(
+        task.load("train"), reader.base.path, Signature.read(reader.base.path).model_copy(update={"output": "spans"})
+    )
     model = AutoModelForQuestionAnswering.from_pretrained(reader.teacher.path, num_labels=2)
     torch.nn.init.normal_(model.qa_outputs.weight)  # or the loss is near 0
     rows = list(range(12))
@@ -67,7 +70,9 @@ def test_the_loss_is_transformers_own(reader: Taught) -> None:
     torch.testing.assert_close(ours.mean(), answer.loss)
 
 
-def test_a_step_is_the_mean_over_texts_though_each_has_two_labels(reader: Taught, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_is_the_mean_over_texts_though_each_has_two_labels(
+    reader: Taught, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     logged: list[dict[str, float]] = []
     monkeypatch.setattr(Trainer, "log", lambda self, logs, start_time=None: logged.append(logs))
     settings = {"task": reader.task, "epochs": 1, "batch_size": 64, "max_length": 64}
@@ -88,7 +93,9 @@ def test_answers_that_are_cut_off_are_left_out_and_counted(reader: Taught, tmp_p
     assert (made.card.facts["rows"], made.card.facts["answers_cut_off"]) == (11, 5)
     assert AutoModelForQuestionAnswering.from_pretrained(made.path).config.num_hidden_layers == 1
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:5]))
-    with pytest.raises(UserError, match=r"^all 5 answers lie behind the tokens that are read of a context: raise max_length$"):
+    with pytest.raises(
+        UserError, match=r"^all 5 answers lie behind the tokens that are read of a context: raise max_length$"
+    ):
         _make("finetune", settings, reader.base, tmp_path / "none")
 
 
@@ -97,7 +104,10 @@ def test_a_student_learns_where_its_teacher_begins_and_ends(reader: Taught, tmp_
     task = Task.find(reader.task)
     data = Encoded.of(task.load("train"), reader.teacher.path, Signature.read(reader.teacher.path))
     model, rows = AutoModelForQuestionAnswering.from_pretrained(reader.teacher.path), [3, 0, 17, 5]
-    anew, kept = Recomputed(model, data, Wanted()).batch(rows), signals(reader.teacher, data, Wanted(), print).batch(rows)
+    anew, kept = (
+        Recomputed(model, data, Wanted()).batch(rows),
+        signals(reader.teacher, data, Wanted(), print).batch(rows),
+    )
     torch.testing.assert_close(kept["teacher_logits"], anew["teacher_logits"], rtol=1e-4, atol=1e-4)
     other = torch.randn(kept["teacher_logits"].shape)
     weights = stage.find("distill")(soft_weight=1, label_weight=0, temperature=3)
@@ -108,7 +118,9 @@ def test_a_student_learns_where_its_teacher_begins_and_ends(reader: Taught, tmp_
         assert float(found[row]) == pytest.approx(float(by_hand), rel=1e-4)
     settings = {"layers": 1, "epochs": 8, "learning_rate": 5e-3, "batch_size": 16, "max_length": 64}
     student = _make("distill", settings, reader.teacher, tmp_path / "student")
-    assert set(student.card.facts["loss"]) == {"soft", "labels", "cosine"} and student.card.facts["answers_cut_off"] == 0
+    assert (
+        set(student.card.facts["loss"]) == {"soft", "labels", "cosine"} and student.card.facts["answers_cut_off"] == 0
+    )
     assert AutoModelForQuestionAnswering.from_pretrained(student.path).config.num_hidden_layers == 1
     split = task.load("evaluation")
     encodings = HostTokenizer(student.path, 64, spans=True).encode(split.texts)
@@ -125,7 +137,9 @@ def test_a_reader_made_elsewhere_is_adopted_with_its_task(reader: Taught, tmp_pa
     assert stage.outline_of(adopted) == Outline("torch", "bert", 2, SPAN, 32, 32, 2, task="question_answering")
     questions = Task.find(reader.task).load("evaluation").texts[:4]
     encodings = HostTokenizer(adopted.path, 400, spans=True).encode(questions)
-    np.testing.assert_array_equal(*(parity.answers(("torch", bundle.path), encodings) for bundle in (adopted, reader.teacher)))
+    np.testing.assert_array_equal(
+        *(parity.answers(("torch", bundle.path), encodings) for bundle in (adopted, reader.teacher))
+    )
     assert stage.outline_of(_make("adopt", {"model": str(folder)}, None, tmp_path / "bare")).labels is None
     bare = stage.find("adopt")(model=str(reader.base.path), task=reader.task).outline(None)
     assert (bare.labels, bare.task) == (None, None)  # an encoder without the head: it is to be fine-tuned
@@ -136,8 +150,9 @@ def test_the_file_has_two_outputs_and_answers_as_torch(reader: Taught, reader_fi
     assert file.card.facts["parity_difference"] < SPREAD and file.card.facts["parity_agreement"] == 1
     interpreter = Interpreter(model_path=str(file.path / "model.tflite"))
     runner = interpreter.get_signature_runner("serving_default")
-    assert {name: (detail["shape"].tolist(), detail["dtype"]) for name, detail in runner.get_output_details().items()} == {
-        name: ([1, 64], np.float32) for name in SPAN}
+    assert {
+        name: (detail["shape"].tolist(), detail["dtype"]) for name, detail in runner.get_output_details().items()
+    } == {name: ([1, 64], np.float32) for name in SPAN}
     assert not [detail["op_name"] for detail in interpreter._get_ops_details() if "FLEX" in detail["op_name"].upper()]
     encodings = HostTokenizer(file.path, 64, spans=True).encode(Task.find(reader.task).load("evaluation").texts[:8])
     batch = pad(encodings, 64, 0)
@@ -149,15 +164,25 @@ def test_the_file_has_two_outputs_and_answers_as_torch(reader: Taught, reader_fi
         assert encoding.places is not None
         inside = encoding.places[:, 0] >= 0
         for side, name in enumerate(SPAN):
-            np.testing.assert_allclose(found[row, side, :len(encoding)][inside], expected[name][row, :len(encoding)][inside], atol=1e-4)
+            np.testing.assert_allclose(
+                found[row, side, : len(encoding)][inside], expected[name][row, : len(encoding)][inside], atol=1e-4
+            )
 
 
-@pytest.mark.parametrize(("scheme", "settings"), [("float16", {}), ("weight_only_int8", {}), ("dynamic_int8", {"auto": True})])
-def test_quantized_files_keep_the_answers(scheme: str, settings: dict[str, Any], reader_files: dict[int, Bundle], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "settings"), [("float16", {}), ("weight_only_int8", {}), ("dynamic_int8", {"auto": True})]
+)
+def test_quantized_files_keep_the_answers(
+    scheme: str, settings: dict[str, Any], reader_files: dict[int, Bundle], tmp_path: Path
+) -> None:
     made = _make("quantize", {"scheme": scheme} | settings, reader_files[64], tmp_path / scheme)
     assert made.card.facts["parity_agreement"] == 1
     if settings:
-        assert (made.card.facts["drop_metric"], made.card.facts["drop_points"], made.card.facts["kept_layers"]) == ("f1", 0, [])
+        assert (made.card.facts["drop_metric"], made.card.facts["drop_points"], made.card.facts["kept_layers"]) == (
+            "f1",
+            0,
+            [],
+        )
 
 
 def test_measured_as_any_task_is(reader: Taught, reader_files: dict[int, Bundle], tmp_path: Path) -> None:
@@ -172,15 +197,23 @@ def test_measured_as_any_task_is(reader: Taught, reader_files: dict[int, Bundle]
     expected = {"f1": 1, "exact_match": 1, "agreement_torch": 1, "agreement_teacher": 1, "truncated_texts": 0}
     assert {name: file.numbers[name].value for name in expected} == expected
     exact = file.numbers["exact_match"]
-    assert (exact.n, exact.low, exact.high) == (36, pytest.approx(1 / (1 + 1.96**2 / 36), abs=1e-4), 1)  # Wilson's of 36 of 36
+    assert (exact.n, exact.low, exact.high) == (
+        36,
+        pytest.approx(1 / (1 + 1.96**2 / 36), abs=1e-4),
+        1,
+    )  # Wilson's of 36 of 36
     assert half.numbers["difference_baseline"].value == 0 and "mcnemar_p" not in half.numbers
     assert (file.cells["latency_ms"].value or 0) > 0
-    assert target.find("browser_litert").refuses(small.path) == "it answers questions with two outputs, and the page reads one"
+    assert (
+        target.find("browser_litert").refuses(small.path)
+        == "it answers questions with two outputs, and the page reads one"
+    )
 
 
 @pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"bert"}))
 def test_every_family_goes_the_way(family: str, tmp_path: Path) -> None:
-    """BERT's is the way of the tests above. All nine were exported; what is left out here is of the kind of one that isn't."""
+    """BERT's is the way of the tests above. All nine were exported; what is left out here is of the kind of one that
+    isn't."""
     base = _make("adopt", {"model": str(write_model(tmp_path / "model", family))}, None, tmp_path / "base")
     settings = {"task": write_questions(tmp_path / "data", 16, 6), "epochs": 1, "layers": 1, "max_length": 48}
     tuned = _make("finetune", settings, base, tmp_path / "tuned")
@@ -201,7 +234,9 @@ def test_what_is_not_for_questions_says_so_before_work(name: str, task_of_questi
             check_task(name, kind.model_construct(task=task_of_questions), None)
 
 
-def test_a_recipe_has_no_floor_for_questions_and_refuses_what_cannot(task_of_questions: dict[str, Any], tmp_path: Path) -> None:
+def test_a_recipe_has_no_floor_for_questions_and_refuses_what_cannot(
+    task_of_questions: dict[str, Any], tmp_path: Path
+) -> None:
     model = write_model(tmp_path / "model", "bert")
     steps = [{"name": "base", "use": "adopt", "settings": {"model": str(model)}}, {"name": "tuned", "use": "finetune"}]
     path = tmp_path / "recipe.yaml"
@@ -212,19 +247,30 @@ def test_a_recipe_has_no_floor_for_questions_and_refuses_what_cannot(task_of_que
         Recipe.read(str(path))
 
 
-def test_faults_of_settings_are_told_before_work(task_of_questions: dict[str, Any], reader_files: dict[int, Bundle]) -> None:
+def test_faults_of_settings_are_told_before_work(
+    task_of_questions: dict[str, Any], reader_files: dict[int, Bundle]
+) -> None:
     finetune, to_tflite = stage.find("finetune"), stage.find("to_tflite")
     with pytest.raises(UserError, match=r"^8 tokens don't hold a question and its context: give at least 16$"):
         finetune(task=task_of_questions, max_length=8).outline(Outline("torch", "bert", 2))
-    with pytest.raises(UserError, match=r"^a model of the family 'palmtop-static' knows no token from another, so it can't find an answer"):
+    with pytest.raises(
+        UserError,
+        match=r"^a model of the family 'palmtop-static' knows no token from another, so it can't find an answer",
+    ):
         finetune(task=task_of_questions).outline(Outline("torch", "palmtop-static", 0))
-    with pytest.raises(UserError, match=r"^augment_with makes texts with other words, in which the answer to a question would be lost"):
+    with pytest.raises(
+        UserError, match=r"^augment_with makes texts with other words, in which the answer to a question would be lost"
+    ):
         stage.find("distill")(augment_with="somewhere").outline(READER)
     with pytest.raises(UserError, match=r"^12 tokens don't hold a question and its context: give at least 16$"):
         to_tflite(lengths=[12, 64]).outline(READER)
-    with pytest.raises(UserError, match=r"^probabilities is for classification; of a span the start and end logits are wanted$"):
+    with pytest.raises(
+        UserError, match=r"^probabilities is for classification; of a span the start and end logits are wanted$"
+    ):
         to_tflite(probabilities=True).outline(READER)
-    with pytest.raises(UserError, match=r"^at-64: it answers questions on a context, and single texts are compared here; name a "):
+    with pytest.raises(
+        UserError, match=r"^at-64: it answers questions on a context, and single texts are compared here; name a "
+    ):
         client_of(reader_files[64])
     assert target.find("host_litert").refuses(reader_files[64].path) is None
 

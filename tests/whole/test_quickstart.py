@@ -1,4 +1,5 @@
-"""The main job end to end: the shipped recipe on the real teacher, a small part of its data, every runtime, one table."""
+"""The main job end to end: the shipped recipe on the real teacher, a small part of its data, every runtime, one
+table."""
 
 import json
 import subprocess
@@ -35,17 +36,42 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_shipped_recipe_passes_its_own_check() -> None:
     assert [step.use for step in Recipe.read("quickstart").steps] == [
-        "adopt", "finetune", "distill", "to_tflite", "to_tflite", "quantize", "to_tfjs", "to_tfjs", "to_onnx", "tfidf"]
+        "adopt",
+        "finetune",
+        "distill",
+        "to_tflite",
+        "to_tflite",
+        "quantize",
+        "to_tfjs",
+        "to_tfjs",
+        "to_onnx",
+        "tfidf",
+    ]
 
 
 def test_every_artefact_has_its_row_measured_in_its_own_runtime(run: Path) -> None:
     found = {row["name"]: row for row in _rows(run)}
     assert {name: row["target"] for name, row in found.items()} == {
-        "teacher": "host_torch", "student": "host_torch", "teacher-tflite": "host_litert", "student-tflite": "host_litert",
-        "student-tflite-int8": "host_litert", "student-tfjs": "browser", "student-tfjs-float16": "browser", "student-onnx": "host_onnx",
-        "floor": "host_linear"}
+        "teacher": "host_torch",
+        "student": "host_torch",
+        "teacher-tflite": "host_litert",
+        "student-tflite": "host_litert",
+        "student-tflite-int8": "host_litert",
+        "student-tfjs": "browser",
+        "student-tfjs-float16": "browser",
+        "student-onnx": "host_onnx",
+        "floor": "host_linear",
+    }
     for name, row in found.items():
-        for metric in ("accuracy", "model_bytes", "download_bytes", "load_ms", "memory_mb", "latency_ms", "text_latency_ms"):
+        for metric in (
+            "accuracy",
+            "model_bytes",
+            "download_bytes",
+            "load_ms",
+            "memory_mb",
+            "latency_ms",
+            "text_latency_ms",
+        ):
             assert row["numbers"][metric]["value"] is not None, (name, metric)
         assert row["numbers"]["accuracy"]["n"] == EVALUATION
         assert row["numbers"]["accuracy"]["low"] < row["numbers"]["accuracy"]["high"]
@@ -64,7 +90,9 @@ def test_int8_is_a_fifth_of_the_teacher_and_faster(run: Path) -> None:
     found = {row["name"]: row["numbers"] for row in _rows(run)}
     small, large = found["student-tflite-int8"], found["teacher-tflite"]
     assert small["model_bytes"]["value"] <= large["model_bytes"]["value"] / 5
-    assert small["latency_ms"]["value"] <= large["latency_ms"]["value"] / 1.5  # 2 and more on a quiet machine (BENCHMARKS.md)
+    assert (
+        small["latency_ms"]["value"] <= large["latency_ms"]["value"] / 1.5
+    )  # 2 and more on a quiet machine (BENCHMARKS.md)
     assert small["latency_ms"]["session"] == large["latency_ms"]["session"]
 
 
@@ -73,7 +101,9 @@ def test_the_table_is_written_in_three_forms_with_a_floor(run: Path) -> None:
     assert "floor" in markdown
     assert "teacher-tflite (baseline)" in markdown
     assert (run / "table.csv").read_text().count("\n") == 10
-    assert markdown.count("not measured") == 2  # the floor has no tokenization apart from its answer: a cell, and a line that says why
+    assert (
+        markdown.count("not measured") == 2
+    )  # the floor has no tokenization apart from its answer: a cell, and a line that says why
 
 
 def test_a_second_run_makes_and_measures_nothing(run: Path) -> None:
@@ -94,10 +124,18 @@ def _part_of_the_task(folder: Path) -> dict[str, Any]:
     for name, split, count in (("train", "train", TRAIN), ("evaluation", "test", EVALUATION)):
         table = rows.read(Source(file=f"palmtop:clinc150/{split}.tsv.gz"))
         texts, intents = table.column("text"), table.column("intent")
-        spread = [row * len(texts) // count for row in range(count)]  # rows are sorted by intent: every one is to be in both parts
+        spread = [
+            row * len(texts) // count for row in range(count)
+        ]  # rows are sorted by intent: every one is to be in both parts
         pairs = [(texts[row], intents[row]) for row in spread]
         (folder / f"{name}.tsv").write_text("text\tintent\n" + "".join(f"{text}\t{intent}\n" for text, intent in pairs))
-    return {"name": "clinc150-part", "text": "text", "label": "intent", "train": "train.tsv", "evaluation": "evaluation.tsv"}
+    return {
+        "name": "clinc150-part",
+        "text": "text",
+        "label": "intent",
+        "train": "train.tsv",
+        "evaluation": "evaluation.tsv",
+    }
 
 
 def _rows(run: Path) -> list[dict[str, Any]]:
@@ -107,4 +145,6 @@ def _rows(run: Path) -> list[dict[str, Any]]:
 
 
 def _palmtop(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "-m", "palmtop", *words], cwd=folder, capture_output=True, text=True, check=False, timeout=800)
+    return subprocess.run(
+        [sys.executable, "-m", "palmtop", *words], cwd=folder, capture_output=True, text=True, check=False, timeout=800
+    )

@@ -1,4 +1,5 @@
-"""A run made before the files were moved into rooms: it opens, its stages and settings are those of today, its table is drawn again."""
+"""A run made before the files were moved into rooms: it opens, its stages and settings are those of today, its table is
+drawn again."""
 
 import shutil
 from pathlib import Path
@@ -24,7 +25,9 @@ def test_its_bundles_are_whole_and_their_origin_would_be_the_same_today(name: st
     bundle.verify()
     origin = bundle.card.origin
     kind = stage.find(origin.stage)
-    given = {key: value for key, value in origin.settings.items() if value != kind.model_fields[key].default}  # as a user gives them
+    given = {
+        key: value for key, value in origin.settings.items() if value != kind.model_fields[key].default
+    }  # as a user gives them
     made = kind.model_validate(given)
     assert made.model_dump(mode="json") == origin.settings
     if origin.stage != "adopt":  # the model's own folder isn't kept
@@ -44,5 +47,10 @@ def test_the_tflite_still_answers_as_the_student_it_was_made_of() -> None:
 def test_its_table_is_drawn_of_the_same_numbers(tmp_path: Path) -> None:
     run = shutil.copytree(RUN, tmp_path / "run")
     table = render(compare([run]), "markdown")
-    for cell in ("0.007 [0.005, 0.010]", "student-tflite", "clinc150 v1 4f2d00034e4dc2f4", "1801 of 4500 texts are longer"):
+    for cell in (
+        "0.007 [0.005, 0.010]",
+        "student-tflite",
+        "clinc150 v1 4f2d00034e4dc2f4",
+        "1801 of 4500 texts are longer",
+    ):
         assert cell in table

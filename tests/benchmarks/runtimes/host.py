@@ -1,4 +1,5 @@
-"""A process that holds one file in its runtime and answers lines of JSON: open, time, predict. One thread, one processor core."""
+"""A process that holds one file in its runtime and answers lines of JSON: open, time, predict. One thread, one
+processor core."""
 
 import json
 import os
@@ -51,8 +52,16 @@ def _litert() -> Callable[[dict[int, tuple[str, str | None]]], Answer]:
                 opened[path] = opened.get(path) or Interpreter(path, num_threads=1)
                 runners[length] = opened[path].get_signature_runner(signature)
             runner = runners[length]
-            return next(iter(runner(**{name: batch[name].astype(tensor["dtype"], copy=False)
-                                       for name, tensor in runner.get_input_details().items()}).values()))
+            return next(
+                iter(
+                    runner(
+                        **{
+                            name: batch[name].astype(tensor["dtype"], copy=False)
+                            for name, tensor in runner.get_input_details().items()
+                        }
+                    ).values()
+                )
+            )
 
         return answer
 
@@ -65,9 +74,13 @@ def _ort() -> Callable[[dict[int, tuple[str, str | None]]], Answer]:
     def load(files: dict[int, tuple[str, str | None]]) -> Answer:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(next(iter(files.values()))[0], options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            next(iter(files.values()))[0], options, providers=["CPUExecutionProvider"]
+        )
         types = {entry.name: np.int64 if "int64" in entry.type else np.int32 for entry in session.get_inputs()}
-        return lambda batch: session.run(None, {name: batch[name].astype(kind, copy=False) for name, kind in types.items()})[0]
+        return lambda batch: session.run(
+            None, {name: batch[name].astype(kind, copy=False) for name, kind in types.items()}
+        )[0]
 
     return load
 
@@ -89,7 +102,9 @@ def _executorch() -> Callable[[dict[int, tuple[str, str | None]]], Answer]:
                 programs.append(runtime.load_program(Path(files[length][0])))
                 methods[length] = programs[-1].load_method("forward")
             kind = np.dtype(files[length][1] or "int64")
-            return methods[length].execute([torch.from_numpy(values.astype(kind)) for values in batch.values()])[0].numpy()
+            return (
+                methods[length].execute([torch.from_numpy(values.astype(kind)) for values in batch.values()])[0].numpy()
+            )
 
         return answer
 
@@ -118,5 +133,7 @@ def _peak_mb() -> float:
 
 
 if __name__ == "__main__":
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # ExecuTorch's thread pool goes by the processors it may use
+    os.sched_setaffinity(
+        0, {min(os.sched_getaffinity(0))}
+    )  # ExecuTorch's thread pool goes by the processors it may use
     main()

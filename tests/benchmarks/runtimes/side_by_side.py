@@ -1,11 +1,14 @@
-"""Ours beside litert-torch, onnxruntime, ExecuTorch and the browser runtimes, from one torch bundle, as Markdown tables.
+"""Ours beside litert-torch, onnxruntime, ExecuTorch and the browser runtimes, from one torch bundle, as Markdown
+tables.
 
-    python tests/benchmarks/runtimes/side_by_side.py BUNDLE OUT [--rounds 20] [--texts 4500] [--only litert ort executorch web]
+    python tests/benchmarks/runtimes/side_by_side.py BUNDLE OUT [--rounds 20] [--texts 4500] [--only litert ort
+    executorch web]
 
-Size, accuracy on the task's whole evaluation split (texts padded to the shortest of 16, 32, 64, 128 tokens that holds them), latency of
-one text at each of these lengths, load time and memory. One thread; every file is opened in a process (or a page) of its own, and
-within a round they answer in turns, in a new order each round, so that a busy machine treats them alike. Numbers are medians; "x" is
-the median over rounds of (first line of its group / this line). Needs executorch 1.5.1, npm and Chromium besides palmtop.
+Size, accuracy on the task's whole evaluation split (texts padded to the shortest of 16, 32, 64, 128 tokens that holds
+them), latency of one text at each of these lengths, load time and memory. One thread; every file is opened in a process
+(or a page) of its own, and within a round they answer in turns, in a new order each round, so that a busy machine
+treats them alike. Numbers are medians; "x" is the median over rounds of (first line of its group / this line). Needs
+executorch 1.5.1, npm and Chromium besides palmtop.
 """
 
 import argparse
@@ -68,8 +71,13 @@ class Process:
     def __init__(self, artefact: Artefact, feeding: Feeding) -> None:
         files = {length: (str(file.path), file.signature) for length, file in artefact.files.items()}
         self._feeding = feeding
-        self._process = subprocess.Popen([sys.executable, str(HERE / "host.py"), artefact.kind, json.dumps(files)], text=True,
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "host.py"), artefact.kind, json.dumps(files)],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
 
     def open(self, encoding: Encoding) -> tuple[float, float]:
         said = self._ask({"do": "open", "batch": self._feeding.inputs(encoding, 32)})
@@ -79,7 +87,10 @@ class Process:
         return list(self._ask({"do": "time", "batch": self._feeding.inputs(encoding, length), "runs": runs}))
 
     def predict(self, encodings: Sequence[Encoding]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        return np.asarray(self._ask({"do": "predict", "batches": [self._feeding.inputs(encoding) for encoding in encodings]}), np.float32)
+        return np.asarray(
+            self._ask({"do": "predict", "batches": [self._feeding.inputs(encoding) for encoding in encodings]}),
+            np.float32,
+        )
 
     def _ask(self, question: dict[str, Any]) -> Any:
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -99,14 +110,18 @@ class WebPage:
         served = {f"files-{number}": folder for number, folder in enumerate(sorted(folders))}
         self._server = WebServer({"page": HERE, "node_modules": modules, **served})
         names = {folder: name for name, folder in served.items()}
-        self._files = {length: {"address": f"/{names[file.path.parent]}/{file.path.name}", "signature": file.signature}
-                       for length, file in artefact.files.items()}
+        self._files = {
+            length: {"address": f"/{names[file.path.parent]}/{file.path.name}", "signature": file.signature}
+            for length, file in artefact.files.items()
+        }
         self._kind, self._feeding, self._browser = artefact.kind.removeprefix("web-"), feeding, Chromium()
         self._page: Page = self._browser.open(f"{self._server.address}/page/page.html", "window.palmtop !== undefined")
 
     def open(self, encoding: Encoding) -> tuple[float, float]:
         before = self._browser.renderer_peaks_kb()
-        milliseconds = self._page.ask("open", {"kind": self._kind, "files": self._files, "threads": 1, "batch": self._batch(encoding, 32)})
+        milliseconds = self._page.ask(
+            "open", {"kind": self._kind, "files": self._files, "threads": 1, "batch": self._batch(encoding, 32)}
+        )
         after = self._browser.renderer_peaks_kb()
         return float(milliseconds), max(after.get(pid, 0) - peak for pid, peak in before.items()) * 1024 / 1e6
 
@@ -116,7 +131,9 @@ class WebPage:
     def predict(self, encodings: Sequence[Encoding]) -> np.ndarray[Any, np.dtype[np.float32]]:
         rows: list[list[float]] = []
         for start in range(0, len(encodings), 100):
-            rows += self._page.ask("predict", {"batches": [self._batch(encoding) for encoding in encodings[start:start + 100]]})
+            rows += self._page.ask(
+                "predict", {"batches": [self._batch(encoding) for encoding in encodings[start : start + 100]]}
+            )
         return np.asarray(rows, np.float32)
 
     def _batch(self, encoding: Encoding, length: int | None = None) -> dict[str, Any]:
@@ -125,7 +142,8 @@ class WebPage:
 
 
 class TfjsPage:
-    """Our TensorFlow.js folder in palmtop's own browser target; any length, so none is padded where accuracy is taken."""
+    """Our TensorFlow.js folder in palmtop's own browser target; any length, so none is padded where accuracy is
+    taken."""
 
     def __init__(self, artefact: Artefact, text: tuple[str, ...]) -> None:
         self._folder, self._text = artefact.files[LENGTHS[0]].path, text
@@ -158,12 +176,23 @@ def main() -> None:
     task = Task.of(bundle.path)
     assert task is not None
     split = task.load("evaluation")
-    encodings = HostTokenizer(bundle.path, LENGTHS[-1]).encode(split.texts)[:given.texts]
+    encodings = HostTokenizer(bundle.path, LENGTHS[-1]).encode(split.texts)[: given.texts]
     chosen = [artefact for artefact in everything(bundle, given.out) if artefact.kind.startswith(tuple(given.only))]
     feeding, modules = Feeding(Signature.read(bundle.path)), npm(given.out)
-    for group in ([one for one in chosen if not one.kind.startswith("web")], [one for one in chosen if one.kind.startswith("web")]):
+    for group in (
+        [one for one in chosen if not one.kind.startswith("web")],
+        [one for one in chosen if one.kind.startswith("web")],
+    ):
         if group:
-            print(table(group, [_seat(one, feeding, modules, split.texts[0]) for one in group], encodings, split.labels, given.rounds))
+            print(
+                table(
+                    group,
+                    [_seat(one, feeding, modules, split.texts[0]) for one in group],
+                    encodings,
+                    split.labels,
+                    given.rounds,
+                )
+            )
 
 
 def _seat(artefact: Artefact, feeding: Feeding, modules: Path, text: tuple[str, ...]) -> Seat:
@@ -178,13 +207,24 @@ def table(artefacts: list[Artefact], seats: list[Seat], encodings: list[Encoding
     taken = {length: _in_turns(seats, encodings[0], length, rounds) for length in LENGTHS}
     answers = [seat.predict(encodings).argmax(axis=1) for seat in seats]
     heads = " | ".join(f"ms @{length} (x)" for length in LENGTHS)
-    lines = [f"| file | MB | accuracy | as the first | {heads} | load ms | memory MB |",
-             "|---|---:|---:|---:|" + "---:|" * (len(LENGTHS) + 2)]
+    lines = [
+        f"| file | MB | accuracy | as the first | {heads} | load ms | memory MB |",
+        "|---|---:|---:|---:|" + "---:|" * (len(LENGTHS) + 2),
+    ]
     for place, artefact in enumerate(artefacts):
         times = [_beside(taken[length], place) for length in LENGTHS]
-        accuracy, same = float((answers[place] == labels[:len(encodings)]).mean()), float((answers[place] == answers[0]).mean())
-        cells = (artefact.name, f"{artefact.size_bytes / 1e6:.2f}", f"{accuracy:.4f}", f"{100 * same:.2f} %", *times,
-                 *(f"{cost:.0f}" for cost in costs[place]))
+        accuracy, same = (
+            float((answers[place] == labels[: len(encodings)]).mean()),
+            float((answers[place] == answers[0]).mean()),
+        )
+        cells = (
+            artefact.name,
+            f"{artefact.size_bytes / 1e6:.2f}",
+            f"{accuracy:.4f}",
+            f"{100 * same:.2f} %",
+            *times,
+            *(f"{cost:.0f}" for cost in costs[place]),
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + f"\n\n{len(encodings)} texts, {rounds} rounds of {RUNS} runs\n"
 

@@ -1,7 +1,8 @@
 """What tflite-support's clients answer: run in an environment of its own, questions on stdin, answers on stdout.
 
-In: {"model": path of a .tflite, "texts": [...]} for BertNLClassifier, or {"model": ..., "questions": [[question, context], ...]} for
-BertQuestionAnswerer. Out: {"answers": [{label: score}, ...]} or {"answers": [the best answer, ...]}, or {"refused": what it said}.
+In: {"model": path of a .tflite, "texts": [...]} for BertNLClassifier, or {"model": ..., "questions": [[question,
+context], ...]} for BertQuestionAnswerer. Out: {"answers": [{label: score}, ...]} or {"answers": [the best answer,
+...]}, or {"refused": what it said}.
 """
 
 import json
