@@ -291,6 +291,15 @@ RULES = (
         channelwise_product,
     ),
     Rule(
+        "int8-on-old-x86",
+        "x86 without VNNI",
+        "8-bit products overflow there and the answers are wrong in silence: set the session's option "
+        "session.x64quantprecision to 1",
+        (),
+        frozenset({"onnx"}),
+        named("MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "QLinearMatMul", "QuantizeLinear"),
+    ),
+    Rule(
         "mask-constant",
         "static int8",
         "a mask of -1e4 or beyond leaves no int8 range for the scores: use a small one, such as -50",

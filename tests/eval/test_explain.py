@@ -201,6 +201,10 @@ CASES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
         ("tflite", LINE, W, [("FULLY_CONNECTED", "x w", "y")], {"scales": 32}),
         ("tflite", LINE, W, [("FULLY_CONNECTED", "x w", "y")], {"scales": 1}),
     ),
+    "int8-on-old-x86": (
+        ("onnx", LINE, W, [("MatMulInteger", "x w", "y")]),
+        ("onnx", LINE, {"w": ("float32", (32, 32))}, [("MatMul", "x w", "y")]),
+    ),
     "mask-constant": (
         ("tflite", SCORES | LINE, LOW, MASKED, {"peak": 1e4}),
         ("tflite", SCORES | LINE, LOW, MASKED, {"peak": 50.0}),

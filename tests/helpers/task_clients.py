@@ -4,6 +4,7 @@ tflite-support 0.4.4 wants protobuf below 4 and has wheels for Python 3.11 at mo
 Its environment is made once, with pip, in palmtop's cache folder; after that no network is needed.
 """
 
+import ctypes.util
 import json
 import shutil
 import subprocess
@@ -64,6 +65,11 @@ def _python() -> Path:
 def _make(home: Path) -> None:
     base = sys.executable if sys.version_info[:2] <= NEWEST_PYTHON else shutil.which("python3.11")
     assert base, "tflite-support has no wheel for this Python: install python3.11 beside it"
+    if ctypes.util.find_library("usb-1.0") is None:  # its wheel links libusb and doesn't bring it
+        for words in (["update"], ["install", "-y", "--no-install-recommends", "libusb-1.0-0"]):
+            done = subprocess.run(["apt-get", "-q", *words], capture_output=True, text=True, check=False)
+            lack = f"tflite-support needs libusb-1.0 (apt-get install libusb-1.0-0): {done.stderr[-300:]}"
+            assert done.returncode == 0, lack
     shutil.rmtree(home, ignore_errors=True)
     for command in (
         [base, "-m", "venv", home],

@@ -284,9 +284,9 @@ def test_two_runs_into_one_folder(folder: Path) -> None:
 
 def test_a_fault_of_ours_crashes_with_its_traceback(folder: Path) -> None:
     (folder / "broken.py").write_text(
-        "import sys\nfrom palmtop import cli, recipe\n"
+        "import sys\nfrom palmtop.cli import main\nfrom palmtop.recipe import recipe\n"
         "def broken(*_):\n    raise KeyError('ours')\n"
-        "recipe.Recipe.read = broken\ncli.main(['run', 'r.yaml'])\n"
+        "recipe.Recipe.read = broken\nmain.main(['run', 'r.yaml'])\n"
     )
     done = subprocess.run([sys.executable, "broken.py"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -310,10 +310,10 @@ def test_a_killed_command_leaves_nothing_half_and_goes_on(
 
 def test_ctrl_c_says_how_to_go_on(folder: Path) -> None:
     (folder / "stuck.py").write_text(
-        "import signal, time\nfrom palmtop import cli, recipe\n"
+        "import signal, time\nfrom palmtop.cli import main\nfrom palmtop.recipe import recipe\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background ignores it
         "def stuck(*_):\n    print('in', flush=True)\n    time.sleep(60)\n"
-        "recipe.Recipe.read = stuck\ncli.main(['run', 'r.yaml'])\n"
+        "recipe.Recipe.read = stuck\nmain.main(['run', 'r.yaml'])\n"
     )
     with subprocess.Popen(
         [sys.executable, "stuck.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
