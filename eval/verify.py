@@ -2,23 +2,23 @@
 answers."""
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from palmtop import parity, target
+from palmtop import parity, target, task_kinds
 from palmtop.app_manifest import GOLDEN, LABELS, MANIFEST, VOCABULARY, GoldenRow, Manifest, golden_outputs, read_golden
 from palmtop.bundle import Bundle, Format
+from palmtop.data.encoding import Encoding
 from palmtop.data.tokenization import FILE as TOKENIZER
-from palmtop.data.tokenization import Encoding, HostTokenizer
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.data.wordpiece import vocabulary
 from palmtop.errors import UserError, raise_all
 from palmtop.paths import without_paths
 from palmtop.signature import Signature
-from palmtop.task import SPAN, Task
-from palmtop.task_kinds.spans import characters, texts_of
+from palmtop.task import Task
 
 Say = Callable[[str], None]
 
@@ -65,8 +65,8 @@ def _verify_app(bundle: Bundle, say: Say) -> None:
         f"{MANIFEST}: {len(manifest.files)} files, {len(manifest.lineage)} steps from {manifest.lineage[0].stage} on: "
         "as stated"
     )
-    spans = manifest.kind == "question_answering"
-    say(f"{GOLDEN}: start and end logits for each token" if spans else f"{LABELS}: as the golden answers have them")
+    kind = task_kinds.find(manifest.kind)
+    say(f"{GOLDEN}: {kind.golden_says}" if kind.per_token else f"{LABELS}: as the golden answers have them")
     encodings = HostTokenizer.of(bundle.path, Signature.read(bundle.path)).encode([row.text for row in rows])
     raise_all(_token_faults(bundle.path, rows, encodings))
     say(f"{TOKENIZER}: the same token ids for all {len(rows)} golden texts")
@@ -88,26 +88,25 @@ def _manifest_faults(bundle: Bundle, manifest: Manifest) -> list[str]:
 
 
 def _label_faults(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> list[str]:
-    if manifest.kind == "question_answering":
-        uneven = [row for row in rows if len(row.outputs) != len(SPAN) * len(row.input_ids)]
-        return (
-            [f"{folder / GOLDEN} hasn't a start and an end logit for each token of {uneven[0].text!r}: {AGAIN}"]
-            if uneven
-            else []
-        )
-    labels, outputs = _lines(folder / LABELS), {len(row.outputs) for row in rows}
+    kind, labels = task_kinds.find(manifest.kind), _lines(folder / LABELS)
+    if kind.per_token:
+        each = kind.outputs_per_token or len(labels)
+        uneven = [row for row in rows if len(row.outputs) != each * len(row.input_ids)]
+        return [f"{folder / GOLDEN} hasn't {kind.golden_says} of {uneven[0].text!r}: {AGAIN}"] if uneven else []
+    outputs = {len(row.outputs) for row in rows}
     if outputs != {len(labels)}:
         return [
             f"{folder / LABELS} has {len(labels)} labels, the model gives {', '.join(map(str, sorted(outputs)))} "
             f"outputs: {AGAIN}"
         ]
-    wrong = [row for row in rows if row.answer is not None and row.answer != labels[int(np.argmax(row.outputs))]]
-    if not wrong or manifest.kind == "regression":
+    said = kind.said(golden_outputs(rows, kind), [], labels)
+    wrong = [(row, answer) for row, answer in zip(rows, said, strict=True) if row.answer != answer]
+    if not wrong:
         return []
-    first = wrong[0]
+    first, answer = wrong[0]
     return [
         f"{folder / LABELS} isn't the model's: {len(wrong)} of {len(rows)} golden answers have another label (the "
-        f"first: {first.answer!r} in {GOLDEN}, {labels[int(np.argmax(first.outputs))]!r} by {LABELS}): {AGAIN}"
+        f"first: {first.answer!r} in {GOLDEN}, {answer!r} by {LABELS}): {AGAIN}"
     ]
 
 
@@ -121,7 +120,7 @@ def _packed_faults(folder: Path, manifest: Manifest) -> list[str]:
             packed = {name: archive.read(name) for name in archive.namelist()}
     except zipfile.BadZipFile as error:
         return [f"{model} is damaged: what is packed behind the model can't be read ({error}): {AGAIN}"]
-    wanted = PACKED[:1] if manifest.kind == "question_answering" else PACKED
+    wanted = PACKED if task_kinds.find(manifest.kind).task_client == "classifier" else PACKED[:1]
     faults = [
         f"{model} holds another {name} than the one beside it: {AGAIN}"
         for name in wanted
@@ -149,9 +148,10 @@ def _token_faults(folder: Path, rows: list[GoldenRow], found: list[Encoding]) ->
 
 
 def _check_outputs(folder: Path, manifest: Manifest, rows: list[GoldenRow], encodings: list[Encoding]) -> str:
-    expected = golden_outputs(rows, manifest.kind)
-    if manifest.kind == "question_answering":
-        _check_answers(folder, rows, texts_of(characters(expected, encodings), encodings))
+    kind = task_kinds.find(manifest.kind)
+    expected = golden_outputs(rows, kind)
+    if kind.per_token:
+        _check_answers(folder, rows, kind.said(expected, encodings, _lines(folder / LABELS)))
     outputs = parity.answers((manifest.format, folder), encodings)
     if outputs.shape != expected.shape:
         raise UserError(f"{folder} answers with {outputs.shape[1]} outputs, {GOLDEN} has {expected.shape[1]}: {AGAIN}")
@@ -174,7 +174,7 @@ def _check_outputs(folder: Path, manifest: Manifest, rows: list[GoldenRow], enco
     return f"{GOLDEN}: {len(rows)} answers of {target.for_format(manifest.format).name}: {told}"
 
 
-def _check_answers(folder: Path, rows: list[GoldenRow], said: list[str]) -> None:
+def _check_answers(folder: Path, rows: list[GoldenRow], said: Sequence[str | None]) -> None:
     wrong = [(row, answer) for row, answer in zip(rows, said, strict=True) if row.answer != answer]
     if wrong:
         raise UserError(

@@ -7,7 +7,8 @@ from statistics import fmean, median
 
 from palmtop import target
 from palmtop.bundle import Format
-from palmtop.data.tokenization import Encoding, HostTokenizer, Text
+from palmtop.data.encoding import Encoding, Text
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.signature import Signature
 from palmtop.target import Runner
 

@@ -10,7 +10,7 @@ from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError
 from palmtop.export import check_export
 from palmtop.export.quantization.kept_modules import layers_of
-from palmtop.stage import EVERY_TASK, Outline, Stage
+from palmtop.stage import Outline, Stage
 
 if TYPE_CHECKING:
     from palmtop.export.quantization.quantizable import Calibration, Quantizable
@@ -46,7 +46,6 @@ class Quantize(Stage):
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"tflite", "onnx", "tfjs"})
     produces: ClassVar[Format | Literal["same"]] = "same"
-    tasks: ClassVar[frozenset[str]] = EVERY_TASK
     packages_for: ClassVar[Mapping[Format, tuple[str, ...]]] = {
         "tflite": ("ai-edge-quantizer", "ai-edge-litert"),
         "onnx": ("onnx", "onnxruntime"),

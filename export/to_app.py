@@ -21,15 +21,16 @@ from palmtop.app_manifest import (
     write_golden,
 )
 from palmtop.bundle import Bundle, FileEntry, Format, sha256_of
+from palmtop.data.encoding import Encoding, Text
 from palmtop.data.tokenization import FILE as TOKENIZER
-from palmtop.data.tokenization import Encoding, HostTokenizer, Text
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.export import stored_once
-from palmtop.export.app.clients import client_for, task_clients, why_not
+from palmtop.export.app.clients import QUESTION_ANSWERER, client_for, task_clients, why_not
 from palmtop.paths import without_paths, without_places
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
-from palmtop.stage import EVERY_TASK, Outline, Stage
+from palmtop.stage import Outline, Stage
 from palmtop.task import Task
 
 PAGE = Path(__file__).parent / "page"
@@ -67,7 +68,6 @@ class ToApp(Stage):
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"tflite", "tfjs", "onnx"})
     produces: ClassVar[Format] = "app"
-    tasks: ClassVar[frozenset[str]] = EVERY_TASK
     packages: ClassVar[tuple[str, ...]] = ("tokenizers",)
     packages_for: ClassVar[dict[Format, tuple[str, ...]]] = {
         "tflite": ("ai-edge-litert", "flatbuffers"),
@@ -154,10 +154,10 @@ class ToApp(Stage):
 
         (out / VOCABULARY).write_text("\n".join(vocabulary(source.path)) + "\n", encoding="utf-8")
         about = About(self._title(task), self._description(source, task), self.version, self.author, self.licence)
-        spans = task.kind == "question_answering"
-        files = {name: (out / name).read_bytes() for name in ((VOCABULARY,) if spans else (VOCABULARY, LABELS))}
+        reads = client_for(task) == QUESTION_ANSWERER
+        files = {name: (out / name).read_bytes() for name in ((VOCABULARY,) if reads else (VOCABULARY, LABELS))}
         old = write_task_file(
-            source.path / "model.tflite", out / "model.tflite", about, reader if spans else classifier, files
+            source.path / "model.tflite", out / "model.tflite", about, reader if reads else classifier, files
         )
         known = Signature.read(source.path)
         known.model_copy(
@@ -227,13 +227,8 @@ class ToApp(Stage):
         return self.title or task.name
 
     def _description(self, source: Bundle, task: Task) -> str:
-        what = {
-            "classification": f"{len(task.label_names)} labels",
-            "regression": f"a number: {task.label}",
-            "question_answering": "the answer to a question, in its context",
-        }[task.kind]
         made = ", ".join(step.stage for step in source.lineage)
-        return self.description or f"{task.name}: {what}. Made by palmtop: {made}."
+        return self.description or f"{task.name}: {task.of_kind.describe(task)}. Made by palmtop: {made}."
 
 
 def _precision(source: Bundle) -> str:

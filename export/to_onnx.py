@@ -7,7 +7,6 @@ from pydantic import Field
 
 from palmtop.bundle import Bundle, Format
 from palmtop.export import check_export
-from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage
 
 FILE = "model.onnx"
@@ -39,13 +38,11 @@ class ToOnnx(Stage):
         import torch
 
         from palmtop.converter_log import CONVERSION, captured
-        from palmtop.export.graph.edge import copy_app_files, edge_classifier
+        from palmtop.export.graph.edge import copy_app_files, edge_classifier, signature_of_export
         from palmtop.export.graph.passes import clean_any_size
 
         assert source is not None  # the driver checked `accepts`
-        signature = Signature.read(source.path).model_copy(
-            update={"output": "probabilities" if self.probabilities else "logits"}
-        )
+        signature, output = signature_of_export(source, self.probabilities)
         with captured(out / CONVERSION):
             program, passes = clean_any_size(
                 edge_classifier(source, self.probabilities), signature.inputs, signature.max_length
@@ -55,7 +52,7 @@ class ToOnnx(Stage):
                 (),
                 str(out / FILE),
                 input_names=list(signature.inputs),
-                output_names=[signature.output],
+                output_names=[output],
                 external_data=False,
                 verbose=False,
             )

@@ -9,7 +9,6 @@ from palmtop import target
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError
 from palmtop.export import check_export
-from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage
 
 TOLERANCE = {"float32": 1e-3, "float16": 5e-2}
@@ -44,19 +43,17 @@ class ToTfjs(Stage):
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Convert, write, and compare with torch in Chromium."""
         from palmtop.converter_log import CONVERSION, captured
-        from palmtop.export.graph.edge import copy_app_files, edge_classifier
+        from palmtop.export.graph.edge import copy_app_files, edge_classifier, signature_of_export
         from palmtop.export.graph.passes import clean_any_size
         from palmtop.export.tfjs_model.graph_model import write_graph_model
 
         assert source is not None  # the driver checked `accepts`
-        signature = Signature.read(source.path).model_copy(
-            update={"output": "probabilities" if self.probabilities else "logits"}
-        )
+        signature, output = signature_of_export(source, self.probabilities)
         with captured(out / CONVERSION):
             program, passes = clean_any_size(
                 edge_classifier(source, self.probabilities), signature.inputs, signature.max_length
             )
-            facts = write_graph_model(program, signature.inputs, signature.output, out, self.precision)
+            facts = write_graph_model(program, signature.inputs, output, out, self.precision)
         signature.write(out)
         copy_app_files(source, out)
         found = check_export.check(("torch", source.path), ("tfjs", out), self.tolerance or TOLERANCE[self.precision])

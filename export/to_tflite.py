@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format
-from palmtop.data.tokenization import check_length_for_spans
 from palmtop.errors import UserError
 from palmtop.export import check_export
 from palmtop.export.file_timing import mean_ms, medians_by_length_ms
 from palmtop.export.lengths import Histogram, cheapest, cost_facts, cost_facts_of_any, longest_needed, probes
 from palmtop.signature import Signature
-from palmtop.stage import EVERY_TASK, Outline, Stage
+from palmtop.stage import Outline, Stage
 from palmtop.task import Task
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ class ToTflite(Stage):
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
     without_layers: ClassVar[bool] = True
-    tasks: ClassVar[frozenset[str]] = EVERY_TASK
     produces: ClassVar[Format] = "tflite"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "litert-torch", "ai-edge-litert")
     extra: ClassVar[str] = "tflite"
@@ -72,8 +71,8 @@ class ToTflite(Stage):
         from palmtop.export.graph.edge import outline_of_export
 
         made = outline_of_export("to_tflite", source, self.produces, self.probabilities)
-        if made.task == "question_answering" and isinstance(self.lengths, tuple):
-            check_length_for_spans(min(self.lengths))
+        if made.task is not None and isinstance(self.lengths, tuple):
+            task_kinds.find(made.task).check_length(min(self.lengths))
         return made
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
@@ -131,16 +130,10 @@ class ToTflite(Stage):
     def _write(self, source: Bundle, lengths: tuple[int, ...], out: Path) -> dict[str, int]:
         """The file and what belongs beside it; returns what the passes over the graph did."""
         from palmtop.converter_log import CONVERSION, captured
-        from palmtop.export.graph.edge import copy_app_files, edge_classifier
+        from palmtop.export.graph.edge import copy_app_files, edge_classifier, signature_of_export
 
-        known = Signature.read(source.path)
-        signature = known.model_copy(
-            update={
-                "lengths": lengths,
-                "max_length": lengths[-1],
-                "output": "probabilities" if self.probabilities else known.output,
-            }
-        )
+        known, _ = signature_of_export(source, self.probabilities)
+        signature = known.model_copy(update={"lengths": lengths, "max_length": lengths[-1]})
         with captured(out / CONVERSION):
             passes = _convert(edge_classifier(source, self.probabilities), signature, out / FILE)
         signature.write(out)

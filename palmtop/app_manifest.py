@@ -5,16 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from palmtop.bundle import FileEntry, Format
-from palmtop.data.tokenization import Encoding
+from palmtop.data.encoding import Encoding
 from palmtop.errors import UserError
-from palmtop.task import SPAN, Kind, Task
-from palmtop.task_kinds import spans
+from palmtop.task import Task
+from palmtop.task_kinds.kind import TaskKind
 
 MANIFEST, GOLDEN = "manifest.json", "golden.jsonl"
 LABELS, VOCABULARY = "labels.txt", "vocab.txt"
@@ -64,7 +63,7 @@ class Manifest(_Frozen):
     """Of the model in this folder."""
     precision: str
     task: str
-    kind: Kind
+    kind: str
     texts: Literal[1, 2]
     """What is asked at a time: one text, or a pair; 2 also for a question and its context."""
     clients: dict[str, str]
@@ -117,38 +116,22 @@ class GoldenRow(_Frozen):
 
 def golden_rows(encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts ..."], task: Task) -> list[GoldenRow]:
     """The rows of golden.jsonl."""
-    cut = [
-        answer[..., : len(row)].reshape(-1) if task.kind == "question_answering" else answer
-        for row, answer in zip(encodings, outputs, strict=True)
-    ]
+    kind = task.of_kind
     return [
         GoldenRow(
             text=row.text,
             input_ids=tuple(row.input_ids.tolist()),
             token_type_ids=tuple(row.token_type_ids.tolist()),
-            outputs=tuple(float(f"{value:.{DIGITS}g}") for value in answer),
+            outputs=tuple(float(f"{value:.{DIGITS}g}") for value in kind.golden_outputs(answer, len(row))),
             answer=said,
         )
-        for row, answer, said in zip(encodings, cut, _said(encodings, outputs, task), strict=True)
+        for row, answer, said in zip(encodings, outputs, kind.said(outputs, encodings, task.label_names), strict=True)
     ]
 
 
-def golden_outputs(rows: Sequence[GoldenRow], kind: Kind) -> Float32[ndarray, "texts ..."]:
+def golden_outputs(rows: Sequence[GoldenRow], kind: TaskKind) -> Float32[ndarray, "texts ..."]:
     """The outputs in golden.jsonl as a runner gives them."""
-    if kind != "question_answering":
-        return np.asarray([row.outputs for row in rows], np.float32)
-    made = np.full((len(rows), len(SPAN), max(len(row.input_ids) for row in rows)), spans.OUTSIDE, np.float32)
-    for answer, row in zip(made, rows, strict=True):
-        answer[:, : len(row.input_ids)] = np.asarray(row.outputs, np.float32).reshape(len(SPAN), -1)
-    return made
-
-
-def _said(encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts ..."], task: Task) -> list[str] | list[None]:
-    if task.kind == "question_answering":
-        return spans.texts_of(spans.characters(outputs, encodings), encodings)
-    if task.kind == "regression":
-        return [None] * len(outputs)
-    return [task.label_names[place] for place in outputs.argmax(axis=1)]
+    return kind.from_golden([row.outputs for row in rows], [len(row.input_ids) for row in rows])
 
 
 def write_golden(folder: Path, rows: Sequence[GoldenRow]) -> None:

@@ -1,46 +1,31 @@
-"""The metrics of tasks: one number from answers and labels."""
+"""Formulas of metrics and of what is uncertain about them: F1, correlations, intervals, a paired test."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int, Num
 from numpy import ndarray
 
-from palmtop.task import METRICS, Kind, Metric, Split
-from palmtop.task_kinds.squad import marks
+Z = 1.959963984540054
+"""The normal quantile of a two-sided 95 % interval."""
+RESAMPLES = 1000
+SEED = 0
 
 
-def graded(kind: Kind, outputs: Float[ndarray, "texts outputs"], split: Split) -> Float[ndarray, "texts outputs"]:
-    """What is scored of a model's outputs: themselves, or of spans [texts, 2] (`spans.characters`) each text's F1 and
-    exact match."""
-    return marks(outputs, split.labels, [text[1] for text in split.texts]) if kind == "question_answering" else outputs
+@dataclass(frozen=True)
+class Score:
+    """A number between its 95 % bounds; or no number, and why."""
 
-
-def answers_of(metric: Metric, outputs: Float[ndarray, "texts outputs"]) -> Num[ndarray, " texts"]:
-    """What a metric looks at: class numbers, values of a regression, or the marks of spans."""
-    if metric in METRICS["question_answering"]:
-        return outputs[:, METRICS["question_answering"].index(metric)]
-    return outputs[:, 0].astype(np.float64) if metric in METRICS["regression"] else outputs.argmax(axis=1)
-
-
-def of_outputs(metric: Metric, outputs: Float[ndarray, "texts outputs"], labels: Num[ndarray, " texts"]) -> float:
-    """The metric of a model's outputs, `graded`; NaN where it isn't defined, or an output isn't finite."""
-    if not np.isfinite(outputs).all():
-        return math.nan
-    return value(metric, answers_of(metric, outputs), labels, outputs.shape[1])
-
-
-def value(metric: Metric, answers: Num[ndarray, " texts"], labels: Num[ndarray, " texts"], classes: int) -> float:
-    """The metric of what `answers_of` gives."""
-    if metric in METRICS["question_answering"]:
-        return float(answers.mean())
-    if metric == "accuracy":
-        return float((answers == labels).mean())
-    if metric == "macro_f1":
-        return macro_f1(confusion(answers, labels, classes))
-    if metric == "matthews":
-        return matthews(confusion(answers, labels, classes))
-    return _pearson(*(_ranks(side) if metric == "spearman" else side.astype(np.float64) for side in (answers, labels)))
+    value: float | None
+    unit: str = "1"
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    """How many texts or runs it comes from."""
+    why: str | None = None
+    """Why the number doesn't exist."""
 
 
 def confusion(
@@ -64,13 +49,56 @@ def matthews(counts: Int[ndarray, "labels answers"]) -> float:
     return float((n * counts.trace() - labels @ answers) / math.sqrt(below)) if below > 0 else math.nan
 
 
-def _pearson(first: Float[ndarray, " texts"], second: Float[ndarray, " texts"]) -> float:
+def pearson(first: Float[ndarray, " texts"], second: Float[ndarray, " texts"]) -> float:
+    """Pearson's correlation; NaN when all values of a side are the same."""
     first, second = first - first.mean(), second - second.mean()
     below = math.sqrt((first @ first) * (second @ second))
     return float(first @ second / below) if below > 0 else math.nan
 
 
-def _ranks(values: Num[ndarray, " texts"]) -> Float[ndarray, " texts"]:
+def ranks(values: Num[ndarray, " texts"]) -> Float[ndarray, " texts"]:
+    """The rank of each value; equal ones share the mean of theirs."""
     from scipy.stats import rankdata
 
     return rankdata(values)  # type: ignore[no-any-return]  # scipy is untyped
+
+
+def proportion(hits: int, n: int) -> Score:
+    """hits / n with Wilson's score interval (Wilson 1927; Brown, Cai and DasGupta 2001, eq. 4)."""
+    share, spread = hits / n, Z * Z / n
+    middle = (share + spread / 2) / (1 + spread)
+    half = Z / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
+    return Score(share, "share", max(0.0, middle - half), min(1.0, middle + half), n)
+
+
+def mcnemar(answers: Int[ndarray, " texts"], others: Int[ndarray, " texts"], labels: Int[ndarray, " texts"]) -> float:
+    """p of McNemar's exact test (McNemar 1947): how likely two equally good models differ this much on these texts.
+
+    Two-sided binomial test on the texts that only one of the two gets right; 1 when there are none.
+    """
+    from scipy.stats import binomtest
+
+    right, other_right = answers == labels, others == labels
+    only, only_other = int((right & ~other_right).sum()), int((other_right & ~right).sum())
+    return float(binomtest(only, only + only_other).pvalue) if only + only_other else 1.0
+
+
+def bootstrapped(of: Callable[[Int[ndarray, " rows"]], float], n: int, why: str) -> Score:
+    """The statistic on all rows, and its 2.5 and 97.5 percentiles over resampled rows (Efron 1979), always the same
+    resamples."""
+    whole = of(np.arange(n))
+    if math.isnan(whole):
+        return Score(None, n=n, why=f"undefined: {why}")
+    random = np.random.default_rng(SEED)
+    resampled = np.array([of(random.integers(0, n, n)) for _ in range(RESAMPLES)])
+    defined = resampled[~np.isnan(resampled)]
+    low, high = map(float, np.percentile(defined, [2.5, 97.5])) if len(defined) else (None, None)
+    return Score(whole, low=low, high=high, n=n)
+
+
+def faults_of(outputs: Float[ndarray, "texts outputs"], wanted: int) -> str | None:
+    """Why nothing can be computed of some outputs: there are too few or too many, or some aren't finite."""
+    if outputs.shape[1] != wanted:
+        return f"the model gives {outputs.shape[1]} numbers, {wanted} are wanted"
+    broken = int((~np.isfinite(outputs)).any(axis=1).sum())
+    return f"{broken} of {len(outputs)} answers aren't finite numbers" if broken else None

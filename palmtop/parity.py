@@ -3,24 +3,21 @@ them."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from palmtop import target
+from palmtop import target, task_kinds
 from palmtop.bundle import Format
-from palmtop.data.tokenization import Encoding, HostTokenizer, Text
+from palmtop.data.encoding import Encoding, Text
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.signature import Signature
 from palmtop.task import Task
-from palmtop.task_kinds import spans
 
 TEXTS = 48
-
-LEAST_PROBABILITY = 1e-12
-"""What is less counts as this much where probabilities are compared: a runtime may end it in 0."""
 
 PLAIN: tuple[Text, ...] = tuple(
     (text,)
@@ -79,8 +76,9 @@ def check(reference: tuple[Format, Path], artefact: tuple[Format, Path], toleran
     texts = texts_for(artefact[1], signature)
     encodings = HostTokenizer.of(reference[1], signature).encode(texts)
     expected = answers(reference, encodings)
-    if signature.output == "probabilities" and Signature.read(reference[1]).output == "logits":
-        expected = _softmax(expected)
+    kind, theirs = task_kinds.by_output(signature.output), Signature.read(reference[1])
+    if signature.output == kind.probabilities and theirs.output != signature.output:
+        expected = kind.made_probabilities(expected)
     found = compare(expected, answers(artefact, encodings), texts, signature.output)
     if not found.difference <= tolerance:  # a NaN is no parity
         raise UserError(
@@ -109,29 +107,12 @@ def compare(
     expected: Float32[ndarray, "texts ..."],
     found: Float32[ndarray, "texts ..."],
     texts: list[Text],
-    output: Literal["logits", "probabilities", "spans"] = "logits",
+    output: str = "logits",
 ) -> Parity:
-    """Differences as a share of the spread of the expected outputs; of probabilities, of their logarithms.
-
-    Of start and end logits [texts, 2, tokens] an answer is the best span.
-    A confident model's probabilities are nearly all 0, so their spread is tiny, and where it doubts, a logit that is
-    off by a tenth of its own spread moves a probability by several of theirs. Their logarithms are the logits but for
-    one number a text, so a tolerance means the same for both.
-    """
-    if output == "spans":
-        return _compare_spans(expected, found, texts)
-    given, answered = (expected, found) if output == "logits" else (_logarithms(expected), _logarithms(found))
-    spread = float(given.std(axis=0).mean()) or 1.0
-    distance = np.abs(given - answered)
-    worst = int(np.argmax(np.nan_to_num(distance, nan=np.inf).max(axis=1)))
-    agreement = float((expected.argmax(axis=1) == found.argmax(axis=1)).mean())
-    return Parity(
-        len(texts),
-        float(distance.max()) / spread,
-        float(np.sqrt((distance**2).mean())) / spread,
-        agreement,
-        texts[worst],
-    )
+    """How far outputs are from those that are right, as the kind of task says that answers with such outputs."""
+    apart = task_kinds.by_output(output).differences(expected, found, output)
+    worst = int(np.argmax(np.nan_to_num(apart.by_text, nan=np.inf)))
+    return Parity(len(texts), float(apart.by_text.max()), apart.typical, apart.agreement, texts[worst])
 
 
 def texts_for(folder: Path, signature: Signature) -> list[Text]:
@@ -147,34 +128,3 @@ def texts_for(folder: Path, signature: Signature) -> list[Text]:
         texts[index]
         for index in dict.fromkeys(order[np.linspace(0, len(order) - 1, min(TEXTS, len(order))).round().astype(int)])
     ]
-
-
-def _compare_spans(
-    expected: Float32[ndarray, "texts 2 tokens"], found: Float32[ndarray, "texts 2 tokens"], texts: list[Text]
-) -> Parity:
-    inside = expected != spans.OUTSIDE
-    spread = float(expected[inside].std()) or 1.0
-    squares = (expected - found) ** 2
-    by_text = np.sqrt(squares.sum(axis=(1, 2)) / inside.sum(axis=(1, 2)).clip(min=1))
-    worst = int(np.argmax(np.nan_to_num(by_text, nan=np.inf)))
-    agreement = float((spans.best_tokens(expected) == spans.best_tokens(found)).all(axis=1).mean())
-    return Parity(
-        len(texts),
-        float(by_text.max()) / spread,
-        float(np.sqrt(squares[inside].mean())) / spread,
-        agreement,
-        texts[worst],
-    )
-
-
-def _logarithms(probabilities: Float32[ndarray, "texts outputs"]) -> Float32[ndarray, "texts outputs"]:
-    logarithms: Float32[ndarray, "texts outputs"] = np.log(
-        np.maximum(probabilities, LEAST_PROBABILITY)
-    )  # a NaN stays one
-    return logarithms
-
-
-def _softmax(logits: Float32[ndarray, "texts outputs"]) -> Float32[ndarray, "texts outputs"]:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: Float32[ndarray, "texts outputs"] = powers / powers.sum(axis=1, keepdims=True)
-    return shares

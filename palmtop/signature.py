@@ -1,7 +1,7 @@
 """Signature: what an artefact takes and gives, written beside it as signature.json."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,14 +17,17 @@ class Signature(BaseModel):
 
     inputs: tuple[str, ...]
     """Names among input_ids, attention_mask, token_type_ids, in the artefact's order; all int32 [batch, tokens]."""
-    output: Literal["logits", "probabilities", "spans"] = "logits"
-    """What the artefact answers with: float32 [batch, outputs]; spans: start and end logits, each [batch, tokens], of a
-    question and its context, of which only the context is truncated."""
+    output: str = "logits"
+    """What the artefact answers with, a word of one of the kinds of tasks (`TaskKind.outputs`): logits or
+    probabilities, float32 [batch, outputs]; spans: start and end logits, each [batch, tokens]."""
     lengths: tuple[int, ...] | None = None
     """The fixed token counts the artefact accepts, ascending; None when any length up to `max_length` will do."""
     max_length: int
     """Longest text in tokens, specials included; longer ones are truncated, and counted where it is measured."""
     pad_id: int
+    thresholds: tuple[float, ...] | None = None
+    """Probabilities from which on each label is given, where a text has any number of labels; None: one label a
+    text."""
 
     def length_for(self, tokens: int) -> int:
         """The padded length at which a text of `tokens` tokens is run when it is run alone."""
@@ -48,7 +51,10 @@ class Signature(BaseModel):
 
     def write(self, folder: Path) -> None:
         """Write signature.json into `folder`."""
-        (folder / FILE).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        unsaid = (
+            {"thresholds"} if self.thresholds is None else set[str]()
+        )  # files of one label a text stay as they were
+        (folder / FILE).write_text(self.model_dump_json(indent=1, exclude=unsaid) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Self:

@@ -10,16 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError, did_you_mean
 from palmtop.models.family import Kind, kind_of
 from palmtop.models.reshaped import changed
 from palmtop.settings import Settings
 from palmtop.stage_files import class_name, names
-
-LABELLED = frozenset({"classification", "regression"})
-EVERY_TASK = LABELLED | {"question_answering"}
-"""Kinds of tasks (palmtop.task.Kind): those of a text with a label or a number, and all."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,6 @@ class Stage(Settings, ABC):
     """Formats of the source bundle; empty when the stage needs none."""
     takes: ClassVar[frozenset[Kind]] = frozenset({"encoder"})
     """Kinds of transformers that it works on."""
-    tasks: ClassVar[frozenset[str]] = LABELLED
-    """Kinds of tasks that it works for."""
     produces: ClassVar[Format | Literal["same"]]
     """Format of the result; same: that of its source."""
     packages: ClassVar[tuple[str, ...]] = ()
@@ -125,10 +120,15 @@ def check_task(name: str, stage: Stage, source: Outline | None) -> None:
     Raises:
         UserError: it doesn't.
     """
-    kind = _task_kind(stage) or (source.task if source else None)
-    if kind is not None and kind not in stage.tasks:
-        known = [other for other in names() if kind in find(other).tasks]
-        raise UserError(f"{name} isn't for {kind.replace('_', ' ')} yet; what is: {', '.join(known)}")
+    named = _task_kind(stage) or (source.task if source else None)
+    if named is None:
+        return
+    kind, shown = task_kinds.find(named), named.replace("_", " ")
+    if why := kind.refuses.get(name):
+        raise UserError(f"{name} isn't for {shown}: {why}")
+    if not kind.works(name):
+        known = [other for other in names() if kind.works(other)]
+        raise UserError(f"{name} isn't for {shown} yet; what is: {', '.join(known)}")
 
 
 def check_layers(name: str, stage: Stage, source: Outline | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 from jaxtyping import Float32
 from numpy import ndarray
 
-from palmtop.data.tokenization import Encoding, Text
+from palmtop.data.encoding import Encoding, Text
 from palmtop.errors import UserError, did_you_mean
 from palmtop.signature import Signature
 

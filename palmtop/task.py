@@ -10,39 +10,27 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from palmtop import task_kinds
 from palmtop.data import rows
-from palmtop.data.rows import SHOWN, Source, have
-from palmtop.data.tokenization import Text
+from palmtop.data.encoding import Text
+from palmtop.data.rows import Source, have
 from palmtop.errors import UserError, did_you_mean
 from palmtop.settings import Settings, build
-from palmtop.task_kinds import gold_spans
+from palmtop.task_kinds.kind import TaskKind
 from palmtop.yaml_file import read_mapping
 
 FILE = "task.json"
 SHIPPED = Path(__file__).parent / "tasks"
 
-UNLABELLED = -1
-"""The class number that Hugging Face data sets give to rows without a label, as the public test splits of GLUE are."""
-
 SplitName = Literal["train", "validation", "evaluation"]
-Kind = Literal["classification", "regression", "question_answering"]
-Metric = Literal["accuracy", "macro_f1", "matthews", "pearson", "spearman", "f1", "exact_match"]
-METRICS: dict[str, tuple[Metric, ...]] = {
-    "classification": ("accuracy", "macro_f1", "matthews"),
-    "regression": ("pearson", "spearman"),
-    "question_answering": ("f1", "exact_match"),
-}
-SPAN = ("start_logits", "end_logits")
-"""What a model of question answering gives for each token."""
-PAIR = 2
 
 
 @dataclass(frozen=True)
 class Split:
     """The rows of one split, clean: `texts` and their labels.
 
-    Labels are class indices (int64) [rows], values (float32) [rows], or the answers to questions as `gold_spans` reads
-    them (int64) [rows, answers, 2].
+    Labels are as the kind of the task reads them: class indices (int64) [rows], values (float32) [rows], the answers to
+    questions (int64) [rows, answers, 2], ...
     """
 
     texts: list[Text]
@@ -65,7 +53,7 @@ class Task(Settings):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     version: int = 1
     """Raise it when the meaning of the numbers changes."""
-    kind: Kind = "classification"
+    kind: str = "classification"
     """What is predicted: one of the labels, a number, or where in a context the answer to a question stands."""
     text: str | tuple[str, str]
     """The column with the text, or the two columns of a pair; of question_answering those of the question and its
@@ -76,7 +64,7 @@ class Task(Settings):
     labels: tuple[str, ...] | dict[str, str] | None = None
     """The labels in the model's order; or {value in the column: label}; or nothing: those of the training data,
     sorted."""
-    metric: Metric | None = None
+    metric: str | None = None
     """The number that decides; by default accuracy, pearson or f1."""
     train: Source
     validation: Source | None = None
@@ -103,23 +91,28 @@ class Task(Settings):
             return {str(key): str(label) for key, label in value.items()}
         return tuple(str(label) for label in value) if isinstance(value, list | tuple) else value
 
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        if value not in task_kinds.names():
+            raise ValueError(f"no kind of task '{value}'; {did_you_mean(value, task_kinds.names())}")
+        return value
+
     @model_validator(mode="after")
-    def _metric_fits(self) -> Self:
-        if self.metric and self.metric not in METRICS[self.kind]:
-            raise ValueError(
-                f"metric '{self.metric}' isn't for {self.kind}; choose one of {', '.join(METRICS[self.kind])}"
-            )
-        if self.labels is not None and self.kind != "classification":
-            raise ValueError(
-                f"{'a regression' if self.kind == 'regression' else self.kind} has no labels; remove 'labels'"
-            )
-        if self.kind == "question_answering" and len(self.columns) != PAIR:
-            raise ValueError(
-                "question_answering needs the question's column and the context's, as in text: [question, context]"
-            )
-        if self.labels is not None and len(set(self._given_labels())) != len(self._given_labels()):
+    def _fits_its_kind(self) -> Self:
+        metrics = self.of_kind.metrics
+        if self.metric and self.metric not in metrics:
+            raise ValueError(f"metric '{self.metric}' isn't for {self.kind}; choose one of {', '.join(metrics)}")
+        self.of_kind.check_definition(self)
+        given = list(self.labels.values() if isinstance(self.labels, dict) else self.labels or ())
+        if len(set(given)) != len(given):
             raise ValueError("a label stands twice in 'labels'")
         return self
+
+    @property
+    def of_kind(self) -> TaskKind:
+        """What is particular to its kind."""
+        return task_kinds.find(self.kind)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -127,22 +120,15 @@ class Task(Settings):
         return (self.text,) if isinstance(self.text, str) else self.text
 
     @property
-    def main_metric(self) -> Metric:
+    def main_metric(self) -> str:
         """The metric that decides."""
-        return self.metric or METRICS[self.kind][0]
+        return self.metric or self.of_kind.metrics[0]
 
     @cached_property
     def label_names(self) -> tuple[str, ...]:
         """The model's outputs in their order: the labels; of a regression its column; of question answering start and
         end."""
-        if self.kind != "classification":
-            return (self.label,) if self.kind == "regression" else SPAN
-        if self.labels is not None:
-            return self._given_labels()
-        table = rows.read(self.train)
-        return table.class_names(self.label) or tuple(
-            sorted({str(value) for value in table.column(self.label) if not _is_blank(value)})
-        )
+        return self.of_kind.label_names(self, lambda: rows.read(self.train))
 
     def load(self, split: SplitName) -> Split:
         """Read and check a split.
@@ -155,11 +141,11 @@ class Task(Settings):
             raise UserError(f"task '{self.name}' has no {split} split")
         table = rows.read(source)
         texts, values = self._clean(table)
-        loaded = Split(texts, labels := self._encode(texts, values, table), _digest(texts, labels))
+        loaded = Split(texts, labels := self.of_kind.read_labels(self, texts, values, table), _digest(texts, labels))
         if split == "train":
-            self._learnable(loaded, source)
+            self.of_kind.check_learnable(self, loaded.labels, source.shown)
             if self.train_rows is not None and self.train_rows < len(loaded):
-                return loaded.take(_fixed_subset(loaded.labels, self.train_rows, self.kind == "classification"))
+                return loaded.take(_fixed_subset(self.of_kind.strata(loaded.labels), len(loaded), self.train_rows))
         return loaded
 
     def check(self) -> None:
@@ -211,7 +197,7 @@ class Task(Settings):
     def write(self, folder: Path) -> None:
         """Write task.json, which a bundle carries, and labels.txt, which an app reads."""
         settled = self
-        if self.kind == "classification" and not isinstance(self.labels, dict):
+        if self.of_kind.has_labels and not isinstance(self.labels, dict):
             settled = self.model_copy(update={"labels": self.label_names})
         (folder / FILE).write_text(settled.model_dump_json(indent=1) + "\n", encoding="utf-8")
         (folder / "labels.txt").write_text("\n".join(self.label_names) + "\n", encoding="utf-8")
@@ -225,9 +211,6 @@ class Task(Settings):
         except ValueError:
             raise UserError(f"{path} is damaged: remove the folder and make the bundle again") from None
 
-    def _given_labels(self) -> tuple[str, ...]:
-        return tuple(self.labels.values()) if isinstance(self.labels, dict) else tuple(self.labels or ())
-
     def _rooted(self, folder: Path) -> Self:
         sources = {
             name: source.rooted(folder)
@@ -236,9 +219,18 @@ class Task(Settings):
         }
         return self.model_copy(update=sources)
 
+    def _text(self, value: Any, row: int, where: str) -> str:
+        try:
+            return self.of_kind.text(value)
+        except ValueError as error:
+            raise UserError(f"{where}, row {row}: {error}") from None
+
     def _clean(self, table: rows.Table) -> tuple[list[Text], list[Any]]:
         columns = [table.column(name) for name in (*self.columns, self.label)]
-        texts = [tuple("" if part is None else str(part) for part in row[:-1]) for row in zip(*columns, strict=True)]
+        texts = [
+            tuple(self._text(part, number, table.where) for part in row[:-1])
+            for number, row in enumerate(zip(*columns, strict=True), 1)
+        ]
         values = list(columns[-1])
         long = [number for number, text in enumerate(texts, 1) if max(map(len, text)) > self.max_characters]
         empty = [number for number, text in enumerate(texts, 1) if not all(part.strip() for part in text)]
@@ -261,51 +253,6 @@ class Task(Settings):
             raise UserError(f"{table.where} has no rows: give a file with at least some texts and labels")
         return texts, values
 
-    def _encode(
-        self, texts: list[Text], values: list[Any], table: rows.Table
-    ) -> "np.ndarray[Any, np.dtype[np.generic]]":
-        if self.kind == "question_answering":
-            return gold_spans.read_spans(values, [context for _, context in texts], table.where, self.label)
-        if self.kind == "regression":
-            return _numbers(values, table.where, self.label)
-        column = self.labels if isinstance(self.labels, dict) else None
-        classes = table.class_names(self.label)
-        without = [
-            number for number, value in enumerate(values, 1) if _is_blank(value) or (classes and value == UNLABELLED)
-        ]
-        if without:
-            raise UserError(
-                f"{table.where}: {have(without)} no label in column '{self.label}': remove them, or use a labelled "
-                "split"
-            )
-        index = {name: position for position, name in enumerate(self.label_names)}
-        words = [
-            classes[value] if classes and isinstance(value, int) and 0 <= value < len(classes) else str(value)
-            for value in values
-        ]
-        named = [column.get(word, word) for word in words] if column else words
-        unknown = [number for number, word in enumerate(named, 1) if word not in index]
-        if unknown:
-            odd = sorted({named[number - 1] for number in unknown})[:5]
-            raise UserError(
-                f"{table.where}: {have(unknown)} a label unknown to the task: {', '.join(map(repr, odd))} in column "
-                f"'{self.label}'; the task knows {len(index)}: "
-                f"{', '.join(list(index)[:SHOWN])}{', ...' if len(index) > SHOWN else ''}"
-            )
-        return np.asarray([index[word] for word in named], np.int64)
-
-    def _learnable(self, split: Split, source: Source) -> None:
-        if self.kind != "question_answering" and len(np.unique(split.labels)) <= 1:
-            what = (
-                f"one label only ('{self.label_names[int(split.labels[0])]}')"
-                if self.kind == "classification"
-                else "one value only"
-            )
-            raise UserError(
-                f"{source.shown}: all {len(split)} rows have {what}: there is nothing to learn; check the column "
-                f"'{self.label}'"
-            )
-
 
 def rename(task: Task, **changes: Any) -> Task:
     """The task with other settings, checked again."""
@@ -318,38 +265,15 @@ def task_input(task: str | dict[str, Any] | None) -> dict[str, str]:
     return {"task": Task.find(task).digest} if task is not None else {}
 
 
-def _is_blank(value: Any) -> bool:
-    return value is None or not str(value).strip()
-
-
-def _numbers(values: list[Any], where: str, column: str) -> "np.ndarray[tuple[int], np.dtype[np.generic]]":
-    numbers, wrong = [], []
-    for row, value in enumerate(values, 1):
-        try:
-            numbers.append(float(value))
-        except (TypeError, ValueError):
-            wrong.append(row)
-            continue
-        if not np.isfinite(numbers[-1]):
-            wrong.append(row)
-    if wrong:
-        raise UserError(
-            f"{where}: {have(wrong)} no finite number in column '{column}' (the first: {values[wrong[0] - 1]!r})"
-        )
-    return np.asarray(numbers, np.float32)
-
-
 def _fixed_subset(
-    labels: "np.ndarray[Any, np.dtype[np.generic]]",
-    rows_wanted: int,
-    by_label: bool,
+    strata: "np.ndarray[Any, np.dtype[np.generic]] | None", rows_there: int, rows_wanted: int
 ) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """Row numbers of a subset that never changes; with `by_label`, each label keeps its share."""
-    order = np.random.default_rng(0).permutation(len(labels))
-    if by_label:  # round robin: a row's rank within its label decides, the shuffled order breaks ties
-        rank = np.empty(len(labels))
-        for value in np.unique(labels):
-            members = order[labels[order] == value]
+    """Row numbers of a subset that never changes; each stratum, where there are any, keeps its share."""
+    order = np.random.default_rng(0).permutation(rows_there)
+    if strata is not None:  # round robin: a row's rank within its stratum decides, the shuffled order breaks ties
+        rank = np.empty(rows_there)
+        for value in np.unique(strata):
+            members = order[strata[order] == value]
             rank[members] = (np.arange(len(members)) + 0.5) / len(members)
         order = order[np.argsort(rank[order], kind="stable")]
     return np.sort(order[:rows_wanted])

@@ -16,7 +16,7 @@ from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
 from palmtop.compress.learning.training_settings import TrainingStage
 from palmtop.errors import UserError
-from palmtop.models.opening import open_classifier
+from palmtop.models.opening import open_with_head
 from palmtop.signature import Signature
 from palmtop.stage import Outline
 from palmtop.task import Split, Task, task_input
@@ -100,7 +100,7 @@ class Factorize(TrainingStage):
         task, signature, model = (
             task_of(source, self.task),
             shortened(source, self.max_length),
-            open_classifier(source.path),
+            open_with_head(source.path),
         )
         table = self._table(model)
         data, held = self._texts(task, source, signature)

@@ -12,7 +12,7 @@ from palmtop.bundle import Bundle, Format
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.torch_bundles import task_of, write_classifier
 from palmtop.errors import UserError
-from palmtop.models.opening import open_classifier
+from palmtop.models.opening import open_with_head
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage
 from palmtop.task import Task, task_input
@@ -97,7 +97,7 @@ class Share(Stage):
         assert source is not None  # the driver checked `accepts`
         known, task, signature = outline_of(source), task_of(source, self.task), Signature.read(source.path)
         self._check(known)
-        model = open_classifier(source.path)
+        model = open_with_head(source.path)
         _check_positions(model)
         teacher = HiddenStates(model, self._calibration(task, source, signature))
         before = _parameters(model)

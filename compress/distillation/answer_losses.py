@@ -11,7 +11,6 @@ from palmtop.compress.learning.batches import model_inputs
 from palmtop.models.opening import outputs_of
 from palmtop.settings import Settings
 from palmtop.task import Task
-from palmtop.task_kinds.losses import label_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,18 +40,6 @@ class DistillationWeights(AnswerWeights, ABC):
         """The hidden states that a teacher of so many layers is asked for beside its answers: the last, where their
         cosine counts."""
         return (layers,) if self.cosine_weight else ()
-
-
-def soft_loss(student: "Tensor", teacher: "Tensor", temperature: float) -> "Tensor":
-    """T^2 KL(softmax(z_t / T) || softmax(z_s / T)), [batch, ..., labels] x 2 -> [batch, ...] (Hinton et al. 2015;
-    1910.01108, 3).
-
-    Computed in float32. Zero when the logits are equal. T^2 keeps the gradient's size as T changes.
-    """
-    from torch.nn.functional import kl_div, log_softmax
-
-    target, answer = log_softmax(teacher.float() / temperature, -1), log_softmax(student.float() / temperature, -1)
-    return kl_div(answer, target, reduction="none", log_target=True).sum(-1) * temperature**2
 
 
 def cosine_loss(student: "Tensor", teacher: "Tensor", mask: "Tensor") -> "Tensor":
@@ -98,24 +85,15 @@ def distillation_terms(
 def answer_terms(weights: AnswerWeights, task: Task) -> "Callable[[Tensor, Batch], dict[str, Tensor]]":
     """(logits, batch) of a student -> the weighted terms of soft targets and labels, [batch] each, without those of
     weight 0."""
-    from torch.nn.functional import mse_loss
-
-    by_labels = label_loss(task)
-
-    def by_teacher(logits: "Tensor", taught: "Tensor") -> "Tensor":
-        if task.kind == "regression":
-            return mse_loss(logits, taught, reduction="none").mean(-1)
-        found = soft_loss(logits, taught, weights.temperature)
-        return (
-            found.mean(dim=1) if task.kind == "question_answering" else found
-        )  # over start and end, as the labels' loss is
+    kind = task.of_kind
 
     def terms(logits: "Tensor", batch: "Batch") -> "dict[str, Tensor]":
         found, logits = {}, logits.float()
         if weights.soft_weight:
-            found["soft"] = weights.soft_weight * by_teacher(logits, batch["teacher_logits"])
+            soft = kind.soft_loss(logits, batch["teacher_logits"], weights.temperature, batch["attention_mask"])
+            found["soft"] = weights.soft_weight * soft
         if weights.label_weight:
-            found["labels"] = weights.label_weight * by_labels(logits, batch["labels"])
+            found["labels"] = weights.label_weight * kind.label_loss(logits, batch["labels"])
         return found
 
     return terms

@@ -19,8 +19,9 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 from palmtop.bundle import Bundle, is_sealed, sha256_of, write_durably
+from palmtop.data.encoding import Text
 from palmtop.data.special_tokens import Vocabulary
-from palmtop.data.tokenization import FILE, Text
+from palmtop.data.tokenization import FILE
 from palmtop.errors import UserError
 from palmtop.models.family import inputs_of, longest_input
 from palmtop.models.language_model import Asked, open_language_model

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from pydantic import model_validator
 
@@ -13,17 +13,16 @@ from palmtop.compress.distillation.guards import unchanged
 from palmtop.compress.distillation.teachers import fine_tuned
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.torch_bundles import write_classifier
-from palmtop.compress.start.finetune import check_spans
+from palmtop.compress.start.finetune import check_kind
 from palmtop.errors import UserError
 from palmtop.models.opening import keep_layers
-from palmtop.stage import EVERY_TASK, Outline
+from palmtop.stage import Outline
+from palmtop.task_kinds import find
 
 
 class Distill(DistillationWeights, DistillingStage):
     """Copy some of the teacher's layers; learn its soft targets, the labels, and the direction of its last hidden
     states."""
-
-    tasks: ClassVar[frozenset[str]] = EVERY_TASK
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
@@ -35,13 +34,9 @@ class Distill(DistillationWeights, DistillingStage):
         """The teacher with fewer layers."""
         teacher = fine_tuned("distill", source, self.task)
         assert teacher.layers is not None  # `fine_tuned` has looked
-        if teacher.task == "question_answering":
-            check_spans(teacher, self.max_length)
-            if self.augment_with is not None:
-                raise UserError(
-                    "augment_with makes texts with other words, in which the answer to a question would be lost: "
-                    "leave it out"
-                )
+        check_kind(teacher, self.max_length)
+        if teacher.task is not None and self.augment_with is not None and (lost := find(teacher.task).lost_with_words):
+            raise UserError(f"augment_with makes texts with other words, in which {lost} would be lost: leave it out")
         return replace(teacher, layers=len(self.chosen_layers(teacher.layers)), layer_sets=None)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:

@@ -31,7 +31,6 @@ from palmtop.compress.learning.encoded import Encoded, take
 from palmtop.folders import cache
 from palmtop.models.opening import open_with_head, outputs_of
 from palmtop.processes import rank
-from palmtop.task_kinds.spans import OUTSIDE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,9 +102,9 @@ class Recomputed:
             f"teacher_hidden_{layer}": (output.hidden_states[layer].float() * real).cpu()
             for layer in self._wanted.hidden
         }
-        logits = outputs_of(output).float()
-        if self._data.spans:
-            logits = logits.masked_fill(batch["attention_mask"][:, None] == 0, OUTSIDE)
+        logits, kind = outputs_of(output).float(), self._data.kind
+        if kind.per_token:
+            logits = kind.by_token(kind.by_token(logits).masked_fill(real == 0, kind.filler))
         return {"teacher_logits": logits.cpu()} | hidden
 
 

@@ -17,7 +17,7 @@ from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
 from palmtop.compress.learning.training_settings import TrainingStage
 from palmtop.errors import UserError
-from palmtop.models.opening import open_classifier
+from palmtop.models.opening import open_with_head
 from palmtop.stage import Outline
 from palmtop.task import task_input
 
@@ -59,7 +59,7 @@ class Recover(DistillationWeights, StatesKept, TrainingStage):
         assert source is not None  # the driver checked `accepts`
         teacher = named_teacher(self.teacher, source)
         task, signature = task_of(source, self.task), shortened(source, self.max_length)
-        student, taught = open_classifier(source.path), open_classifier(teacher.path).config
+        student, taught = open_with_head(source.path), open_with_head(teacher.path).config
         check_pair(student.config, taught, task, compared=self.cosine_weight > 0)
         check_inputs(taught, signature.inputs, teacher.name)
         data = Encoded.of(task.load("train"), source.path, signature)

@@ -15,12 +15,12 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from palmtop.bundle import Bundle, write_durably
-from palmtop.compress.learning.encoded import Encoded
+from palmtop.compress.learning.encoded import Encoded, padded
 from palmtop.errors import UserError
 from palmtop.folders import cache, fill_once
 from palmtop.models.opening import open_with_head, outputs_of
 from palmtop.processes import rank
-from palmtop.task_kinds.spans import OUTSIDE
+from palmtop.task_kinds.kind import TaskKind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +46,7 @@ class TeacherSignals:
     """Memory-mapped signals for every row of a data set."""
 
     logits: Float[ndarray, "rows_or_tokens outputs"]
-    """[rows, outputs]; where `spans`, the start and the end logit of every token, [tokens, 2]."""
+    """[rows, outputs]; of a kind that answers for every token, [tokens, outputs]."""
     hidden: dict[int, Float[ndarray, "tokens width"]]
     offsets: Int[ndarray, " rows_plus_one"]
     size_bytes: int
@@ -54,18 +54,18 @@ class TeacherSignals:
     """What computing them took, once."""
     reused: bool
     """Whether they lay on disk already."""
-    spans: bool = False
-    """Whether the texts are questions on a context."""
+    kind: TaskKind
+    """Of the task that the teacher answers."""
 
     def batch(self, rows: Sequence[int]) -> "dict[str, Tensor]":
         """`teacher_logits` and `teacher_hidden_<i>` [batch, tokens, width] (padded with 0), float32.
 
-        Logits are [batch, outputs]; where `spans`, [batch, 2, tokens], padded with `palmtop.task_kinds.spans.OUTSIDE`.
+        Logits are [batch, outputs], or those of every token as the head gives them, padded with the kind's filler.
         """
         import torch
 
-        if self.spans:
-            made = {"teacher_logits": self._padded(self.logits, rows, OUTSIDE).transpose(1, 2)}
+        if self.kind.per_token:
+            made = {"teacher_logits": self.kind.by_token(self._padded(self.logits, rows, self.kind.filler))}
         else:
             made = {"teacher_logits": torch.from_numpy(self.logits[list(rows)])}
         return made | {
@@ -75,12 +75,7 @@ class TeacherSignals:
     def _padded(self, values: Float[ndarray, "tokens width"], rows: Sequence[int], filler: float) -> "Tensor":
         import torch
 
-        longest = max(int(self.offsets[row + 1] - self.offsets[row]) for row in rows)
-        padded = torch.full((len(rows), longest, values.shape[1]), filler)
-        for place, row in enumerate(rows):
-            start, end = self.offsets[row], self.offsets[row + 1]
-            padded[place, : end - start] = torch.from_numpy(values[start:end].astype(np.float32))
-        return padded
+        return torch.from_numpy(padded(values, self.offsets, rows, filler).astype(np.float32))
 
 
 def signals(teacher: Bundle, data: Encoded, wanted: Wanted, say: Callable[[str], None]) -> TeacherSignals:
@@ -112,7 +107,7 @@ def open_signals(folder: Path, data: Encoded, wanted: Wanted, seconds: float, re
     hidden = {layer: np.load(folder / f"hidden-{layer}.npy", mmap_mode="r") for layer in wanted.hidden}
     size = sum(path.stat().st_size for path in folder.glob("*.npy"))
     return TeacherSignals(
-        np.load(folder / "logits.npy", mmap_mode="r"), hidden, data.offsets, size, seconds, reused, data.spans
+        np.load(folder / "logits.npy", mmap_mode="r"), hidden, data.offsets, size, seconds, reused, data.kind
     )
 
 
@@ -180,11 +175,10 @@ def fill(model: Any, data: Encoded, wanted: Wanted, folder: Path) -> None:
             rows = order[start : start + BATCH].tolist()
             batch = {name: value.to(device) for name, value in data.batch(rows).items()}
             output = model(**batch, output_hidden_states=bool(hidden))
-            said = _finite(outputs_of(output), np.inf)
-            if data.spans:
-                _write_tokens(logits, said.transpose(0, 2, 1), data, rows)
+            if data.kind.per_token:
+                _write_tokens(logits, _finite(data.kind.by_token(outputs_of(output)), np.inf), data, rows)
             else:
-                logits[rows] = said
+                logits[rows] = _finite(outputs_of(output), np.inf)
             for layer, states in hidden.items():
                 values = _finite(output.hidden_states[layer], HALF_LIMIT if wanted.dtype == "float16" else np.inf)
                 _write_tokens(states, values, data, rows)
@@ -195,7 +189,7 @@ def fill(model: Any, data: Encoded, wanted: Wanted, folder: Path) -> None:
 
 def _answers(data: Encoded) -> int:
     """How many answers of `num_labels` numbers there are: one a text, or one a token."""
-    return len(data.ids) if data.spans else len(data)
+    return len(data.ids) if data.kind.per_token else len(data)
 
 
 def _write_tokens(

@@ -69,7 +69,7 @@ class TaughtBySource(StatesKept, TrainingStage, ABC):
         """
         task, signature = task_of(source, self.task), shortened(source, self.max_length)
         model = open_with_head(source.path)
-        if task.kind != "question_answering":
+        if task.of_kind.has_labels or not task.of_kind.per_token:
             check_labels(model.config.id2label, task)
         check_inputs(model.config, signature.inputs, source.name)
         return Teaching(model, task, signature)

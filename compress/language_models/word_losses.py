@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from palmtop.compress.distillation.answer_losses import soft_loss
 from palmtop.compress.language_models.step_means import IGNORED, per_text
 from palmtop.compress.language_models.word_buckets import Buckets, bucket_loss
 from palmtop.models.language_model import Answering, Asked
+from palmtop.task_kinds.losses import soft_loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

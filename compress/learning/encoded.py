@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Int, Int32, Num
 from numpy import ndarray
 
-from palmtop.data.tokenization import Encoding, HostTokenizer
-from palmtop.errors import UserError
+from palmtop import task_kinds
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.signature import Signature
 from palmtop.task import Split
-from palmtop.task_kinds.spans import token_labels
+from palmtop.task_kinds.kind import IGNORED, TaskKind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,28 +27,32 @@ class Encoded:
     ids: Int32[ndarray, " tokens"]
     types: Int32[ndarray, " tokens"]
     offsets: Int[ndarray, " rows_plus_one"]
-    labels: Num[ndarray, "rows ..."]
-    """[rows]; of questions on a context the first and last token of the answer, [rows, 2]."""
+    labels: Num[ndarray, "rows_or_tokens ..."]
+    """As the kind of the task gives them to a loss: [rows]; first and last token of an answer, [rows, 2]; or one for
+    each token, [tokens]."""
     inputs: tuple[str, ...]
     """Which of input_ids, attention_mask, token_type_ids the model takes."""
     pad_id: int
     truncated: int
     """How many rows were cut to the longest length."""
-    left_out: int = 0
-    """How many questions aren't among the rows, because their answer was cut off."""
+    left_out: int | None = None
+    """How many rows of the split aren't among them, because nothing of their labels was left when they were cut; None
+    where that can't be."""
+    output: str = "logits"
+    """What the signature of the model says of its outputs."""
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.offsets) - 1
 
     @property
-    def spans(self) -> bool:
-        """Whether the rows are questions on a context, answered by spans."""
-        return self.labels.ndim > 1
+    def kind(self) -> TaskKind:
+        """The kind of task by which the model's outputs are read."""
+        return task_kinds.by_output(self.output)
 
     def facts(self) -> dict[str, int]:
         """As a bundle's card holds it."""
         return {"rows": len(self), "truncated": self.truncated} | (
-            {"answers_cut_off": self.left_out} if self.spans else {}
+            {"answers_cut_off": self.left_out} if self.left_out is not None else {}
         )
 
     @property
@@ -69,11 +73,10 @@ class Encoded:
         """Tokenize a split with the tokenizer of the bundle in `folder`.
 
         Raises:
-            UserError: every question's answer was cut off.
+            UserError: nothing that can be learnt from was left when the texts were cut.
         """
-        rows, labels = HostTokenizer.of(folder, signature).encode(split.texts), split.labels
-        if signature.output == "spans":
-            rows, labels = _with_answers(rows, token_labels(rows, labels))
+        kind = task_kinds.by_output(signature.output)
+        rows, labels = kind.trained(HostTokenizer.of(folder, signature).encode(split.texts), split.labels)
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
         return cls(
             np.concatenate([row.input_ids for row in rows]),
@@ -83,33 +86,43 @@ class Encoded:
             signature.inputs,
             signature.pad_id,
             sum(row.truncated for row in rows),
-            len(split) - len(rows),
+            len(split) - len(rows) if kind.cut_rows_are_left_out else None,
+            signature.output,
         )
+
+    def label_batch(self, rows: Sequence[int]) -> "Tensor":
+        """The labels of some rows, [batch, ...]; of tokens, [batch, tokens], padded with IGNORED."""
+        import torch
+
+        if not self.kind.labels_per_token:
+            return torch.from_numpy(self.labels[list(rows)])
+        return torch.from_numpy(padded(self.labels, self.offsets, rows, IGNORED))
 
     def batch(self, rows: Sequence[int]) -> "dict[str, Tensor]":
         """The model's inputs for some rows, each [batch, tokens] int64, padded to the longest of them."""
         import torch
 
-        longest = int(self.lengths[list(rows)].max())
-        ids = torch.full((len(rows), longest), self.pad_id, dtype=torch.int64)
-        mask, types = torch.zeros_like(ids), torch.zeros_like(ids)
-        for place, row in enumerate(rows):
-            start, end = self.offsets[row], self.offsets[row + 1]
-            ids[place, : end - start] = torch.from_numpy(self.ids[start:end])
-            types[place, : end - start] = torch.from_numpy(self.types[start:end])
-            mask[place, : end - start] = 1
-        made = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        ids, types = (
+            padded(values, self.offsets, rows, filler) for values, filler in ((self.ids, self.pad_id), (self.types, 0))
+        )
+        real = np.arange(ids.shape[1]) < self.lengths[list(rows)][:, None]
+        made = {
+            name: torch.from_numpy(values.astype(np.int64))
+            for name, values in (("input_ids", ids), ("attention_mask", real), ("token_type_ids", types))
+        }
         return {name: made[name] for name in self.inputs}
 
 
-def _with_answers(
-    rows: list[Encoding], labels: Int[ndarray, "rows 2"]
-) -> tuple[list[Encoding], Int[ndarray, "rows 2"]]:
-    """The rows whose answer wasn't cut off."""
-    kept = np.flatnonzero((labels >= 0).all(axis=1))
-    if not len(kept):
-        raise UserError(f"all {len(rows)} answers lie behind the tokens that are read of a context: raise max_length")
-    return [rows[row] for row in kept], labels[kept]
+def padded(
+    values: Num[ndarray, "tokens ..."], offsets: Int[ndarray, " rows_plus_one"], rows: Sequence[int], filler: float
+) -> Num[ndarray, "batch longest ..."]:
+    """What lies along the tokens of all rows, for some rows: each padded on the right to the longest of them."""
+    spans = [(int(offsets[row]), int(offsets[row + 1])) for row in rows]
+    longest = max(end - start for start, end in spans)
+    made = np.full((len(spans), longest, *values.shape[1:]), filler, values.dtype)
+    for place, (start, end) in enumerate(spans):
+        made[place, : end - start] = values[start:end]
+    return made
 
 
 def take(data: Encoded, rows: Sequence[int]) -> Encoded:

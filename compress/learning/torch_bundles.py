@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palmtop.bundle import Bundle
+from palmtop.compress.learning.encoded import Encoded
 from palmtop.errors import UserError
+from palmtop.models.opening import outputs_of
 from palmtop.signature import Signature
 from palmtop.task import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+BATCH = 32
+"""Texts that are answered at a time."""
 
 
 def task_of(source: Bundle, task: str | dict[str, Any] | None) -> Task:
@@ -38,10 +44,29 @@ def write_classifier(model: "PreTrainedModel", source: Bundle, task: Task, signa
 
     if rank() > 0:
         return
+    signature = _settled(model, source, task, signature)
     model.save_pretrained(out)
     copy_tokenizer(source, out)
     task.write(out)
     signature.write(out)
+
+
+def _settled(model: "PreTrainedModel", source: Bundle, task: Task, signature: Signature) -> Signature:
+    """The signature with what the kind of the task chooses on the validation split when a training is over."""
+    if not task.of_kind.settles or task.validation is None:
+        return signature
+    import torch
+
+    data, training = Encoded.of(task.load("validation"), source.path, signature), model.training
+    model.eval()
+    with torch.inference_mode():
+        batches = [range(start, min(start + BATCH, len(data))) for start in range(0, len(data), BATCH)]
+        outputs = [
+            outputs_of(model(**{name: value.to(model.device) for name, value in data.batch(rows).items()})).cpu()
+            for rows in batches
+        ]
+    model.train(training)
+    return task.of_kind.settled(torch.cat(outputs).float().numpy(), data.labels, signature)
 
 
 def copy_tokenizer(source: Bundle, out: Path) -> None:

@@ -101,13 +101,14 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
         terms = self._loss(model, inputs)
         for name, values in terms.items():
             self._terms[name].append(values.detach().mean())
-        labels = inputs["labels"]
-        texts = (
-            num_items_in_batch / labels[0].numel() if num_items_in_batch is not None else len(labels)
-        )  # a span has two labels
+        texts = num_items_in_batch if num_items_in_batch is not None else len(inputs["rows"])
         # the processes' gradients are averaged, not added: hence the factor
         total: torch.Tensor = torch.stack(list(terms.values())).sum() / texts * self.accelerator.num_processes
         return total
+
+    def _get_num_items_in_batch(self, batch_samples: list[Batch], device: Any) -> Any:
+        """Texts, not labels: a text can have several, or none that is looked at."""
+        return super()._get_num_items_in_batch([{"labels": batch["rows"]} for batch in batch_samples], device)
 
     def create_optimizer(self, model: Any = None) -> Any:
         """The optimizer of the arguments, with the new head on its own rate."""
@@ -137,7 +138,7 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
 
     def _collate(self, rows: list[int]) -> Batch:
         batch = self._encoded.batch(rows) | {
-            "labels": torch.from_numpy(self._encoded.labels[rows]),
+            "labels": self._encoded.label_batch(rows),
             "rows": torch.tensor(rows),
         }
         return batch | (self._signals(rows) if self._signals else {})

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from palmtop.compress.learning.encoded import Encoded
 
@@ -18,4 +17,4 @@ def calibration_batches(data: Encoded, rows: int, seed: int) -> "list[Batch]":
     drawn = np.random.default_rng(seed).permutation(len(data))[:rows]
     drawn = drawn[np.argsort(data.lengths[drawn], kind="stable")]
     chosen = [drawn[start : start + BATCH].tolist() for start in range(0, len(drawn), BATCH)]
-    return [data.batch(numbers) | {"labels": torch.from_numpy(data.labels[numbers])} for numbers in chosen]
+    return [data.batch(numbers) | {"labels": data.label_batch(numbers)} for numbers in chosen]

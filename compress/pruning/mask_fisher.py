@@ -10,7 +10,6 @@ from torch import Tensor
 from palmtop.compress.learning.batches import model_inputs
 from palmtop.compress.pruning.sublayers import SubLayer
 from palmtop.task import Task
-from palmtop.task_kinds.losses import label_loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -90,13 +89,8 @@ def example_losses(
     """Each text's loss, with the task's labels or with labels drawn from the answers themselves (for a regression: with
     variance 1)."""
     if whose == "task":
-        return label_loss(task)(logits, labels)
-    if task.kind == "regression":
-        drawn = logits.detach() + torch.randn(logits.shape, generator=generator)
-        return (logits - drawn).square().sum(-1) / 2
-    return torch.nn.functional.cross_entropy(
-        logits, torch.multinomial(logits.detach().softmax(-1), 1, generator=generator)[:, 0], reduction="none"
-    )
+        return task.of_kind.label_loss(logits, labels)
+    return task.of_kind.drawn_loss(logits, generator)
 
 
 class _Masking:

@@ -21,7 +21,7 @@ from palmtop.compress.learning.torch_bundles import shortened, task_of, write_cl
 from palmtop.compress.learning.training_settings import TrainingStage
 from palmtop.errors import UserError
 from palmtop.models.family import FAMILIES
-from palmtop.models.opening import open_classifier, with_head
+from palmtop.models.opening import open_with_head, with_head
 from palmtop.stage import Outline
 from palmtop.task import Task, task_input
 
@@ -113,7 +113,7 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
         task, signature = task_of(source, self.task), shortened(source, self.max_length)
         teacher = self._teacher(source, task)
         has_head = Task.of(source.path) is not None
-        model, new = (open_classifier(source.path), []) if has_head else with_head(source.path, task, self.seed)
+        model, new = (open_with_head(source.path), []) if has_head else with_head(source.path, task, self.seed)
         check_labels(model.config.id2label, task)
         model.base_model.embeddings.requires_grad_(not self.freeze_embeddings)
         masks = Masks(model, self.rule(), self.granularity)

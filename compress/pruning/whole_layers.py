@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from palmtop.compress.distillation.answer_losses import soft_loss
 from palmtop.compress.learning.batches import model_inputs
 from palmtop.models.opening import keep_layers
 from palmtop.task import Task
@@ -30,16 +29,21 @@ def layers_to_keep(
 
         def distance(layer: int) -> float:
             without = keep_layers(model, [other for other in left if other != layer])
-            return float(_distance(_answers(without, batches), full, task))
+            return float(_distance(_answers(without, batches), full, batches, task))
 
         left.remove(min(left, key=distance))
     return left
 
 
-def _answers(model: "PreTrainedModel", batches: "Sequence[Batch]") -> Tensor:
+def _answers(model: "PreTrainedModel", batches: "Sequence[Batch]") -> list[Tensor]:
     with torch.inference_mode():
-        return torch.cat([model.eval()(**model_inputs(batch)).logits.float() for batch in batches])
+        return [model.eval()(**model_inputs(batch)).logits.float() for batch in batches]
 
 
-def _distance(found: Tensor, full: Tensor, task: Task) -> Tensor:
-    return (found - full).square().mean() if task.kind == "regression" else soft_loss(found, full, 1.0).mean()
+def _distance(found: Sequence[Tensor], full: Sequence[Tensor], batches: "Sequence[Batch]", task: Task) -> Tensor:
+    kind = task.of_kind
+    losses = [
+        kind.soft_loss(one, other, 1.0, batch["attention_mask"])
+        for one, other, batch in zip(found, full, batches, strict=True)
+    ]
+    return torch.cat(losses).mean()

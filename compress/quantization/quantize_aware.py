@@ -15,7 +15,7 @@ from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
 from palmtop.compress.learning.training_settings import TrainingStage
 from palmtop.errors import UserError
-from palmtop.models.opening import open_classifier
+from palmtop.models.opening import open_with_head
 from palmtop.stage import Outline
 from palmtop.task import task_input
 
@@ -107,7 +107,7 @@ class QuantizeAware(DistillationWeights, StatesKept, TrainingStage):
         assert source is not None  # the driver checked `accepts`
         task, signature = task_of(source, self.task), shortened(source, self.max_length)
         teacher = named_teacher(self.teacher, source) if self.teacher is not None else source
-        model, taught = open_classifier(source.path), open_classifier(teacher.path).config
+        model, taught = open_with_head(source.path), open_with_head(teacher.path).config
         check_pair(model.config, taught, task, compared=self.cosine_weight > 0)
         chosen = plan(model, *self._roundings(), self.int8_modules)
         data = Encoded.of(task.load("train"), source.path, signature)

@@ -7,17 +7,18 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
+from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format, sha256_of
 from palmtop.errors import UserError
 from palmtop.models.family import family_of, inputs_of, kind_of, longest_input
-from palmtop.models.opening import answers_spans, open_as_named
+from palmtop.models.opening import head_of, open_as_named
 from palmtop.models.whole_weights import check_shards
 from palmtop.signature import Signature
-from palmtop.stage import EVERY_TASK, Outline, Stage, outline_of_config
+from palmtop.stage import Outline, Stage, outline_of_config
 from palmtop.task import Task
 
 PACKAGE = "package:"
@@ -37,6 +38,12 @@ TOKENIZER = (
     "sentencepiece.bpe.model",
     "added_tokens.json",
 )
+HEADS = {
+    "multi_label_classification": "answers each label by itself",
+    "single_label_classification": "gives one label",
+    "regression": "gives a number",
+}
+"""What a head does by its problem_type."""
 
 
 class Adopt(Stage):
@@ -44,7 +51,6 @@ class Adopt(Stage):
 
     accepts: ClassVar[frozenset[Format]] = frozenset()
     produces: ClassVar[Format] = "torch"
-    tasks: ClassVar[frozenset[str]] = EVERY_TASK
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "safetensors")
 
     model: str = Field(min_length=1)
@@ -91,7 +97,7 @@ class Adopt(Stage):
         _copy_tokenizer(folder, out, self.trust_remote_code)
         pad_id = _pad_id(out, config, self.model)
         open_as_named(out, self.model)
-        output: Literal["logits", "spans"] = "spans" if outline.task == "question_answering" else "logits"
+        output = task_kinds.find(outline.task).output if outline.task is not None else "logits"
         Signature(inputs=inputs_of(config), output=output, max_length=longest_input(config), pad_id=pad_id).write(out)
         if outline.labels is not None and self.task is not None:
             Task.find(self.task).write(out)
@@ -202,14 +208,15 @@ def _check_safetensors(path: Path) -> None:
 def _head_labels(config: dict[str, Any], task: str | dict[str, Any] | None) -> tuple[str, ...] | None:
     """The labels of a fine-tuned head that is the task's; None where a head must be trained first."""
     wanted = Task.find(task) if task is not None else None
-    if wanted is not None and wanted.kind == "question_answering":
-        return wanted.label_names if answers_spans(config) else None
-    if wanted is None or not any("ForSequenceClassification" in name for name in config.get("architectures") or ()):
+    if wanted is None or head_of(config) != wanted.of_kind.architecture:
         return None
-    if wanted.kind == "classification" and config.get("problem_type") == "multi_label_classification":
+    if not wanted.of_kind.has_labels and wanted.of_kind.per_token:
+        return wanted.label_names
+    said, meant = config.get("problem_type"), wanted.of_kind.problem_type
+    if said is not None and said != meant:
         raise UserError(
-            "the model's head answers each label by itself (problem_type: multi_label_classification), and a task's "
-            f"texts have one label each: fine-tune it for '{wanted.name}' first, without 'task' in adopt"
+            f"the model's head {HEADS.get(said, 'is another')} (problem_type: {said}), and a task's texts have "
+            f"{wanted.of_kind.texts_have}: fine-tune it for '{wanted.name}' first, without 'task' in adopt"
         )
     named = {int(index): str(label) for index, label in config.get("id2label", {}).items()}
     labels = tuple(named[index] for index in sorted(named))

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format
 from palmtop.compress.learning.batches import model_inputs
 from palmtop.compress.learning.encoded import Encoded
@@ -12,13 +13,11 @@ from palmtop.compress.learning.layer_choice import Choice, start_layers
 from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
 from palmtop.compress.learning.training_settings import TrainingStage
-from palmtop.data.tokenization import check_length_for_spans
 from palmtop.errors import UserError
-from palmtop.models.family import KNOWN, SPAN_HEAD, STATIC
+from palmtop.models.family import KNOWN, STATIC
 from palmtop.models.opening import keep_layers, outputs_of, with_head
-from palmtop.stage import EVERY_TASK, Outline
+from palmtop.stage import Outline
 from palmtop.task import Task, task_input
-from palmtop.task_kinds.losses import label_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +31,6 @@ class Finetune(TrainingStage):
     context."""
 
     without_layers: ClassVar[bool] = True
-    tasks: ClassVar[frozenset[str]] = EVERY_TASK
     produces: ClassVar[Format] = "torch"
 
     layers: int | tuple[int, ...] | None = None
@@ -56,8 +54,7 @@ class Finetune(TrainingStage):
             labels=task.label_names if task else source.labels,
             task=task.kind if task else source.task,
         )
-        if tuned.task == "question_answering":
-            check_spans(tuned, self.max_length)
+        check_kind(tuned, self.max_length)
         if self.layers is None or source.layers is None:
             return tuned
         return replace(tuned, layers=len(start_layers(self.layers, self.choose, source.layers)), layer_sets=None)
@@ -67,29 +64,31 @@ class Finetune(TrainingStage):
         opens."""
         assert source is not None  # the driver checked `accepts`
         task = task_of(source, self.task)
-        spans = task.kind == "question_answering"
-        signature = shortened(source, self.max_length).model_copy(update={"output": "spans" if spans else "logits"})
+        kind = task.of_kind
+        signature = shortened(source, self.max_length).model_copy(update={"output": kind.output})
         model, new = with_head(source.path, task, self.seed)
         if self.layers is not None:
             model = keep_layers(model, start_layers(self.layers, self.choose, model.config.num_hidden_layers))
         data = Encoded.of(task.load("train"), source.path, signature)
-        by_labels = label_loss(task)
 
         def loss(student: "PreTrainedModel", batch: "Batch") -> "dict[str, Tensor]":
-            return {"labels": by_labels(outputs_of(student(**model_inputs(batch))).float(), batch["labels"])}
+            return {"labels": kind.label_loss(outputs_of(student(**model_inputs(batch))).float(), batch["labels"])}
 
-        head = () if not new else SPAN_HEAD if spans else KNOWN[model.config.model_type].new_head
+        head = (kind.new_modules or KNOWN[model.config.model_type].new_head) if new else ()
         fitted = fit(model, data, loss, self, scratch, special=Special(head, self.head_rate))
         write_classifier(model, source, task, signature, out)
         keep_logs(scratch, out)
         return fitted.facts() | data.facts() | {"new_weights": new}
 
 
-def check_spans(tuned: Outline, max_length: int) -> None:
-    """Raises: UserError: the model or the length isn't for questions on a context."""
-    check_length_for_spans(max_length)
-    if tuned.family == STATIC.model_type:
+def check_kind(tuned: Outline, max_length: int) -> None:
+    """Raises: UserError: the model or the length isn't for the kind of task."""
+    if tuned.task is None:
+        return
+    kind = task_kinds.find(tuned.task)
+    kind.check_length(max_length)
+    if kind.per_token and tuned.family == STATIC.model_type:
         raise UserError(
-            f"a model of the family '{STATIC.model_type}' knows no token from another, so it can't find an answer: "
+            f"a model of the family '{STATIC.model_type}' knows no token from another, so it can't {kind.token_work}: "
             "fine-tune a transformer"
         )

@@ -138,7 +138,7 @@ class TrimVocabulary(Stage):
     def _texts(self, task: Task | None) -> list[str]:
         """All that is covered: training texts, labels, and plain text."""
         found = _parts(task.load("train").texts) if task else []
-        if task and task.kind == "classification":
+        if task and task.of_kind.has_labels:
             found += task.label_names
         documents = Corpus.find(self.text).documents() if self.text is not None else []
         return found + [text for document in documents for text in document]

@@ -181,7 +181,7 @@ class Static(AnswerWeights, TrainingStage):
             pad_token_id=signature.pad_id,
             id2label=names,
             label2id={name: index for index, name in names.items()},
-            problem_type="regression" if task.kind == "regression" else "single_label_classification",
+            problem_type=task.of_kind.problem_type,
         )
         model = StaticForSequenceClassification(
             config

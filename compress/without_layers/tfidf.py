@@ -10,7 +10,7 @@ from numpy import ndarray
 from pydantic import Field, model_validator
 
 from palmtop.bundle import Bundle, Format
-from palmtop.data.tokenization import Text
+from palmtop.data.encoding import Text
 from palmtop.errors import UserError
 from palmtop.stage import Outline, Stage
 from palmtop.task import Task
@@ -49,8 +49,6 @@ class Tfidf(Stage):
     def outline(self, source: Outline | None) -> Outline:
         """A linear model with the task's labels."""
         task = Task.find(self.task)
-        if task.kind != "classification":
-            raise UserError(f"tfidf classifies, but the task '{task.name}' is a {task.kind}")
         return Outline("linear", labels=task.label_names, task=task.kind)
 
     @model_validator(mode="after")

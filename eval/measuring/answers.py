@@ -12,17 +12,17 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from palmtop.bundle import Bundle, write_durably
+from palmtop.data.encoding import Encoding, Text
 from palmtop.data.tokenization import FILE as TOKENIZER
-from palmtop.data.tokenization import Encoding, HostTokenizer, Text
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.eval.measuring.plan import Subject
+from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
 from palmtop.target import Runner
 from palmtop.task import Split
-from palmtop.task_kinds.spans import characters
+from palmtop.task_kinds.kind import TaskKind
 
 FOLDER = "predictions"
-SPANS = 3
-"""Axes of a runner's answers to questions on a context: texts, start and end, tokens."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Answers:
     """What an artefact answered, and what its tokenizer did to the texts."""
 
     outputs: Float32[ndarray, "texts outputs"]
-    """Of questions on a context: begin and end of the answer, in characters (palmtop.task_kinds.spans.characters)."""
+    """What the task's kind keeps of a runner's outputs (`TaskKind.answers`)."""
     truncated: int
     """Texts that were cut to the model's longest length."""
     tokenizer_mismatches: int | None
@@ -38,7 +38,7 @@ class Answers:
     none."""
 
 
-def answers(subject: Subject, split: Split, run: Path, threads: int) -> Answers:
+def answers(subject: Subject, split: Split, kind: TaskKind, run: Path, threads: int) -> Answers:
     """The answers to a whole split: those kept in `run` if nothing they depend on has changed, else new ones."""
     bundle, target = subject.bundle, subject.target
     depends = {"digest": bundle.digest, "target": target.name, "machine": subject.machine, "texts": split.digest}
@@ -46,11 +46,10 @@ def answers(subject: Subject, split: Split, run: Path, threads: int) -> Answers:
     kept = _kept(path, depends)
     if kept is not None:
         return kept
+    signature = Signature.read(bundle.path) if (bundle.path / SIGNATURE).is_file() else None
     with target.open(bundle.path, threads) as runner:
         encodings = runner.tokenize(split.texts)
-        outputs = runner.predict(encodings).astype(np.float32)
-        if outputs.ndim == SPANS:
-            outputs = characters(outputs, encodings)
+        outputs = kind.answers(runner.predict(encodings).astype(np.float32), encodings, signature)
         mismatches = _mismatches(bundle, runner, encodings, split.texts) if target.own_tokenizer else None
     made = Answers(outputs, sum(encoding.truncated for encoding in encodings), mismatches)
     _keep(path, depends, made)

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from palmtop.bundle import Bundle
-from palmtop.data.tokenization import Text
+from palmtop.data.encoding import Text
 from palmtop.eval.measuring.conditions import conditions, precision
 from palmtop.eval.measuring.latency import Timings, quantiles, side_by_side
 from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.nonzeros import nonzeros
 from palmtop.eval.measuring.plan import Plan, Say, Subject
-from palmtop.eval.measuring.scores import Score
 from palmtop.eval.measuring.size import download_bytes, gzip_bytes, model_bytes
 from palmtop.measure_settings import MeasureText
+from palmtop.metrics import Score
 from palmtop.target import OWN_LENGTH
 
 LOADS = 3

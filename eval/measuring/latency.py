@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from palmtop.data.tokenization import Encoding, Text
+from palmtop.data.encoding import Encoding, Text
 from palmtop.errors import UserError
-from palmtop.eval.measuring.scores import Z
+from palmtop.metrics import Z
 from palmtop.target import Runner
 
 TURN = 12

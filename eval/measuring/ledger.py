@@ -8,8 +8,8 @@ from typing import Any
 
 from palmtop import measurement
 from palmtop.eval.measuring.plan import Subject
-from palmtop.eval.measuring.scores import Score
 from palmtop.measurement import Measurement
+from palmtop.metrics import Score
 
 Conditions = Mapping[str, Any]
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from palmtop import target
-from palmtop.data.tokenization import Text
+from palmtop.data.encoding import Text
 
 
 def cost_of_loading(name: str, folder: Path, text: Text, threads: int) -> tuple[float, float]:
@@ -31,7 +31,6 @@ def cost_of_loading(name: str, folder: Path, text: Text, threads: int) -> tuple[
         "--threads",
         str(threads),
     ]
-    command = [sys.executable, "-m", "palmtop.eval.measuring.loading", name, str(folder), "--threads", str(threads)]
     done = subprocess.run(command, input=json.dumps(text), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")

@@ -6,11 +6,11 @@ from importlib.util import find_spec
 from palmtop.bundle import Bundle
 from palmtop.eval.explaining.graph_flow import Flow
 from palmtop.eval.explaining.weight_kinds import kinds
-from palmtop.eval.measuring.scores import Score
 from palmtop.formats import read_safetensors
 from palmtop.formats.anatomy import Anatomy
 from palmtop.formats.format import format_of
 from palmtop.formats.readers import READERS
+from palmtop.metrics import Score
 
 NEEDS = {"onnx": "onnx", "tflite": "ai_edge_litert"}
 """The package that a format is read with."""

@@ -10,9 +10,7 @@ from numpy import ndarray
 from palmtop.eval.measuring.answers import Answers, answers
 from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.plan import Plan, Say, Subject
-from palmtop.eval.measuring.scores import Score, agreement, difference, mcnemar, scores
-from palmtop.metrics import graded
-from palmtop.task import METRICS
+from palmtop.metrics import Score
 
 
 @dataclass(frozen=True)
@@ -39,11 +37,11 @@ class Quality:
 
     def _metrics(self, subject: Subject) -> None:
         task, labels = self.plan.task, self.plan.split.labels
-        if self.ledger.knows(subject, (*METRICS[task.kind], "truncated_texts"), {}):
+        if self.ledger.knows(subject, (*task.of_kind.metrics, "truncated_texts"), {}):
             self.say(f"{subject}: answers measured before, kept")
             return
         given = self._answers(subject)
-        taken = scores(task.kind, self._graded(subject), labels, task.label_names)
+        taken = task.of_kind.scores(self._graded(subject), labels, task.label_names)
         taken["truncated_texts"] = Score(given.truncated, "texts", n=len(labels))
         if given.tokenizer_mismatches is not None:
             taken["tokenizer_mismatches"] = Score(given.tokenizer_mismatches, "texts", n=len(labels))
@@ -58,7 +56,7 @@ class Quality:
         if isinstance(theirs, str):
             score = Score(None, why=theirs)
         else:
-            score = agreement(self.plan.task.kind, self._answers(subject).outputs, self._answers(theirs).outputs)
+            score = self.plan.task.of_kind.agreement(self._answers(subject).outputs, self._answers(theirs).outputs)
         self.ledger.write(subject, {metric: score}, conditions)
 
     def _versus_baseline(self, subject: Subject) -> None:
@@ -70,23 +68,23 @@ class Quality:
             return
         ours, theirs = self._graded(subject), self._graded(baseline)
         labels = self.plan.split.labels
-        taken = {"difference_baseline": difference(task.main_metric, ours, theirs, labels)}
-        if task.kind == "classification" and taken["difference_baseline"].value is not None:
-            taken["mcnemar_p"] = Score(
-                mcnemar(ours.argmax(axis=1), theirs.argmax(axis=1), labels), "probability", n=len(labels)
-            )
+        taken = {"difference_baseline": task.of_kind.difference(task.main_metric, ours, theirs, labels)}
+        if taken["difference_baseline"].value is not None:
+            taken |= task.of_kind.paired_tests(ours, theirs, labels)
         self.ledger.write(subject, taken, conditions)
 
     def _answers(self, subject: Subject) -> Answers:
         if subject not in self._answered:
-            self._answered[subject] = answers(subject, self.plan.split, self.run, self.threads)
+            self._answered[subject] = answers(subject, self.plan.split, self.plan.task.of_kind, self.run, self.threads)
         return self._answered[subject]
 
     def _graded(self, subject: Subject) -> Num[ndarray, "texts outputs"]:
         """Once for each: comparing a question's answers as words takes longer than reading them, and the baseline is
         everyone's."""
         if subject not in self._grades:
-            self._grades[subject] = graded(self.plan.task.kind, self._answers(subject).outputs, self.plan.split)
+            task, split = self.plan.task, self.plan.split
+            given = self._answers(subject).outputs
+            self._grades[subject] = task.of_kind.graded(given, split.labels, split.texts, task.label_names)
         return self._grades[subject]
 
 

@@ -15,10 +15,8 @@ from numpy import ndarray
 from palmtop.bundle import Bundle
 from palmtop.eval.measuring.answers import answers
 from palmtop.eval.measuring.plan import Plan, Subject, plans
-from palmtop.eval.measuring.scores import Score, bootstrapped
 from palmtop.measure_settings import MeasureText
-from palmtop.metrics import answers_of, graded, value
-from palmtop.task import Metric
+from palmtop.metrics import Score, bootstrapped
 
 FILE = "seeds.md"
 Outputs = Float[ndarray, "texts outputs"]
@@ -49,14 +47,17 @@ def seed_tables(bundles: Mapping[str, Bundle], options: MeasureText, run: Path) 
     if len(set(known)) == len(known):
         return ""
     for plan in plans(bundles, options, lambda _: None):
-        outputs = {
-            subject: graded(plan.task.kind, answers(subject, plan.split, run, options.threads).outputs, plan.split)
-            for subject in plan.subjects
-        }
+        outputs = {subject: _graded(plan, subject, run, options.threads) for subject in plan.subjects}
         means = seed_means(plan, outputs, options.control)
         if means:
             drawn.append(_markdown(plan, means, options.control))
     return "\n".join(drawn)
+
+
+def _graded(plan: Plan, subject: Subject, run: Path, threads: int) -> Outputs:
+    kind = plan.task.of_kind
+    given = answers(subject, plan.split, kind, run, threads).outputs
+    return kind.graded(given, plan.split.labels, plan.split.texts, plan.task.label_names)
 
 
 def seed_means(plan: Plan, outputs: Mapping[Subject, Outputs], control: str | None) -> list[SeedMean]:
@@ -118,20 +119,21 @@ def _mean(
     teacher: Outputs | None,
     control: Sequence[Outputs],
 ) -> SeedMean:
+    kind = plan.task.of_kind
     metric, labels, classes = plan.task.main_metric, plan.split.labels, len(plan.task.label_names)
 
     def of(answered: Sequence[Num[ndarray, " texts"]], chosen: Int[ndarray, " rows"]) -> float:
-        return float(np.mean([value(metric, one[chosen], labels[chosen], classes) for one in answered]))
+        return float(np.mean([kind.value(metric, one[chosen], labels[chosen], classes) for one in answered]))
 
     every = np.arange(len(labels))
-    ours, theirs = _answers(metric, outputs), _answers(metric, control)
+    ours, theirs = ([kind.looked_at(metric, one) for one in side] for side in (outputs, control))
     mean = _over_texts(lambda chosen: of(ours, chosen), outputs, metric)
     gain = (
         _over_texts(lambda chosen: of(ours, chosen) - of(theirs, chosen), [*outputs, *control], metric)
         if control
         else None
     )
-    whole = of(_answers(metric, [teacher]), every) if teacher is not None else None
+    whole = of([kind.looked_at(metric, teacher)], every) if teacher is not None else None
     kept = 100 * mean.value / whole if whole and mean.value is not None else None
     return SeedMean(
         name_of(group),
@@ -144,15 +146,11 @@ def _mean(
     )
 
 
-def _over_texts(of: Callable[[Int[ndarray, " rows"]], float], outputs: Sequence[Outputs], metric: Metric) -> Score:
+def _over_texts(of: Callable[[Int[ndarray, " rows"]], float], outputs: Sequence[Outputs], metric: str) -> Score:
     texts = len(outputs[0])
     if not all(np.isfinite(one).all() for one in outputs):
         return Score(None, n=texts, why="some of the outputs aren't finite numbers")
     return bootstrapped(of, texts, f"{metric} isn't defined for one of them")
-
-
-def _answers(metric: Metric, outputs: Sequence[Outputs]) -> list[Num[ndarray, " texts"]]:
-    return [answers_of(metric, one) for one in outputs]
 
 
 def _markdown(plan: Plan, means: Sequence[SeedMean], control: str | None) -> str:

@@ -12,12 +12,13 @@ import numpy as np
 from jaxtyping import Float32, Int32
 from numpy import ndarray
 
-from palmtop.data.tokenization import Encoding, HostTokenizer, Text, pad
+from palmtop import task_kinds
+from palmtop.data.encoding import Encoding, Text, pad
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.eval.measuring.loading import cost_of_loading
 from palmtop.signature import Signature
 from palmtop.target import Runner, Target
-from palmtop.task_kinds import spans
 
 Batch = dict[str, Int32[ndarray, "batch tokens"]]
 Answer = Callable[[Batch], Float32[ndarray, "batch ..."]]
@@ -38,7 +39,7 @@ class HostRunner(Runner):
 
     def __init__(self, folder: Path, signature: Signature, answer: Answer, batch: int = 1) -> None:
         self._tokenizer = HostTokenizer.of(folder, signature)
-        self._signature = signature
+        self._signature, self._kind = signature, task_kinds.by_output(signature.output)
         self._answer: Answer | None = answer
         self._batch = batch
 
@@ -54,7 +55,7 @@ class HostRunner(Runner):
             chosen = [encodings[index] for index in order[start : start + self._batch]]
             answers += list(self._opened(self._padded(chosen, self._signature.length_for(max(map(len, chosen))))))
         rows = [answers[place] for place in np.argsort(order)]
-        return spans.joined(rows, encodings) if self._signature.output == "spans" else np.stack(rows)
+        return self._kind.joined(rows, encodings)
 
     def latencies_ms(self, encodings: Sequence[Encoding], length: int | None, runs: int) -> list[float]:
         """Time single answers; padding is done before the clock starts.

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from palmtop import target
-from palmtop.data.tokenization import Encoding, HostTokenizer, Text, pad
+from palmtop import target, task_kinds
+from palmtop.data.encoding import Encoding, Text, pad
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.eval.targets._chromium import Chromium, Page, chromium_version, find_chromium, missing_chromium
 from palmtop.eval.targets._web_packages import WEB, install_packages, locked_version, packages
@@ -68,8 +69,8 @@ class BrowserTarget(target.Target, ABC):
 
     def refuses(self, folder: Path) -> str | None:
         """A page reads one output."""
-        spans = Signature.read(folder).output == "spans"
-        return "it answers questions with two outputs, and the page reads one" if spans else None
+        several = task_kinds.by_output(Signature.read(folder).output).outputs_per_token is not None
+        return "it answers questions with two outputs, and the page reads one" if several else None
 
     def open(self, folder: Path, threads: int = 1) -> "Runner":
         """Load an artefact into a page of its own.
@@ -91,7 +92,7 @@ class BrowserTarget(target.Target, ABC):
         Chromium's other processes and shared pages that were there before aren't in it.
         """
         signature = Signature.read(folder)
-        encoding = HostTokenizer(folder, signature.max_length).encode([text])[0]
+        encoding = HostTokenizer.of(folder, signature).encode([text])[0]
         session = _Session(self)
         page, served = session.open_page(folder, threads)
         try:
@@ -112,6 +113,10 @@ class Runner(target.Runner):
 
     def __init__(self, session: "_Session", folder: Path, threads: int, most_rows: int) -> None:
         self._signature = Signature.read(folder)
+        self._kind, self._tokenizer = (
+            task_kinds.by_output(self._signature.output),
+            HostTokenizer.of(folder, self._signature),
+        )
         self._session, self._most_rows = session, most_rows
         self._page, served = session.open_page(folder, threads)
         self._open = True
@@ -126,21 +131,33 @@ class Runner(target.Runner):
             raise _not_loaded(folder, error) from error
 
     def tokenize(self, texts: Sequence[Text]) -> list[Encoding]:
-        """Encode with the tokenizer in the page."""
+        """Encode with the tokenizer in the page.
+
+        The characters of tokens, which a kind of task may ask for, are the Hugging Face tokenizer's; there are none
+        where the page makes another number of tokens of a text.
+        """
         rows = self._page.ask("tokenize", {"texts": [list(text) for text in texts]})
+        places: list[Int64[ndarray, "tokens 2"] | None] = [None] * len(texts)
+        if self._kind.per_token:
+            places = [
+                known.places if len(known) == len(row["ids"]) else np.full((len(row["ids"]), 2), -1, np.int64)
+                for known, row in zip(self._tokenizer.encode(texts), rows, strict=True)
+            ]
         return [
-            Encoding(text, np.asarray(row["ids"], np.int32), np.asarray(row["types"], np.int32), row["truncated"])
-            for text, row in zip(texts, rows, strict=True)
+            Encoding(
+                text, np.asarray(row["ids"], np.int32), np.asarray(row["types"], np.int32), row["truncated"], place
+            )
+            for text, row, place in zip(texts, rows, places, strict=True)
         ]
 
-    def predict(self, encodings: Sequence[Encoding]) -> Float32[ndarray, "texts outputs"]:
+    def predict(self, encodings: Sequence[Encoding]) -> Float32[ndarray, "texts ..."]:
         """Answer each text, in batches of texts that are about equally long."""
-        answers: list[list[float]] = [[] for _ in encodings]
+        answers: dict[int, Float32[ndarray, ...]] = {}
         for indices in _groups(self._signature, encodings, self._most_rows):
             batch = _batch(self._signature, [encodings[index] for index in indices], None)
-            for index, row in zip(indices, self._page.ask("predict", {"batch": batch}), strict=True):
-                answers[index] = row
-        return np.asarray(answers, np.float32)
+            given = {"logits": np.asarray(self._page.ask("predict", {"batch": batch}), np.float32)}
+            answers |= zip(indices, self._kind.from_runtime(given, len(indices), batch["length"]), strict=True)
+        return self._kind.joined([answers[place] for place in range(len(encodings))], encodings)
 
     def latencies_ms(self, encodings: Sequence[Encoding], length: int | None, runs: int) -> list[float]:
         """Time answers inside the page, from feeding the ids to reading the numbers back."""

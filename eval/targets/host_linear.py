@@ -10,7 +10,7 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from palmtop import target
-from palmtop.data.tokenization import Encoding, Text
+from palmtop.data.encoding import Encoding, Text
 from palmtop.eval.targets._host import HostTarget, file_of, lacking, times_ms
 from palmtop.target import Machine, Runner
 

@@ -3,16 +3,14 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from palmtop import target
+from palmtop import target, task_kinds
 from palmtop.errors import UserError
 from palmtop.eval.targets._host import Answer, Batch, HostRunner, HostTarget, file_of, lacking
 from palmtop.signature import Signature
 from palmtop.target import Machine, Runner
-from palmtop.task import SPAN
 
 MODEL = "model.tflite"
 OPEN = -1
@@ -46,6 +44,7 @@ def _answer(file: Path, signature: Signature, threads: int) -> Answer:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(file), num_threads=threads)
+    kind = task_kinds.by_output(signature.output)
     runners: dict[str, tuple[Any, dict[str, tuple[str, type]]]] = {}
 
     def answer(batch: Batch) -> Float32[ndarray, "batch ..."]:
@@ -55,9 +54,7 @@ def _answer(file: Path, signature: Signature, threads: int) -> Answer:
             runners[key] = _runner(interpreter, signature, key, file)
         runner, feeds = runners[key]
         outputs = runner(**{tensor: batch[name].astype(dtype, copy=False) for name, (tensor, dtype) in feeds.items()})
-        if signature.output == "spans":
-            return np.stack([outputs[name].reshape(len(batch["input_ids"]), length) for name in SPAN], axis=1)
-        return np.asarray(next(iter(outputs.values())), np.float32).reshape(len(batch["input_ids"]), -1)
+        return kind.from_runtime(outputs, len(batch["input_ids"]), length)
 
     return answer
 

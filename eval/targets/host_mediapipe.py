@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from palmtop import target
 from palmtop.app_manifest import ANSWERS, LABELS, Manifest
-from palmtop.data.tokenization import Encoding, Text
+from palmtop.data.encoding import Encoding, Text
 from palmtop.errors import UserError
 from palmtop.eval.targets._host import HostTarget, file_of, lacking, times_ms
 from palmtop.eval.tokenizers import mediapipe

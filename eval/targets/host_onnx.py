@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from palmtop import target
+from palmtop import target, task_kinds
 from palmtop.errors import UserError
 from palmtop.eval.targets._host import Answer, Batch, HostRunner, HostTarget, file_of, lacking
 from palmtop.signature import Signature
@@ -61,8 +61,10 @@ def _answer(file: Path, signature: Signature, threads: int) -> Answer:
             "again"
         )
 
+    kind, names = task_kinds.by_output(signature.output), [node.name for node in session.get_outputs()]
+
     def answer(batch: Batch) -> Float32[ndarray, "batch outputs"]:
         outputs = session.run(None, {name: batch[name].astype(dtype, copy=False) for name, dtype in types.items()})
-        return np.asarray(outputs[0], np.float32)
+        return kind.from_runtime(dict(zip(names, outputs, strict=True)), *batch["input_ids"].shape)
 
     return answer

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from palmtop.data.encoding import Encoding, Text
 from palmtop.data.tokenization import FILE as TOKENIZER
-from palmtop.data.tokenization import Encoding, Text
 from palmtop.errors import UserError
 
 INPUTS = ("ids", "mask", "segment_ids")

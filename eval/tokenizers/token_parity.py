@@ -13,16 +13,17 @@ import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from palmtop import target
+from palmtop import target, task_kinds
 from palmtop.bundle import Bundle
-from palmtop.data.tokenization import Encoding, HostTokenizer, Text
+from palmtop.data.encoding import Encoding, Text
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError, raise_all
 from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.plan import Say, Subject, task_id
-from palmtop.eval.measuring.scores import Score
 from palmtop.eval.tokenizers import mediapipe
 from palmtop.eval.tokenizers.hard_strings import VERSION, HardString, hard_strings
 from palmtop.formats.format import format_of
+from palmtop.metrics import Score
 from palmtop.parity import PLAIN
 from palmtop.signature import Signature
 from palmtop.target import Runner
@@ -96,7 +97,7 @@ def client_of(bundle: Bundle) -> str:
         raise UserError(
             f"{bundle.name}: a {made} bundle has no client with a tokenizer of its own; name tfjs or tflite bundles"
         )
-    if Signature.read(bundle.path).output == "spans":
+    if task_kinds.by_output(Signature.read(bundle.path).output).task_client == "question_answerer":
         raise UserError(
             f"{bundle.name}: it answers questions on a context, and single texts are compared here; name a classifier"
         )

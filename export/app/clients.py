@@ -16,16 +16,20 @@ another length, and dies of the first question (measured)."""
 TASK_CLIENTS = (MEDIAPIPE, TASK_LIBRARY, QUESTION_ANSWERER)
 
 
+FIRST = {"classifier": MEDIAPIPE, "question_answerer": QUESTION_ANSWERER}
+"""The client that asks a model of a kind of task, by the word of the kind."""
+
+
 def client_for(task: Task) -> str:
     """The client that a model of the task is made for first."""
-    return QUESTION_ANSWERER if task.kind == "question_answering" else MEDIAPIPE
+    return FIRST[task.of_kind.task_client or "classifier"]
 
 
 def why_not(source: Bundle, task: Task | None) -> str | None:
     """Why the Task clients can't answer with a .tflite; None when they can."""
-    if task is None or task.kind == "regression":
-        return "they classify, this model doesn't"
-    if len(task.columns) > 1 and task.kind == "classification":
+    if task is None or task.of_kind.task_client is None:
+        return task.of_kind.no_task_client if task else "they classify, this model doesn't"
+    if len(task.columns) > 1 and client_for(task) == MEDIAPIPE:
         return "they take one text, this model a pair"
     return no_wordpiece(source.path) or _why_not_file(Signature.read(source.path))
 
@@ -54,7 +58,7 @@ def task_clients(task: Task, reason: str | None, old: str | None) -> dict[str, s
         reason: why none of them can answer with it.
         old: why runtimes as old as tflite-support's refuse it.
     """
-    if task.kind == "question_answering":
+    if client_for(task) == QUESTION_ANSWERER:
         answerer = f"no: {reason}" if reason is not None else _of_old(old)
         return {
             MEDIAPIPE: "no: MediaPipe has no client for questions",

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from palmtop import task_kinds
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError
 from palmtop.models.family import KNOWN, Family
 from palmtop.models.opening import open_with_head
 from palmtop.signature import Signature
 from palmtop.stage import Outline
-from palmtop.task import SPAN, Task
+from palmtop.task import Task
+from palmtop.task_kinds.kind import TaskKind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,10 +29,13 @@ class EdgeClassifier(torch.nn.Module):
     """A sequence classifier as an app calls it: inputs by position, [batch, tokens] int32, output [batch, outputs]
     float32."""
 
-    def __init__(self, model: "PreTrainedModel", inputs: Sequence[str], probabilities: bool) -> None:
+    def __init__(
+        self, model: "PreTrainedModel", inputs: Sequence[str], probabilities: bool, kind: TaskKind | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self._inputs, self._probabilities = tuple(inputs), probabilities
+        self._kind = kind or task_kinds.find("classification")
         self._additive = family(model).takes_additive_mask
 
     def forward(
@@ -46,19 +51,7 @@ class EdgeClassifier(torch.nn.Module):
         named = {"input_ids": input_ids, "attention_mask": mask}
         if "token_type_ids" in self._inputs and token_type_ids is not None:
             named["token_type_ids"] = token_type_ids
-        return self._answer(self.model(**named))
-
-    def _answer(self, outputs: Any) -> "torch.Tensor | dict[str, torch.Tensor]":
-        logits: torch.Tensor = outputs.logits
-        return torch.softmax(logits, -1) if self._probabilities else logits
-
-
-class EdgeReader(EdgeClassifier):
-    """A model that answers questions, as an app calls it: outputs start_logits and end_logits, each [batch, tokens]
-    float32."""
-
-    def _answer(self, outputs: Any) -> dict[str, torch.Tensor]:
-        return {name: outputs[name] for name in SPAN}
+        return self._kind.graph_outputs(self.model(**named), self._probabilities)
 
 
 def family(model: "PreTrainedModel") -> Family:
@@ -68,9 +61,19 @@ def family(model: "PreTrainedModel") -> Family:
 
 def edge_classifier(source: Bundle, probabilities: bool) -> EdgeClassifier:
     """The forward pass of a torch bundle, in eval mode: a classifier's, or a reader's."""
-    signature = Signature.read(source.path)
-    kind = EdgeReader if signature.output == "spans" else EdgeClassifier
-    return kind(open_with_head(source.path), signature.inputs, probabilities).eval()
+    signature, task = Signature.read(source.path), Task.of(source.path)
+    kind = task.of_kind if task else task_kinds.by_output(signature.output)
+    return EdgeClassifier(open_with_head(source.path), signature.inputs, probabilities, kind).eval()
+
+
+def signature_of_export(source: Bundle, probabilities: bool) -> tuple[Signature, str]:
+    """The signature of a torch bundle's export for any length, and the name of its output."""
+    known, task = Signature.read(source.path), Task.of(source.path)
+    if not probabilities:
+        return known, "logits"
+    made = (task.of_kind if task else task_kinds.by_output(known.output)).probabilities
+    assert made is not None  # `outline_of_export` has refused it
+    return known.model_copy(update={"output": made}), "probabilities"
 
 
 def example(inputs: Sequence[str], batch: int, tokens: int) -> dict[str, torch.Tensor]:
@@ -115,8 +118,8 @@ def outline_of_export(stage: str, source: Outline | None, produces: Any, probabi
     """
     if source is None or source.labels is None:
         raise UserError(f"{stage} needs a model with a task's head: put a 'finetune' step before it")
-    if probabilities and source.task == "question_answering":
-        raise UserError("probabilities is for classification; of a span the start and end logits are wanted")
+    if probabilities and source.task is not None and not task_kinds.find(source.task).probabilities:
+        raise UserError(task_kinds.find(source.task).no_probabilities)
     if probabilities and len(source.labels) == 1:
         raise UserError("probabilities is for classification; a regression's answer is a number as it is")
     return Outline(produces, source.family, source.layers, source.labels, task=source.task)

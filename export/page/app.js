@@ -50,6 +50,10 @@ async function run(model, signature, ids, types) {
 /** The labels with their shares, largest first; for a regression its number. */
 function shares(manifest, signature, labels, outputs) {
   if (manifest.kind === "regression") return [{ label: labels[0], share: outputs[0] }];
+  if (manifest.kind === "multi_label") {
+    const made = signature.output === "logits" ? outputs.map((value) => 1 / (1 + Math.exp(-value))) : outputs;
+    return labels.map((label, index) => ({ label, share: made[index] })).sort((a, b) => b.share - a.share);
+  }
   const most = Math.max(...outputs);
   const powers = signature.output === "probabilities" ? outputs : outputs.map((value) => Math.exp(value - most));
   const sum = powers.reduce((total, value) => total + value, 0);

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from palmtop.data.tokenization import Encoding, pad
+from palmtop.data.encoding import Encoding, pad
 from palmtop.errors import UserError
 from palmtop.export.quantization import activation_ranges
 from palmtop.export.quantization.activation_ranges import Range

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from palmtop.data.tokenization import Encoding
+from palmtop.data.encoding import Encoding
 
 
 class Quantizable(ABC):

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from palmtop.data.tokenization import Encoding, pad
+from palmtop.data.encoding import Encoding, pad
 from palmtop.export.quantization import activation_ranges
 from palmtop.export.quantization.activation_ranges import Range
 from palmtop.export.quantization.quantizable import Calibration

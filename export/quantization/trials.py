@@ -14,15 +14,14 @@ from numpy import ndarray
 from palmtop import parity
 from palmtop.bundle import Bundle
 from palmtop.converter_log import CONVERSION, captured
-from palmtop.data.tokenization import Encoding, HostTokenizer
+from palmtop.data.encoding import Encoding
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.export.file_timing import LENGTH, medians_ms
 from palmtop.export.quantization.layer_sensitivity import Choice, choose
 from palmtop.export.quantization.quantizable import Quantizable
-from palmtop.metrics import graded, of_outputs
 from palmtop.signature import Signature
 from palmtop.task import Split, SplitName, Task
-from palmtop.task_kinds.spans import characters
 
 POINT_DIGITS = 6
 """A drop of exactly max_drop isn't to fail by a rounding of binary fractions."""
@@ -72,8 +71,10 @@ class Trials:
 
     def _metric(self, outputs: Float32[ndarray, "texts ..."]) -> float:
         task = _task(self.source)
-        answered = characters(outputs, self._encodings) if task.kind == "question_answering" else outputs
-        return of_outputs(task.main_metric, graded(task.kind, answered, self.split), self.split.labels)
+        kind, signature = task.of_kind, Signature.read(self.source.path)
+        answers = kind.answers(outputs, self._encodings, signature)
+        graded = kind.graded(answers, self.split.labels, self.split.texts, task.label_names)
+        return kind.of_outputs(task.main_metric, graded, self.split.labels)
 
     def _harm(self, layer: str) -> float:
         rows = _spread(len(self._encodings), self.sample)

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+from palmtop import task_kinds
 from palmtop.models.family import KNOWN
 
 STEPS = 900
@@ -104,8 +105,8 @@ def lengths(model: str | None) -> dict[str, str]:
 
 
 def measured(kind: str) -> dict[str, str]:
-    """The kind of the task, and the targets; the floor, which only a classification has, runs on one of its own."""
-    if kind == "classification":
+    """The kind of the task, and the targets; the floor, where the kind has one, runs on one of its own."""
+    if task_kinds.find(kind).has_floor:
         return {
             "kind": kind,
             "targets": "host_torch, host_litert, host_onnx, host_linear, browser",

@@ -22,14 +22,18 @@ SHIPPED = "palmtop:"
 SHOWN = 5
 """How many rows a message names."""
 
-_KINDS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl"}
+_KINDS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".conll": "conll", ".iob2": "conll"}
+
+CONLL = ("tokens", "tags")
+"""The columns that a CoNLL file has."""
 
 
 class Source(Settings):
     """Where the rows of a split come from: `file`, or `dataset` with its `config` and `split`."""
 
     file: str | None = None
-    """A .csv, .tsv or .jsonl file (or .gz of one). A TSV has no quoting, a CSV the usual one."""
+    """A .csv, .tsv or .jsonl file (or .gz of one). A TSV has no quoting, a CSV the usual one. Or a .conll or .iob2
+    file: a word and its tag on each line, an empty line between sentences; its columns are called tokens and tags."""
     dataset: str | None = None
     """A Hugging Face data set: a local folder (as save_to_disk writes it, or of data files) or a hub id."""
     config: str | None = None
@@ -44,7 +48,7 @@ class Source(Settings):
         if self.dataset and not self.split:
             raise ValueError(f"the data set '{self.dataset}' needs a 'split' (train, validation, test, ...)")
         if self.file and _kind(self.file) not in _KINDS.values():
-            raise ValueError(f"'{self.file}' is none of .csv, .tsv, .jsonl (or .gz of one)")
+            raise ValueError(f"'{self.file}' is none of .csv, .tsv, .jsonl, .conll, .iob2 (or .gz of one)")
         return self
 
     @property
@@ -138,14 +142,12 @@ def decoded(path: Path) -> str:
 def _from_file(path: Path, _stamp: int, quoting: str | None) -> Table:
     kind = _kind(path.name)
     text = decoded(path)
-    rows = (
-        _json_rows(text, path)
-        if kind == "jsonl"
-        else _separated_rows(
-            text, path, "\t" if kind == "tsv" else ",", (quoting or ("none" if kind == "tsv" else "standard")) == "none"
-        )
-    )
-    return Table(str(path), rows, {})
+    if kind == "jsonl":
+        return Table(str(path), _json_rows(text, path), {})
+    if kind == "conll":
+        return Table(str(path), _conll_rows(text, path), {})
+    unquoted = (quoting or ("none" if kind == "tsv" else "standard")) == "none"
+    return Table(str(path), _separated_rows(text, path, "\t" if kind == "tsv" else ",", unquoted), {})
 
 
 def _kind(name: str) -> str:
@@ -177,6 +179,33 @@ def _separated_rows(text: str, path: Path, separator: str, unquoted: bool) -> di
         ) from None
     columns = list(zip(*rows, strict=True)) or [()] * len(header)
     return dict(zip(header, columns, strict=True))
+
+
+def _conll_rows(text: str, path: Path) -> dict[str, Sequence[Any]]:
+    """Sentences as lists of words and of tags.
+
+    A line has the word first and its tag last or, where every line begins with its number, the word second and the tag
+    third; lines that begin with # and a space are comments.
+    """
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if not line.startswith("# ")]
+    fields = [(number, line.split("\t") if "\t" in line else line.split()) for number, line in lines]
+    words = [row for _, row in fields if row and row[0].strip()]
+    word, tag = (1, 2) if words and all(row[0].strip().isdecimal() for row in words) else (0, -1)
+    sentences: list[tuple[list[str], list[str]]] = [([], [])]
+    for number, row in fields:
+        if not row or not any(field.strip() for field in row):
+            sentences.append(([], []))
+            continue
+        if len(row) < (3 if word else 2) or not row[word].strip():
+            raise UserError(
+                f"{path}, line {number} has no word with a tag ({' '.join(row)!r}): a line is a word and its tag"
+            )
+        sentences[-1][0].append(row[word].strip())
+        sentences[-1][1].append(row[tag].strip())
+    whole = [sentence for sentence in sentences if sentence[0]]
+    if not whole:
+        raise UserError(f"{path} is empty: each line is a word and its tag, an empty line stands between sentences")
+    return dict(zip(CONLL, zip(*whole, strict=True), strict=True))
 
 
 def _json_rows(text: str, path: Path) -> dict[str, Sequence[Any]]:
@@ -213,7 +242,7 @@ def _from_datasets(name: str, config: str | None, split: str) -> Table:
         ) from None
     classes = {
         column: tuple(feature.names)
-        for column, feature in data.features.items()
-        if isinstance(feature, datasets.ClassLabel)
+        for column, whole in data.features.items()
+        if isinstance(feature := getattr(whole, "feature", whole), datasets.ClassLabel)
     }
     return Table(f"{name} ({split})", {column: data[column][:] for column in data.column_names}, classes)

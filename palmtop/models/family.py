@@ -40,9 +40,6 @@ class Family:
     """Whether a .tflite of it can be made for texts of any length (palmtop.export.tflite_file.any_length)."""
 
 
-SPAN_HEAD = ("qa_outputs",)
-"""The module that a task of question answering trains anew, in every family."""
-
 FAMILIES = {
     family.model_type: family
     for family in (

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from palmtop import task_kinds
 from palmtop.errors import UserError
-from palmtop.models.family import EVERY_FAMILY, SPAN_HEAD, STATIC, Family, group_of_layers
+from palmtop.models.family import EVERY_FAMILY, STATIC, Family, group_of_layers
 from palmtop.models.reshaped import opener
 from palmtop.models.whole_weights import check_finite, check_whole, quiet
 from palmtop.task import Task
@@ -28,18 +29,22 @@ def open_classifier(folder: Path, attention: str = "eager") -> "PreTrainedModel"
     return _opened(folder, AutoModelForSequenceClassification, attention)
 
 
-def answers_spans(config: "dict[str, Any]") -> bool:
-    """Whether a Hugging Face config is of a model whose head gives start and end logits."""
-    return any("ForQuestionAnswering" in name for name in config.get("architectures") or ())
+def head_of(config: dict[str, Any]) -> str | None:
+    """How the class that a Hugging Face config names ends, where it has a task's head: 'ForSequenceClassification'."""
+    named = config.get("architectures") or ()
+    return next((end for end in task_kinds.architectures() if any(end in name for name in named)), None)
 
 
 def open_with_head(folder: Path) -> "PreTrainedModel":
-    """As `open_classifier`, with the head that the folder's config names: a classifier's, or one of question
-    answering."""
-    from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
+    """As `open_classifier`, with the head that the folder's config names.
 
-    spans = answers_spans(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    return _opened(folder, AutoModelForQuestionAnswering if spans else AutoModelForSequenceClassification, "eager")
+    Raises:
+        UserError: it names none.
+    """
+    head = head_of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    if head is None:
+        raise UserError(f"{folder} has no task's head (architectures in its config.json name none): fine-tune it first")
+    return _opened(folder, _auto(head), "eager")
 
 
 def open_as_named(folder: Path, where: str) -> "PreTrainedModel":
@@ -47,22 +52,19 @@ def open_as_named(folder: Path, where: str) -> "PreTrainedModel":
 
     Raises:
         UserError: the folder hasn't the weights that its config.json asks for, or they aren't finite; it is called
-        `where`.
+            `where`.
     """
-    from transformers import AutoModel, AutoModelForQuestionAnswering, AutoModelForSequenceClassification
-
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    classifies = any("ForSequenceClassification" in name for name in config.get("architectures") or ())
-    auto = (
-        AutoModelForQuestionAnswering
-        if answers_spans(config)
-        else AutoModelForSequenceClassification
-        if classifies
-        else AutoModel
-    )
-    model = _opened(folder, auto, "eager", where)
+    head = head_of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    model = _opened(folder, _auto(head or ""), "eager", where)
     check_finite(model, where)
     return model
+
+
+def _auto(head: str) -> Any:
+    """transformers' Auto class for a head; for none, the body's."""
+    import transformers
+
+    return getattr(transformers, f"AutoModel{head}")
 
 
 def outputs_of(answer: "ModelOutput") -> "Tensor":
@@ -151,21 +153,17 @@ def _chosen(state: dict[str, Any], family: Family, layers: Sequence[int]) -> dic
 def with_head(folder: Path, task: Task, seed: int) -> "tuple[PreTrainedModel, list[str]]":
     """The model with the task's head, and the names of weights that the source had not (they start random)."""
     import torch
-    from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, logging
+    from transformers import logging
 
     logging.disable_progress_bar()  # of opening a file, a blink; training keeps its own
     torch.manual_seed(seed)
     names = list(task.label_names)
-    spans = task.kind == "question_answering"
-    problem = {"classification": "single_label_classification", "regression": "regression"}.get(task.kind)
-    model, report = opener(
-        folder, AutoModelForQuestionAnswering if spans else AutoModelForSequenceClassification
-    ).from_pretrained(
+    model, report = opener(folder, _auto(task.of_kind.architecture)).from_pretrained(
         folder,
         num_labels=len(names),
         id2label=dict(enumerate(names)),
         label2id={name: index for index, name in enumerate(names)},
-        problem_type=problem,
+        problem_type=task.of_kind.problem_type,
         ignore_mismatched_sizes=True,
         attn_implementation="eager",
         dtype="float32",
@@ -174,7 +172,8 @@ def with_head(folder: Path, task: Task, seed: int) -> "tuple[PreTrainedModel, li
         output_loading_info=True,
     )
     new = sorted({*report["missing_keys"], *(fault[0] for fault in report["mismatched_keys"])})
-    body = [name for name in new if not any(part in name for part in ("classifier", "pooler", "head", *SPAN_HEAD))]
+    heads = ("classifier", "pooler", "head", *(task.of_kind.new_modules or ()))
+    body = [name for name in new if not any(part in name for part in heads)]
     if body:
         raise UserError(
             f"the weights in {folder} lack {len(body)} of the transformer's own ({body[0]}, ...): they don't belong "

@@ -149,7 +149,7 @@ def _steps(
     text: RecipeText, meant: Sequence[Written], task: Task | None, folder: Path, faults: list[str]
 ) -> list[Step]:
     written = list(meant)
-    if task is not None and task.kind == "classification" and all(step.text.use != "tfidf" for step in written):
+    if task is not None and task.of_kind.has_floor and all(step.text.use != "tfidf" for step in written):
         written.append(Written(StepText(name=FLOOR, use="tfidf"), ()))
     steps: list[Step] = []
     for number, (step, before) in enumerate((one.text, one.before) for one in written):

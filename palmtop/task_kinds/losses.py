@@ -1,24 +1,18 @@
-"""The loss of each kind of task on its plain labels."""
+"""The loss that several kinds of tasks take of a teacher's answers."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-from palmtop.task import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def label_loss(task: Task) -> "Callable[[Tensor, Tensor], Tensor]":
-    """(outputs, labels) -> [batch]: cross-entropy of logits [batch, labels], or squared error for a regression.
+def soft_loss(student: "Tensor", teacher: "Tensor", temperature: float) -> "Tensor":
+    """T^2 KL(softmax(z_t / T) || softmax(z_s / T)), [batch, ..., labels] x 2 -> [batch, ...] (Hinton et al. 2015;
+    1910.01108, 3).
 
-    Of start and end logits [batch, 2, tokens] and the answer's first and last token [batch, 2]: the mean of both
-    cross-entropies over all tokens (Devlin et al. 2018, section 4.2).
+    Computed in float32. Zero when the logits are equal. T^2 keeps the gradient's size as T changes.
     """
-    from torch.nn.functional import cross_entropy, mse_loss
+    from torch.nn.functional import kl_div, log_softmax
 
-    if task.kind == "question_answering":
-        return lambda logits, labels: cross_entropy(logits.transpose(1, 2), labels, reduction="none").mean(dim=1)
-    if task.kind == "regression":
-        return lambda logits, labels: mse_loss(logits.squeeze(-1), labels.float(), reduction="none")
-    return lambda logits, labels: cross_entropy(logits, labels, reduction="none")
+    target, answer = log_softmax(teacher.float() / temperature, -1), log_softmax(student.float() / temperature, -1)
+    return kl_div(answer, target, reduction="none", log_target=True).sum(-1) * temperature**2

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from palmtop.data.tokenization import Encoding
+from palmtop.data.encoding import Encoding
 
 OUTSIDE = -1e4
 """Stands for the logits of what is no token of the context. Finite: it is no fault of a model, and goes into JSON."""

@@ -27,7 +27,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from palmtop.bundle import Bundle
-from palmtop.compress.distillation.answer_losses import cosine_loss, distillation_loss, soft_loss
+from palmtop.compress.distillation.answer_losses import cosine_loss, distillation_loss
 from palmtop.compress.distillation.distill import Distill
 from palmtop.compress.distillation.teacher_signals import Wanted, signals
 from palmtop.compress.learning.encoded import Encoded
@@ -38,6 +38,7 @@ from palmtop.data.tokenization import HostTokenizer
 from palmtop.models.opening import keep_layers, open_classifier
 from palmtop.signature import Signature
 from palmtop.task import Task
+from palmtop.task_kinds.losses import soft_loss
 
 RATE, PADDED = 2e-4, 64
 

@@ -25,7 +25,8 @@ from runtimes.made import Untouched
 
 from palmtop import stage, target
 from palmtop.bundle import Bundle
-from palmtop.data.tokenization import Encoding, HostTokenizer
+from palmtop.data.encoding import Encoding
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.export.graph.edge import edge_classifier, example
 from palmtop.export.graph.passes import clean_at
 from palmtop.make import make

@@ -21,10 +21,11 @@ from tflite_integers import differing, quantize_as_planned, torch_logits  # besi
 from palmtop import stage, target
 from palmtop.bundle import Bundle
 from palmtop.compress.quantization.fake_quantized import Rounding, plan
-from palmtop.data.tokenization import Encoding, HostTokenizer, pad
-from palmtop.eval.measuring.scores import mcnemar, proportion
+from palmtop.data.encoding import Encoding, pad
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.export.file_timing import medians_ms
 from palmtop.make import make
+from palmtop.metrics import mcnemar, proportion
 from palmtop.models.opening import open_classifier
 from palmtop.signature import Signature
 from palmtop.task import Split, Task

@@ -18,7 +18,6 @@ from palmtop import stage, target
 from palmtop.bundle import Bundle
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.make import make
-from palmtop.metrics import of_outputs
 from palmtop.signature import Signature
 from palmtop.task import Task
 
@@ -89,7 +88,7 @@ def table(made: dict[str, Bundle]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, bundle in made.items():
-        ms, metric = median(times[name]), of_outputs(task.main_metric, outputs[name], split.labels)
+        ms, metric = median(times[name]), task.of_kind.of_outputs(task.main_metric, outputs[name], split.labels)
         lines.append(
             f"| {name} | {_megabytes(bundle):.2f} | {metric:.4f} | "
             f"{np.mean(outputs[name].argmax(axis=1) == expected):.4f} | {ms:.2f} | "

@@ -6,7 +6,7 @@ import torch
 from tiny import write_task
 
 from palmtop import stage
-from palmtop.compress.distillation.answer_losses import cosine_loss, soft_loss
+from palmtop.compress.distillation.answer_losses import cosine_loss
 from palmtop.compress.distillation.distill import Distill
 from palmtop.compress.distillation.guards import check_labels
 from palmtop.compress.distillation.minilm import Minilm
@@ -16,6 +16,7 @@ from palmtop.compress.learning.layer_choice import explicit_layers, spread_layer
 from palmtop.errors import UserError
 from palmtop.stage import Outline
 from palmtop.task import Task
+from palmtop.task_kinds.losses import soft_loss
 
 
 def test_soft_loss_equals_the_formula_for_three_classes() -> None:

@@ -16,7 +16,8 @@ from palmtop import stage, target
 from palmtop.bundle import Bundle
 from palmtop.compress.quantization import grid
 from palmtop.compress.quantization.fake_quantized import Rounding, join_only_type, plan, round_in_training, write_back
-from palmtop.data.tokenization import HostTokenizer, pad
+from palmtop.data.encoding import pad
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.make import make
 from palmtop.models.family import FAMILIES

@@ -16,7 +16,8 @@ from palmtop.bundle import Bundle
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.without_layers.static import Static, _renumbered
 from palmtop.compress.without_layers.token_vectors import by_counts, by_rank, reduced, states_of_tokens, text_scale
-from palmtop.data.tokenization import Encoding, HostTokenizer, pad
+from palmtop.data.encoding import Encoding, pad
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.eval.explaining.explain import explain
 from palmtop.make import make

@@ -23,7 +23,6 @@ from palmtop.errors import UserError
 from palmtop.models.linears import layers_of, part_of
 from palmtop.models.opening import open_classifier
 from palmtop.task import Task
-from palmtop.task_kinds.losses import label_loss
 
 DIFFERING = ["bert", "deberta-v2", "distilbert", "electra", "mobilebert", "mpnet", "roberta", "xlm-roberta"]
 HALF = {"keep": 0.5, "rows": 48}
@@ -178,7 +177,7 @@ def test_mask_gradients_are_each_texts_own(biased_bert: Bundle, batches: list[An
             )
             for sub, mask in zip(sublayers, masks, strict=True)
         ]  # type: ignore[misc]  # no type is found for a function with defaults
-        label_loss(task)(model(**alone).logits, batch["labels"][row : row + 1]).sum().backward()
+        task.of_kind.label_loss(model(**alone).logits, batch["labels"][row : row + 1]).sum().backward()
         for hook in hooks:
             hook.remove()
         for mask, gradients in zip(masks, found, strict=True):

@@ -88,7 +88,6 @@ def test_training_the_rows_that_are_read_is_training_the_whole_table(made: Taugh
     from palmtop.compress.learning.batches import model_inputs
     from palmtop.compress.learning.fit import fit
     from palmtop.compress.learning.special import Special
-    from palmtop.task_kinds.losses import label_loss
 
     task = Task.of(made.teacher.path)
     assert task is not None
@@ -100,7 +99,9 @@ def test_training_the_rows_that_are_read_is_training_the_whole_table(made: Taugh
         fit(
             model,
             data,
-            lambda student, batch: {"labels": label_loss(task)(student(**model_inputs(batch)).logits, batch["labels"])},
+            lambda student, batch: {
+                "labels": task.of_kind.label_loss(student(**model_inputs(batch)).logits, batch["labels"])
+            },
             settings,
             tmp_path / str(whole),
             special=Special(whole_table=whole),

@@ -18,7 +18,8 @@ from palmtop.bundle import Bundle
 from palmtop.compress.vocabulary.segmentation import compare
 from palmtop.compress.vocabulary.tokenizer_vocabulary import Vocabulary
 from palmtop.compress.vocabulary.weight_rows import Cut, cut_config, cut_weights
-from palmtop.data.tokenization import HostTokenizer, pad
+from palmtop.data.encoding import pad
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.make import make
 from palmtop.models.family import FAMILIES

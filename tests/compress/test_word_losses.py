@@ -10,11 +10,11 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM
 
-from palmtop.compress.distillation.answer_losses import soft_loss
 from palmtop.compress.language_models.step_means import IGNORED
 from palmtop.compress.language_models.word_buckets import Buckets, bucket_loss, buckets, gap_bound
 from palmtop.compress.language_models.word_losses import Weights, cosine_distance, language_loss
 from palmtop.models.language_model import Answering, Asked
+from palmtop.task_kinds.losses import soft_loss
 
 INPUTS = ("input_ids", "attention_mask")
 

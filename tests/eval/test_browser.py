@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from palmtop.data.tokenization import Encoding, HostTokenizer, Text
+from palmtop.data.encoding import Encoding, Text
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.eval.targets import _chromium, _web_packages
 from palmtop.eval.targets._pages import Runner, _groups

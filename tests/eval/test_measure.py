@@ -24,9 +24,9 @@ from palmtop.eval.measuring.answers import answers
 from palmtop.eval.measuring.latency import TURN, side_by_side
 from palmtop.eval.measuring.plan import Subject, plans
 from palmtop.eval.measuring.run_file import RunFile
-from palmtop.eval.measuring.scores import proportion
 from palmtop.eval.measuring.size import download_bytes, model_bytes
 from palmtop.measurement import Measurement
+from palmtop.metrics import proportion
 from palmtop.target import find
 from palmtop.task import Task
 

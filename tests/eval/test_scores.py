@@ -8,17 +8,10 @@ from scipy import stats
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from palmtop.eval.measuring.latency import quantiles
-from palmtop.eval.measuring.scores import (
-    agreement,
-    confusion,
-    difference,
-    macro_f1,
-    matthews,
-    mcnemar,
-    proportion,
-    scores,
-)
+from palmtop.metrics import confusion, macro_f1, matthews, mcnemar, proportion
+from palmtop.task_kinds import find
 
+LABELS, NUMBERS = find("classification"), find("regression")
 RIGHT = 0.6
 RANDOM = np.random.default_rng(7)
 
@@ -49,7 +42,7 @@ def test_macro_f1_and_matthews_are_scikit_learns(classes: int) -> None:
 def test_correlations_are_scipys() -> None:
     values = RANDOM.normal(size=80).astype(np.float32)
     answers = np.round(values + RANDOM.normal(size=80), 1).astype(np.float32)  # rounded: ties
-    found = scores("regression", answers[:, None], values, ("score",))
+    found = NUMBERS.scores(answers[:, None], values, ("score",))
     assert found["pearson"].value == pytest.approx(stats.pearsonr(answers, values).statistic, abs=1e-6)
     assert found["spearman"].value == pytest.approx(stats.spearmanr(answers, values).statistic)
 
@@ -57,16 +50,16 @@ def test_correlations_are_scipys() -> None:
 def test_the_bootstrap_agrees_with_fishers_interval_of_a_correlation_and_never_changes() -> None:
     values = RANDOM.normal(size=500)
     answers = (values + RANDOM.normal(size=500))[:, None].astype(np.float32)
-    found = scores("regression", answers, values, ("score",))["pearson"]
+    found = NUMBERS.scores(answers, values, ("score",))["pearson"]
     expected = stats.pearsonr(answers[:, 0], values).confidence_interval(0.95)
     assert (found.low, found.high) == (pytest.approx(expected.low, abs=0.02), pytest.approx(expected.high, abs=0.02))
-    assert scores("regression", answers, values, ("score",))["pearson"] == found
+    assert NUMBERS.scores(answers, values, ("score",))["pearson"] == found
 
 
 def test_the_bootstrap_of_a_difference_agrees_with_the_normal_interval_of_paired_shares() -> None:
     labels = RANDOM.integers(0, 3, 2000)
     ours, theirs = (np.where(RANDOM.random(2000) < share, labels, (labels + 1) % 3) for share in (0.8, 0.75))
-    found = difference("accuracy", outputs_for(ours, 3), outputs_for(theirs, 3), labels)
+    found = LABELS.difference("accuracy", outputs_for(ours, 3), outputs_for(theirs, 3), labels)
     paired = (ours == labels).astype(float) - (theirs == labels)
     half = 1.96 * paired.std() / math.sqrt(2000)
     assert found.value == pytest.approx(paired.mean())
@@ -79,7 +72,8 @@ def test_the_bootstrap_of_a_difference_agrees_with_the_normal_interval_of_paired
 @pytest.mark.parametrize("metric", ["macro_f1", "matthews", "pearson", "spearman"])
 def test_a_model_does_not_differ_from_itself(metric: str) -> None:
     outputs = RANDOM.normal(size=(40, 3)).astype(np.float32)
-    found = difference(metric, outputs, outputs, RANDOM.integers(0, 3, 40))  # type: ignore[arg-type]  # a Metric
+    kind = next(kind for kind in (LABELS, NUMBERS) if metric in kind.metrics)
+    found = kind.difference(metric, outputs, outputs, RANDOM.integers(0, 3, 40))
     assert (found.value, found.low, found.high) == (0, 0, 0)
 
 
@@ -93,18 +87,19 @@ def test_mcnemar_is_the_binomial_sum_over_texts_that_one_model_alone_gets_right(
 
 def test_agreement_is_a_share_of_equal_labels_or_a_correlation() -> None:
     ours, theirs = outputs_for(np.array([0, 1, 2, 2]), 3), outputs_for(np.array([0, 1, 2, 1]), 3)
-    assert (agreement("classification", ours, theirs).value, agreement("classification", ours, theirs).unit) == (
+    assert (
+        LABELS.agreement(ours, theirs).value,
+        LABELS.agreement(ours, theirs).unit,
+    ) == (
         0.75,
         "share",
     )
     line = np.arange(9, dtype=np.float32)[:, None]
-    assert agreement("regression", line, 2 * line + 1).value == pytest.approx(1)
+    assert NUMBERS.agreement(line, 2 * line + 1).value == pytest.approx(1)
 
 
 def test_accuracy_has_wilsons_interval_and_its_n() -> None:
-    found = scores("classification", outputs_for(np.array([0, 1, 1, 0]), 2), np.array([0, 1, 0, 0]), ("no", "yes"))[
-        "accuracy"
-    ]
+    found = LABELS.scores(outputs_for(np.array([0, 1, 1, 0]), 2), np.array([0, 1, 0, 0]), ("no", "yes"))["accuracy"]
     assert found == proportion(3, 4)
     assert (found.n, found.unit) == (4, "share")
 
@@ -114,19 +109,14 @@ def test_what_cannot_be_a_number_says_why() -> None:
     labels = np.array([0, 1, 0])
     broken = outputs.copy()
     broken[1, 0] = np.nan
-    assert (
-        scores("classification", broken, labels, ("a", "b"))["accuracy"].why == "1 of 3 answers aren't finite numbers"
-    )
-    assert (
-        scores("classification", outputs, labels, ("a", "b", "c"))["accuracy"].why
-        == "the model gives 2 numbers, 3 are wanted"
-    )
-    alike = scores("classification", outputs[1:], labels[:2], ("a", "b"))
+    assert LABELS.scores(broken, labels, ("a", "b"))["accuracy"].why == "1 of 3 answers aren't finite numbers"
+    assert LABELS.scores(outputs, labels, ("a", "b", "c"))["accuracy"].why == "the model gives 2 numbers, 3 are wanted"
+    alike = LABELS.scores(outputs[1:], labels[:2], ("a", "b"))
     assert alike["matthews"].why == "undefined: all answers, or all labels, are the same"
-    same = scores("regression", np.ones((5, 1), np.float32), np.arange(5), ("score",))["pearson"]
+    same = NUMBERS.scores(np.ones((5, 1), np.float32), np.arange(5), ("score",))["pearson"]
     assert (same.value, same.why) == (None, "undefined: all answers, or all values, are the same")
-    assert agreement("classification", broken, outputs).why == agreement("classification", outputs, broken).why
-    assert difference("accuracy", broken, outputs, labels).value is None
+    assert LABELS.agreement(broken, outputs).why == LABELS.agreement(outputs, broken).why
+    assert LABELS.difference("accuracy", broken, outputs, labels).value is None
 
 
 def test_quantiles_of_times_and_the_medians_interval_by_ranks() -> None:

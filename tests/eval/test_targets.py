@@ -14,7 +14,8 @@ from tiny_bundles import INPUTS, MAX_LENGTH, Flat, copy_beside, sealed
 
 from palmtop import target
 from palmtop.bundle import Bundle
-from palmtop.data.tokenization import HostTokenizer, Text
+from palmtop.data.encoding import Text
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.eval.measuring.loading import cost_of_loading
 from palmtop.eval.targets._host import lacking

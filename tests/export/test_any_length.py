@@ -14,7 +14,7 @@ from tiny_bundles import Taught, adopted
 
 from palmtop import stage, target
 from palmtop.bundle import Bundle
-from palmtop.data.tokenization import Encoding, pad
+from palmtop.data.encoding import Encoding, pad
 from palmtop.errors import UserError
 from palmtop.eval.explaining.explain import explain
 from palmtop.export.app.clients import MEDIAPIPE, TASK_LIBRARY

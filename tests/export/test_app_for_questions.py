@@ -170,7 +170,7 @@ def _with_row(app: Bundle, folder: Path, **changes: Any) -> Bundle:
 
 def _ours(app: Bundle, questions: list[tuple[str, str]]) -> list[tuple[int, int]]:
     """Begin and end of the answers that LiteRT gives."""
-    encodings = HostTokenizer(app.path, LENGTH, spans=True).encode(questions)
+    encodings = HostTokenizer(app.path, LENGTH, "spans").encode(questions)
     found = spans.characters(parity.answers(("tflite", app.path), encodings), encodings)
     return [(int(begin), int(end)) for begin, end in found]
 

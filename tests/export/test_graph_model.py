@@ -13,7 +13,7 @@ import transformers
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from palmtop.data.tokenization import Encoding, pad
+from palmtop.data.encoding import Encoding, pad
 from palmtop.errors import UserError
 from palmtop.eval.targets.browser import Target
 from palmtop.export.tfjs_model.graph_model import write_graph_model

@@ -13,7 +13,8 @@ from tiny_bundles import sealed
 
 from palmtop import stage
 from palmtop.bundle import Bundle
-from palmtop.data.tokenization import HostTokenizer, pad
+from palmtop.data.encoding import pad
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.export.quantization import activation_ranges, layer_sensitivity
 from palmtop.export.quantization.int8_rows import int8_rows, widened

@@ -13,13 +13,16 @@ from tiny import VOCABULARIES, write_questions, write_tokenizer
 
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
-from palmtop.eval.measuring.scores import agreement, difference, scores
-from palmtop.metrics import graded, of_outputs
 from palmtop.task import Split, Task
-from palmtop.task_kinds import spans
+from palmtop.task_kinds import find, spans
 from palmtop.task_kinds.squad import exact_match, f1, marks, normalised
 
+QA = find("question_answering")
 CONTEXT = "now it is rain and a warm wind, some say rain"
+
+
+def graded(answers: np.ndarray, split: Split) -> np.ndarray:
+    return QA.graded(answers, split.labels, split.texts, ("start_logits", "end_logits"))
 
 
 def task_of(folder: Path, answers: list[Any], **settings: Any) -> Task:
@@ -141,11 +144,9 @@ def test_the_best_of_the_gold_answers_counts() -> None:
     answers = np.array([[21, 30], [26, 30], [26, 31]], np.float32)  # warm wind; wind; wind,
     found = marks(answers, _split().labels, [CONTEXT] * 3)
     np.testing.assert_allclose(found, [[1, 1], [2 / 3, 0], [1, 1]])
-    assert of_outputs("f1", graded("question_answering", answers, _split()), _split().labels) == pytest.approx(
-        (1 + 2 / 3 + 1) / 3
-    )
+    assert QA.of_outputs("f1", graded(answers, _split()), _split().labels) == pytest.approx((1 + 2 / 3 + 1) / 3)
     broken = np.array([[21, 30], [np.nan, np.nan], [26, 31]], np.float32)
-    assert math.isnan(of_outputs("f1", graded("question_answering", broken, _split()), _split().labels))
+    assert math.isnan(QA.of_outputs("f1", graded(broken, _split()), _split().labels))
 
 
 def test_scores_agreement_and_difference() -> None:
@@ -153,7 +154,7 @@ def test_scores_agreement_and_difference() -> None:
     ours, theirs = (
         np.array(rows, np.float32) for rows in ([[21, 30], [26, 30], [26, 31]], [[21, 30], [21, 30], [0, 3]])
     )
-    taken = scores("question_answering", graded("question_answering", ours, split), split.labels, names)
+    taken = QA.scores(graded(ours, split), split.labels, names)
     assert list(taken) == ["f1", "exact_match"]
     assert (taken["exact_match"].value, taken["f1"].value) == (pytest.approx(2 / 3), pytest.approx(8 / 9))
     assert (
@@ -161,11 +162,11 @@ def test_scores_agreement_and_difference() -> None:
         and 0 < (taken["exact_match"].low or 0) < 2 / 3 < (taken["exact_match"].high or 0) < 1
     )
     assert taken["f1"].low == pytest.approx(2 / 3) and taken["f1"].high == 1  # of resampled means of 1, 2/3 and 1
-    assert agreement("question_answering", ours, theirs).value == pytest.approx(1 / 3)
-    gain = difference("f1", *(graded("question_answering", side, split) for side in (ours, theirs)), split.labels)
+    assert QA.agreement(ours, theirs).value == pytest.approx(1 / 3)
+    gain = QA.difference("f1", *(graded(side, split) for side in (ours, theirs)), split.labels)
     assert gain.value == pytest.approx(8 / 9 - 2 / 3)
-    broken = graded("question_answering", np.array([[np.nan, np.nan], [26, 30], [26, 31]], np.float32), split)
-    assert scores("question_answering", broken, split.labels, names)["f1"].why == "1 of 3 answers aren't finite numbers"
+    broken = graded(np.array([[np.nan, np.nan], [26, 30], [26, 31]], np.float32), split)
+    assert QA.scores(broken, split.labels, names)["f1"].why == "1 of 3 answers aren't finite numbers"
 
 
 def _logits(starts: list[float], ends: list[float]) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -194,7 +195,7 @@ def test_an_answer_comes_back_from_its_tokens(family: str, tmp_path: Path) -> No
     """In every tokenizer: some count the space before a word to it."""
     write_tokenizer(tmp_path, family)
     split = Task.find(write_questions(tmp_path / "data", 8)).load("train")
-    encodings = HostTokenizer(tmp_path, 70, spans=True).encode(split.texts)
+    encodings = HostTokenizer(tmp_path, 70, "spans").encode(split.texts)
     first, last = spans.token_labels(encodings, split.labels).T
     logits = [
         np.eye(len(row), dtype=np.float32)[[start, end]] for row, start, end in zip(encodings, first, last, strict=True)
@@ -209,7 +210,7 @@ def test_an_answer_comes_back_from_its_tokens(family: str, tmp_path: Path) -> No
 
 def test_logits_that_are_no_numbers_give_no_answer(tmp_path: Path) -> None:
     write_tokenizer(tmp_path, "bert")
-    encodings = HostTokenizer(tmp_path, 70, spans=True).encode([("what", CONTEXT)] * 2)
+    encodings = HostTokenizer(tmp_path, 70, "spans").encode([("what", CONTEXT)] * 2)
     made = spans.joined([np.zeros((2, 70), np.float32), np.full((2, 70), np.nan, np.float32)], encodings)
     assert np.isfinite(spans.characters(made, encodings)).all(axis=1).tolist() == [True, False]
     outside = [place for place in range(made.shape[2]) if made[0, 0, place] == spans.OUTSIDE]
@@ -218,7 +219,7 @@ def test_logits_that_are_no_numbers_give_no_answer(tmp_path: Path) -> None:
 
 def test_only_the_context_is_truncated_unless_the_question_fills_half_the_length(tmp_path: Path) -> None:
     write_tokenizer(tmp_path, "bert")
-    tokenizer = HostTokenizer(tmp_path, 24, spans=True)
+    tokenizer = HostTokenizer(tmp_path, 24, "spans")
     short, long, whole = tokenizer.encode(
         [("what is it", CONTEXT * 9), ("what " * 90, CONTEXT * 9), ("what", "now rain")]
     )
@@ -227,7 +228,7 @@ def test_only_the_context_is_truncated_unless_the_question_fills_half_the_length
     assert [int((row.token_type_ids == 0).sum()) for row in (short, long, whole)] == [5, 14, 3]
     assert [row.truncated for row in (short, long, whole)] == [True, True, False]
     assert (
-        int((HostTokenizer(tmp_path, 400, spans=True).encode([("what " * 90, CONTEXT)])[0].token_type_ids == 0).sum())
+        int((HostTokenizer(tmp_path, 400, "spans").encode([("what " * 90, CONTEXT)])[0].token_type_ids == 0).sum())
         == 66
     )
 
@@ -236,13 +237,13 @@ def test_an_answer_that_was_cut_off_has_no_tokens(tmp_path: Path) -> None:
     write_tokenizer(tmp_path, "bert")
     context = "now it is rain"
     golds = np.array([[[10, 14]]], np.int64)
-    (whole,) = HostTokenizer(tmp_path, 24, spans=True).encode([("what is it", context)])
+    (whole,) = HostTokenizer(tmp_path, 24, "spans").encode([("what is it", context)])
     assert spans.token_labels([whole], golds)[0, 0] > 0
-    (behind,) = HostTokenizer(tmp_path, 24, spans=True).encode([("what is it", "some " * 30 + context)])
+    (behind,) = HostTokenizer(tmp_path, 24, "spans").encode([("what is it", "some " * 30 + context)])
     assert spans.token_labels([behind], golds + 150).tolist() == [[-1, -1]]
 
 
 def test_too_few_tokens_are_refused(tmp_path: Path) -> None:
     write_tokenizer(tmp_path, "bert")
     with pytest.raises(UserError, match=r"^15 tokens don't hold a question and its context: give at least 16$"):
-        HostTokenizer(tmp_path, 15, spans=True)
+        HostTokenizer(tmp_path, 15, "spans")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from palmtop import parity
-from palmtop.parity import LEAST_PROBABILITY, compare
-from palmtop.task_kinds import spans
+from palmtop.parity import compare
+from palmtop.task_kinds import find, spans
+from palmtop.task_kinds.classification import LEAST_PROBABILITY
 
 COARSE = 2.0
 """What int4 schemes are let through with (palmtop.export.quantize)."""
@@ -22,7 +22,7 @@ def _confident(seed: int = 0) -> np.ndarray:
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:
-    return parity._softmax(logits)
+    return find("classification").made_probabilities(logits)
 
 
 def test_logits_differ_by_a_share_of_their_spread() -> None:

@@ -177,7 +177,7 @@ def test_a_regression_reads_numbers(tmp_path: Path) -> None:
         ),
         ({"kind": "regression", "labels": ["a"]}, "task: a regression has no labels; remove 'labels'"),
         ({"labels": ["a", "a"]}, "task: a label stands twice in 'labels'"),
-        ({"train": "x.txt"}, "task: train: 'x.txt' is none of .csv, .tsv, .jsonl (or .gz of one)"),
+        ({"train": "x.txt"}, "task: train: 'x.txt' is none of .csv, .tsv, .jsonl, .conll, .iob2 (or .gz of one)"),
         (
             {"train": {"dataset": "owner/name"}},
             "task: train: the data set 'owner/name' needs a 'split' (train, validation, test, ...)",

@@ -20,25 +20,26 @@ from palmtop.compress.distillation.answer_losses import answer_terms
 from palmtop.compress.distillation.keep_or_recompute import Recomputed
 from palmtop.compress.distillation.teacher_signals import Wanted, signals
 from palmtop.compress.learning.encoded import Encoded
-from palmtop.data.tokenization import HostTokenizer, pad
+from palmtop.data.encoding import pad
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.eval.compare import compare
 from palmtop.eval.measure import measure
 from palmtop.eval.tokenizers.token_parity import client_of
 from palmtop.make import make
 from palmtop.measure_settings import MeasureText
-from palmtop.metrics import graded, of_outputs
 from palmtop.models.family import FAMILIES
 from palmtop.recipe.recipe import Recipe
 from palmtop.signature import Signature
-from palmtop.stage import EVERY_TASK, Outline, check_task
-from palmtop.task import SPAN, Task
+from palmtop.stage import Outline, check_task
+from palmtop.task import Task
 from palmtop.task_kinds import spans
-from palmtop.task_kinds.losses import label_loss
+from palmtop.task_kinds.question_answering import SPAN, QuestionAnswering
 
 SPREAD = 1e-4
 """Float32 rounding over a few layers is some 1e-6 of the spread of the logits."""
 EXPORTED = ("albert", "deberta-v2", "distilbert", "electra", "roberta")
+QA = QuestionAnswering()
 READER = Outline("torch", "bert", 2, SPAN, task="question_answering")
 
 
@@ -48,7 +49,7 @@ def test_the_reader_knows_the_answers_and_opens_without_palmtop(reader: Taught) 
     assert set(reader.teacher.card.facts["new_weights"]) == {"qa_outputs.bias", "qa_outputs.weight"}
     assert Signature.read(reader.teacher.path).output == "spans"
     split = Task.find(reader.task).load("evaluation")
-    encodings = HostTokenizer(reader.teacher.path, 400, spans=True).encode(split.texts)
+    encodings = HostTokenizer(reader.teacher.path, 400, "spans").encode(split.texts)
     found = spans.characters(parity.answers(("torch", reader.teacher.path), encodings), encodings)
     np.testing.assert_array_equal(found, split.labels[:, 0])
     assert model.config.num_labels == 2
@@ -65,7 +66,7 @@ def test_the_loss_is_transformers_own(reader: Taught) -> None:
     rows = list(range(12))
     batch, labels = data.batch(rows), torch.from_numpy(data.labels[rows])
     answer = model(**batch, start_positions=labels[:, 0], end_positions=labels[:, 1])
-    ours = label_loss(task)(torch.stack([answer.start_logits, answer.end_logits], 1), labels)
+    ours = task.of_kind.label_loss(torch.stack([answer.start_logits, answer.end_logits], 1), labels)
     assert ours.shape == (12,) and float(ours.detach().mean()) > 1
     torch.testing.assert_close(ours.mean(), answer.loss)
 
@@ -123,9 +124,9 @@ def test_a_student_learns_where_its_teacher_begins_and_ends(reader: Taught, tmp_
     )
     assert AutoModelForQuestionAnswering.from_pretrained(student.path).config.num_hidden_layers == 1
     split = task.load("evaluation")
-    encodings = HostTokenizer(student.path, 64, spans=True).encode(split.texts)
+    encodings = HostTokenizer(student.path, 64, "spans").encode(split.texts)
     answers = spans.characters(parity.answers(("torch", student.path), encodings), encodings)
-    assert of_outputs("f1", graded("question_answering", answers, split), split.labels) > 0.8
+    assert QA.of_outputs("f1", QA.graded(answers, split.labels, split.texts, SPAN), split.labels) > 0.8
 
 
 def test_a_reader_made_elsewhere_is_adopted_with_its_task(reader: Taught, tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_a_reader_made_elsewhere_is_adopted_with_its_task(reader: Taught, tmp_pa
     adopted = _make("adopt", {"model": str(folder), "task": reader.task}, None, tmp_path / "adopted")
     assert stage.outline_of(adopted) == Outline("torch", "bert", 2, SPAN, 32, 32, 2, task="question_answering")
     questions = Task.find(reader.task).load("evaluation").texts[:4]
-    encodings = HostTokenizer(adopted.path, 400, spans=True).encode(questions)
+    encodings = HostTokenizer(adopted.path, 400, "spans").encode(questions)
     np.testing.assert_array_equal(
         *(parity.answers(("torch", bundle.path), encodings) for bundle in (adopted, reader.teacher))
     )
@@ -154,7 +155,7 @@ def test_the_file_has_two_outputs_and_answers_as_torch(reader: Taught, reader_fi
         name: (detail["shape"].tolist(), detail["dtype"]) for name, detail in runner.get_output_details().items()
     } == {name: ([1, 64], np.float32) for name in SPAN}
     assert not [detail["op_name"] for detail in interpreter._get_ops_details() if "FLEX" in detail["op_name"].upper()]
-    encodings = HostTokenizer(file.path, 64, spans=True).encode(Task.find(reader.task).load("evaluation").texts[:8])
+    encodings = HostTokenizer(file.path, 64, "spans").encode(Task.find(reader.task).load("evaluation").texts[:8])
     batch = pad(encodings, 64, 0)
     with torch.no_grad():
         model = AutoModelForQuestionAnswering.from_pretrained(reader.teacher.path, attn_implementation="eager").eval()
@@ -223,7 +224,7 @@ def test_every_family_goes_the_way(family: str, tmp_path: Path) -> None:
         assert _make("to_tflite", {"lengths": 48}, tuned, tmp_path / "file").card.facts["parity_difference"] < SPREAD
 
 
-@pytest.mark.parametrize("name", sorted(name for name in stage_files.names() if stage.find(name).tasks != EVERY_TASK))
+@pytest.mark.parametrize("name", sorted(stage_files.names().keys() - (QA.stages or set())))
 def test_what_is_not_for_questions_says_so_before_work(name: str, task_of_questions: dict[str, Any]) -> None:
     kind = stage.find(name)
     told = f"^{name} isn't for question answering yet; what is: adopt, distill, finetune, quantize, to_app, to_tflite$"

@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from made import LENGTHS, Artefact, everything, npm
 
 from palmtop.bundle import Bundle
-from palmtop.data.tokenization import Encoding, HostTokenizer, pad
+from palmtop.data.encoding import Encoding, pad
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.eval.targets._chromium import Chromium, Page
 from palmtop.eval.targets._pages import Runner as TfjsRunner
 from palmtop.eval.targets._web_server import WebServer

@@ -1,0 +1,196 @@
+"""Classification: one of several labels for a text or a pair of texts."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float, Float32, Num
+from numpy import ndarray
+
+from palmtop.data.encoding import Encoding, Text
+from palmtop.data.rows import SHOWN, Table, have
+from palmtop.errors import UserError
+from palmtop.metrics import Score, confusion, macro_f1, matthews, mcnemar, proportion
+from palmtop.task_kinds.kind import Definition, Differences, Labels, TaskKind
+from palmtop.task_kinds.losses import soft_loss
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+UNLABELLED = -1
+"""The class number that Hugging Face data sets give to rows without a label, as the public test splits of GLUE are."""
+
+LEAST_PROBABILITY = 1e-12
+"""What is less counts as this much where probabilities are compared: a runtime may end it in 0."""
+
+
+class Classification(TaskKind):
+    """One of several labels."""
+
+    name: ClassVar[str] = "classification"
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "matthews")
+    architecture: ClassVar[str] = "ForSequenceClassification"
+    problem_type: ClassVar[str | None] = "single_label_classification"
+    has_labels: ClassVar[bool] = True
+    probabilities: ClassVar[str | None] = "probabilities"
+    outputs: ClassVar[tuple[str, ...]] = ("logits", "probabilities")
+    task_client: ClassVar[Any] = "classifier"
+
+    def label_names(self, task: Definition, train: Callable[[], Table]) -> tuple[str, ...]:
+        """The labels: those of the task, or of the training data, sorted."""
+        if task.labels is not None:
+            return given_labels(task)
+        table = train()
+        return table.class_names(task.label) or tuple(
+            sorted({str(value) for value in table.column(task.label) if not is_blank(value)})
+        )
+
+    def read_labels(self, task: Definition, texts: Sequence[Text], values: Sequence[Any], table: Table) -> Labels:
+        """Class indices, int64 [rows]."""
+        column = task.labels if isinstance(task.labels, dict) else None
+        classes = table.class_names(task.label)
+        without = [
+            number for number, value in enumerate(values, 1) if is_blank(value) or (classes and value == UNLABELLED)
+        ]
+        if without:
+            raise UserError(
+                f"{table.where}: {have(without)} no label in column '{task.label}': remove them, or use a labelled "
+                "split"
+            )
+        words = [
+            classes[value] if classes and isinstance(value, int) and 0 <= value < len(classes) else str(value)
+            for value in values
+        ]
+        named = [column.get(word, word) for word in words] if column else words
+        check_known([[word] for word in named], task, table.where)
+        index = {name: position for position, name in enumerate(task.label_names)}
+        return np.asarray([index[word] for word in named], np.int64)
+
+    def strata(self, labels: Labels) -> Num[ndarray, " rows"] | None:
+        """The labels themselves."""
+        return labels
+
+    def _only(self, task: Definition, labels: Labels) -> str:
+        return f"one label only ('{task.label_names[int(labels[0])]}')"
+
+    def label_loss(self, outputs: "Tensor", labels: "Tensor") -> "Tensor":
+        """Cross-entropy of logits [batch, labels]."""
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(outputs, labels, reduction="none")
+
+    def soft_loss(self, outputs: "Tensor", taught: "Tensor", temperature: float, mask: "Tensor") -> "Tensor":
+        """T^2 times the KL divergence of the softened distributions (Hinton et al. 2015)."""
+        return soft_loss(outputs, taught, temperature)
+
+    def drawn_loss(self, outputs: "Tensor", generator: "Generator") -> "Tensor":
+        """Cross-entropy with a label drawn from the softmax."""
+        import torch
+
+        drawn = torch.multinomial(outputs.detach().softmax(-1), 1, generator=generator)[:, 0]
+        return torch.nn.functional.cross_entropy(outputs, drawn, reduction="none")
+
+    def as_probabilities(self, logits: "Tensor") -> "Tensor":
+        """Softmax over the labels."""
+        return logits.softmax(-1)
+
+    def looked_at(self, metric: str, graded: Float[ndarray, "texts marks"]) -> Num[ndarray, "texts ..."]:
+        """The most likely class."""
+        classes: Num[ndarray, "texts ..."] = graded.argmax(axis=1)
+        return classes
+
+    def value(self, metric: str, looked: Num[ndarray, "texts ..."], labels: Labels, outputs: int) -> float:
+        """accuracy, macro_f1, matthews."""
+        if metric == "accuracy":
+            return float((looked == labels).mean())
+        of = {"macro_f1": macro_f1, "matthews": matthews}[metric]
+        return of(confusion(looked, labels, outputs))
+
+    def score(self, metric: str, graded: Float[ndarray, "texts marks"], labels: Labels) -> Score:
+        """Wilson's interval for accuracy, the bootstrap's for the others."""
+        if metric == "accuracy":
+            return proportion(int((graded.argmax(axis=1) == labels).sum()), len(labels))
+        return super().score(metric, graded, labels)
+
+    def undefined(self, metric: str) -> str:
+        """All answers, or all labels, are alike."""
+        return {
+            "macro_f1": "no answer and no label is of any class",
+            "matthews": "all answers, or all labels, are the same",
+        }[metric]
+
+    def paired_tests(
+        self, graded: Float[ndarray, "texts marks"], other: Float[ndarray, "texts marks"], labels: Labels
+    ) -> dict[str, Score]:
+        """McNemar's."""
+        p = mcnemar(graded.argmax(axis=1), other.argmax(axis=1), labels)
+        return {"mcnemar_p": Score(p, "probability", n=len(labels))}
+
+    def _agreement(self, answers: Float32[ndarray, "texts answers"], other: Float32[ndarray, "texts answers"]) -> Score:
+        """The share of equal labels."""
+        return proportion(int((answers.argmax(axis=1) == other.argmax(axis=1)).sum()), len(answers))
+
+    def differences(
+        self, expected: Float32[ndarray, "texts ..."], found: Float32[ndarray, "texts ..."], output: str
+    ) -> Differences:
+        """Differences as a share of the spread of the expected outputs; of probabilities, of their logarithms.
+
+        A confident model's probabilities are nearly all 0, so their spread is tiny, and where it doubts, a logit that
+        is off by a tenth of its own spread moves a probability by several of theirs. Their logarithms are the logits
+        but for one number a text, so a tolerance means the same for both.
+        """
+        as_they_are = output == "logits"
+        given, answered = (expected, found) if as_they_are else (_logarithms(expected), _logarithms(found))
+        agreement = float((expected.argmax(axis=1) == found.argmax(axis=1)).mean())
+        return plain_differences(given, answered, agreement)
+
+    def made_probabilities(self, outputs: Float32[ndarray, "texts ..."]) -> Float32[ndarray, "texts ..."]:
+        """Softmax over the labels."""
+        powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        shares: Float32[ndarray, "texts ..."] = powers / powers.sum(axis=1, keepdims=True)
+        return shares
+
+    def said(
+        self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], label_names: Sequence[str]
+    ) -> Sequence[str | None]:
+        """The label of the largest output."""
+        return [label_names[place] for place in outputs.argmax(axis=1)]
+
+
+def given_labels(task: Definition) -> tuple[str, ...]:
+    """The labels that a task lists, in their order."""
+    return tuple(task.labels.values()) if isinstance(task.labels, dict) else tuple(task.labels or ())
+
+
+def is_blank(value: Any) -> bool:
+    """Whether a field holds nothing."""
+    return value is None or not str(value).strip()
+
+
+def check_known(named: Sequence[Sequence[str]], task: Definition, where: str) -> None:
+    """Raises: UserError: rows whose labels aren't all among the task's, by number."""
+    known = task.label_names
+    index = set(known)
+    unknown = [number for number, words in enumerate(named, 1) if not index.issuperset(words)]
+    if unknown:
+        odd = sorted({word for number in unknown for word in named[number - 1]} - index)[:5]
+        raise UserError(
+            f"{where}: {have(unknown)} a label unknown to the task: {', '.join(map(repr, odd))} in column "
+            f"'{task.label}'; the task knows {len(known)}: "
+            f"{', '.join(known[:SHOWN])}{', ...' if len(known) > SHOWN else ''}"
+        )
+
+
+def plain_differences(
+    expected: Float32[ndarray, "texts outputs"], found: Float32[ndarray, "texts outputs"], agreement: float
+) -> Differences:
+    """Absolute differences, divided by the standard deviation of the expected outputs over texts."""
+    spread = float(expected.std(axis=0).mean()) or 1.0
+    distance = np.abs(expected - found)
+    typical = float(np.sqrt((distance**2).mean())) / spread
+    return Differences(distance.max(axis=1).astype(np.float64) / spread, typical, agreement)
+
+
+def _logarithms(probabilities: Float32[ndarray, "texts outputs"]) -> Float32[ndarray, "texts outputs"]:
+    logarithms: Float32[ndarray, "texts outputs"] = np.log(np.maximum(probabilities, LEAST_PROBABILITY))
+    return logarithms  # a NaN stays one

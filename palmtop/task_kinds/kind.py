@@ -1,0 +1,380 @@
+"""TaskKind: all that differs between kinds of tasks, from a column of labels to what an app is told."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float, Float32, Int, Num
+from numpy import ndarray
+
+from palmtop.data.encoding import Encoding, Text
+from palmtop.data.rows import Table
+from palmtop.errors import UserError
+from palmtop.metrics import Score, bootstrapped, faults_of
+from palmtop.signature import Signature
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from torch import Generator, Tensor
+
+Labels = Num[ndarray, "rows ..."]
+
+IGNORED = -100
+"""The label of a token that has none, as torch's cross-entropy skips it."""
+
+
+class Definition(Protocol):
+    """What a kind reads of a task."""
+
+    name: str
+    label: str
+    labels: tuple[str, ...] | dict[str, str] | None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The text columns."""
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The model's outputs."""
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How far some answers are from those that are right, in the unit of their spread."""
+
+    by_text: Float[ndarray, " texts"]
+    """The largest difference of each text."""
+    typical: float
+    """Root mean square of all differences."""
+    agreement: float
+    """Share of texts with the same first answer."""
+
+
+class TaskKind(ABC):
+    """A kind of task. One object of it serves all tasks of the kind: it keeps nothing."""
+
+    name: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
+    """Its metrics; by default the first decides."""
+    architecture: ClassVar[str]
+    """How the name of transformers' class with such a head ends: 'ForSequenceClassification'."""
+    problem_type: ClassVar[str | None] = None
+    """transformers' word for the head's loss, in config.json."""
+    has_labels: ClassVar[bool]
+    """Whether its answers go by the names of labels, which labels.txt lists."""
+    output: ClassVar[str] = "logits"
+    """What signature.json says of a model's outputs."""
+    probabilities: ClassVar[str | None] = None
+    """What it says where the file itself makes probabilities of them; None: no file can."""
+    no_probabilities: ClassVar[str] = ""
+    """Why not."""
+    outputs: ClassVar[tuple[str, ...]] = ()
+    """The words of signature.json by which a model without a task is known to be of this kind."""
+    per_token: ClassVar[bool] = False
+    """Whether there is an answer for every token, not for every text."""
+    texts_have: ClassVar[str] = "one label each"
+    """How many labels a text has, for messages."""
+    lost_with_words: ClassVar[str | None] = None
+    """What of a text's labels is lost when words of the text are replaced by others."""
+    token_work: ClassVar[str] = ""
+    """What is done with tokens: 'find an answer'."""
+    new_modules: ClassVar[tuple[str, ...] | None] = None
+    """The modules that a task trains anew, on their own learning rate; None: those that the family names."""
+    stages: ClassVar[frozenset[str] | None] = None
+    """The stages that work for it; None: all that `refuses` doesn't name."""
+    refuses: ClassVar[Mapping[str, str]] = {}
+    """Stages that can't, and why."""
+    page: ClassVar[bool] = True
+    """Whether the web page of an app can show its answers."""
+    settles: ClassVar[bool] = False
+    """Whether `settled` has something to choose when a training is over."""
+    task_client: ClassVar[Literal["classifier", "question_answerer"] | None] = None
+    """Which of Google's Task clients asks such a model."""
+    no_task_client: ClassVar[str] = ""
+    """Why none of them does."""
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether a linear model on the same data can be its floor."""
+        return self.works("tfidf")
+
+    def works(self, stage: str) -> bool:
+        """Whether a stage works for it."""
+        return stage not in self.refuses and (self.stages is None or stage in self.stages)
+
+    # -- the task --
+
+    def text(self, value: Any) -> str:
+        """A field of a text column as a text; nothing where it is empty.
+
+        Raises:
+            ValueError: it can't be one.
+        """
+        return "" if value is None else str(value)
+
+    def check_definition(self, task: Definition) -> None:
+        """Raises: ValueError: the task's columns or labels aren't such a task's."""
+        if task.labels is not None and not self.has_labels:
+            raise ValueError(f"{self.name} has no labels; remove 'labels'")
+
+    @abstractmethod
+    def label_names(self, task: Definition, train: Callable[[], Table]) -> tuple[str, ...]:
+        """The model's outputs in their order.
+
+        Args:
+            train: reads the training data.
+        """
+
+    @abstractmethod
+    def read_labels(self, task: Definition, texts: Sequence[Text], values: Sequence[Any], table: Table) -> Labels:
+        """The labels of some rows as numbers.
+
+        Args:
+            values: the label column, a value for each text.
+
+        Raises:
+            UserError: rows without a label, or with one that can't be read, by number.
+        """
+
+    def check_learnable(self, task: Definition, labels: Labels, where: str) -> None:
+        """Raises: UserError: all training rows have the same label."""
+        if len(np.unique(labels)) <= 1:
+            raise UserError(
+                f"{where}: all {len(labels)} rows have {self._only(task, labels)}: there is nothing to learn; check "
+                f"the column '{task.label}'"
+            )
+
+    def strata(self, labels: Labels) -> Num[ndarray, " rows"] | None:
+        """A number for each row; a sample has the same share of each. None: a sample is drawn from all rows alike."""
+        return None
+
+    def describe(self, task: Definition) -> str:
+        """What an app's manifest says of the answers: '150 labels'."""
+        return f"{len(task.label_names)} labels"
+
+    def _only(self, task: Definition, labels: Labels) -> str:
+        return "one value only"
+
+    # -- texts --
+
+    least_tokens: ClassVar[int] = 0
+    """Fewer hold no such text."""
+    text_is: ClassVar[str] = "a text"
+
+    def check_length(self, tokens: int) -> None:
+        """Raises: UserError: so few tokens hold no such text."""
+        if tokens < self.least_tokens:
+            raise UserError(f"{tokens} tokens don't hold {self.text_is}: give at least {self.least_tokens}")
+
+    def encode(self, tokenizer: "Tokenizer", texts: Sequence[Text], max_length: int) -> list[Encoding]:
+        """Texts as token ids, cut at `max_length`; the tokenizer pads nothing."""
+        tokenizer.enable_truncation(max_length=max_length)
+        rows = tokenizer.encode_batch([text[0] if len(text) == 1 else text for text in texts])
+        return [
+            Encoding(text, np.asarray(row.ids, np.int32), np.asarray(row.type_ids, np.int32), bool(row.overflowing))
+            for text, row in zip(texts, rows, strict=True)
+        ]
+
+    def trained(self, encodings: list[Encoding], labels: Labels) -> tuple[list[Encoding], Labels]:
+        """The rows that can be learnt from, and their labels as a loss takes them: one a text, or, where the kind is
+        `per_token`, as `token_labels` gives them.
+
+        Raises:
+            UserError: none can.
+        """
+        return encodings, labels
+
+    labels_per_token: ClassVar[bool] = False
+    """Whether `trained` gives a label for every token, not for every text."""
+    cut_rows_are_left_out: ClassVar[bool] = False
+    """Whether `trained` leaves rows out."""
+
+    # -- losses --
+
+    @abstractmethod
+    def label_loss(self, outputs: "Tensor", labels: "Tensor") -> "Tensor":
+        """The loss of each text by its labels, [batch]."""
+
+    @abstractmethod
+    def soft_loss(self, outputs: "Tensor", taught: "Tensor", temperature: float, mask: "Tensor") -> "Tensor":
+        """The loss of each text by a teacher's outputs, [batch].
+
+        Args:
+            mask: [batch, tokens], 1 where a token is real.
+        """
+
+    @abstractmethod
+    def drawn_loss(self, outputs: "Tensor", generator: "Generator") -> "Tensor":
+        """The loss of each text by labels drawn from the outputs themselves, [batch]: the mean of its gradients' outer
+        products is the Fisher information."""
+
+    def by_token(self, outputs: "Tensor") -> "Tensor":
+        """What a head gives, with an axis of tokens after that of texts; and back again."""
+        return outputs
+
+    filler: ClassVar[float] = 0.0
+    """Stands in a teacher's outputs where there is no token."""
+
+    def settled(self, outputs: Float32[ndarray, "texts outputs"], labels: Labels, signature: Signature) -> Signature:
+        """The signature with what is chosen by a trained model's outputs on the validation split."""
+        return signature
+
+    # -- answers --
+
+    def graph_outputs(self, answer: Any, probabilities: bool) -> "Tensor | dict[str, Tensor]":
+        """What an exported graph gives of what a head answers."""
+        logits: Tensor = answer.logits
+        return self.as_probabilities(logits) if probabilities else logits
+
+    def as_probabilities(self, logits: "Tensor") -> "Tensor":
+        """Probabilities of logits, in torch."""
+        raise NotImplementedError(f"{self.name} has no probabilities")
+
+    def from_runtime(self, outputs: Mapping[str, ndarray], rows: int, length: int) -> Float32[ndarray, "rows ..."]:
+        """What a runtime gives for a padded batch, by the names of the outputs, as one array, [rows, outputs] or
+        [rows, ..., length, ...]."""
+        return np.asarray(next(iter(outputs.values())), np.float32).reshape(rows, -1)
+
+    def joined(
+        self, rows: Sequence[Float32[ndarray, "..."]], encodings: Sequence[Encoding]
+    ) -> Float32[ndarray, "texts ..."]:
+        """The answers to texts that were padded each to a length of its own, as one array."""
+        return np.stack(rows)
+
+    def answers(
+        self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], signature: Signature | None
+    ) -> Float32[ndarray, "texts answers"]:
+        """What is kept of a runner's outputs: all that metrics and agreement look at.
+
+        Args:
+            signature: of the artefact; None where it has none, as a linear model.
+        """
+        return outputs
+
+    def graded(
+        self,
+        answers: Float32[ndarray, "texts answers"],
+        labels: Labels,
+        texts: Sequence[Text],
+        label_names: Sequence[str],
+    ) -> Float[ndarray, "texts marks"]:
+        """What metrics are computed of: the answers, or the marks that each of them gets."""
+        return answers
+
+    def looked_at(self, metric: str, graded: Float[ndarray, "texts marks"]) -> Num[ndarray, "texts ..."]:
+        """What a metric looks at, computed once for all resamples: class numbers, marks, values."""
+        return graded
+
+    def marks(self, label_names: Sequence[str]) -> int:
+        """How many numbers `graded` gives for a text."""
+        return len(label_names)
+
+    @abstractmethod
+    def value(self, metric: str, looked: Num[ndarray, "texts ..."], labels: Labels, outputs: int) -> float:
+        """A metric of what it looks at; NaN where it isn't defined.
+
+        Args:
+            outputs: how many the model has.
+        """
+
+    def of_outputs(self, metric: str, graded: Float[ndarray, "texts marks"], labels: Labels) -> float:
+        """A metric of graded answers; NaN where it isn't defined, or an answer isn't finite."""
+        if not np.isfinite(graded).all():
+            return math.nan
+        return self.value(metric, self.looked_at(metric, graded), labels, graded.shape[1])
+
+    def scores(
+        self, graded: Float[ndarray, "texts marks"], labels: Labels, label_names: Sequence[str]
+    ) -> dict[str, Score]:
+        """Every metric with its 95 % interval."""
+        fault = faults_of(graded, self.marks(label_names))
+        if fault:
+            return {metric: Score(None, n=len(labels), why=fault) for metric in self.metrics}
+        return {metric: self.score(metric, graded, labels) for metric in self.metrics}
+
+    def score(self, metric: str, graded: Float[ndarray, "texts marks"], labels: Labels) -> Score:
+        """A metric with the bootstrap's interval."""
+        looked, outputs = self.looked_at(metric, graded), graded.shape[1]
+        return bootstrapped(
+            lambda chosen: self.value(metric, looked[chosen], labels[chosen], outputs),
+            len(labels),
+            self.undefined(metric),
+        )
+
+    def undefined(self, metric: str) -> str:
+        """Why a metric isn't defined, where it isn't."""
+        return ""
+
+    def difference(
+        self,
+        metric: str,
+        graded: Float[ndarray, "texts marks"],
+        other: Float[ndarray, "texts marks"],
+        labels: Labels,
+    ) -> Score:
+        """The first model's metric minus the other's on the same texts, with the paired bootstrap's interval."""
+        fault = faults_of(graded, other.shape[1]) or faults_of(other, other.shape[1])
+        if fault:
+            return Score(None, n=len(labels), why=fault)
+        outputs = graded.shape[1]
+        ours, theirs = (self.looked_at(metric, side) for side in (graded, other))
+
+        def of(chosen: Int[ndarray, " rows"]) -> float:
+            mine, others = (self.value(metric, side[chosen], labels[chosen], outputs) for side in (ours, theirs))
+            return mine - others
+
+        return bootstrapped(of, len(labels), f"{metric} isn't defined for one of the two")
+
+    def paired_tests(
+        self, graded: Float[ndarray, "texts marks"], other: Float[ndarray, "texts marks"], labels: Labels
+    ) -> dict[str, Score]:
+        """Tests of whether two models are equally good, by name."""
+        return {}
+
+    def agreement(self, answers: Float32[ndarray, "texts answers"], other: Float32[ndarray, "texts answers"]) -> Score:
+        """How far two models give the same answers."""
+        fault = faults_of(answers, other.shape[1]) or faults_of(other, other.shape[1])
+        return Score(None, n=len(answers), why=fault) if fault else self._agreement(answers, other)
+
+    @abstractmethod
+    def _agreement(self, answers: Float32[ndarray, "texts answers"], other: Float32[ndarray, "texts answers"]) -> Score:
+        """`agreement` of answers that are finite and of one shape."""
+
+    @abstractmethod
+    def differences(
+        self, expected: Float32[ndarray, "texts ..."], found: Float32[ndarray, "texts ..."], output: str
+    ) -> Differences:
+        """How far a runner's outputs are from those that are right.
+
+        Args:
+            output: what signature.json says of both.
+        """
+
+    def made_probabilities(self, outputs: Float32[ndarray, "texts ..."]) -> Float32[ndarray, "texts ..."]:
+        """Probabilities of a runner's logits, by numpy: what a file with probabilities in it is compared with."""
+        raise NotImplementedError(f"{self.name} has no probabilities")
+
+    # -- the app --
+
+    golden_says: ClassVar[str] = "an output for each label and token"
+    """What golden.jsonl holds, where there is an answer for every token."""
+    outputs_per_token: ClassVar[int | None] = None
+    """Numbers in golden.jsonl for each token, where that isn't as many as labels."""
+
+    @abstractmethod
+    def said(
+        self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], label_names: Sequence[str]
+    ) -> Sequence[str | None]:
+        """What golden.jsonl says that each answer is, beside its numbers."""
+
+    def golden_outputs(self, outputs: Float32[ndarray, "..."], tokens: int) -> list[float]:
+        """The numbers of one text as golden.jsonl has them."""
+        return [float(value) for value in outputs.reshape(-1)]
+
+    def from_golden(self, rows: Sequence[Sequence[float]], tokens: Sequence[int]) -> Float32[ndarray, "texts ..."]:
+        """The numbers in golden.jsonl as a runner gives them."""
+        return np.asarray(rows, np.float32)
