@@ -75,6 +75,49 @@ def write_task(
     }
 
 
+def write_multi_label(folder: Path, train: int = 384, evaluation: int = 36) -> dict[str, Any]:
+    """A task of any number of labels, with its JSONL files in `folder`: a text has the labels whose words are in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, count, seed in (("train", train, 1), ("validation", train, 3), ("evaluation", evaluation, 2)):
+        rows = [_labelled(random.Random(1000 * seed + number)) for number in range(count)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = {name: str(folder / f"{name}.jsonl") for name in ("train", "validation", "evaluation")}
+    return {"name": "topics", "kind": "multi_label", "text": "text", "label": "labels", **files}
+
+
+def _labelled(chosen: random.Random) -> dict[str, Any]:
+    labels = [label for label in sorted(WORDS) if chosen.random() < 0.5]
+    words = [chosen.choice(WORDS[label]) for label in labels] + [chosen.choice(FILLERS) for _ in range(3)]
+    chosen.shuffle(words)
+    return {"text": " ".join(words), "labels": labels}
+
+
+def write_tags(folder: Path, train: int = 384, evaluation: int = 36) -> dict[str, Any]:
+    """A task of tags, with its CoNLL files in `folder`: one or two words of a topic are an entity of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, count, seed in (("train", train, 1), ("evaluation", evaluation, 2)):
+        chosen = random.Random(seed)
+        (folder / f"{name}.conll").write_text("\n".join(_tagged(chosen) for _ in range(count)))
+    return {
+        "name": "tags",
+        "kind": "token_classification",
+        "text": "tokens",
+        "label": "tags",
+        "train": str(folder / "train.conll"),
+        "evaluation": str(folder / "evaluation.conll"),
+    }
+
+
+def _tagged(chosen: random.Random) -> str:
+    lines = []
+    for _ in range(chosen.randint(1, 3)):
+        topic = chosen.choice(sorted(WORDS))
+        first, second = WORDS[topic][:6], WORDS[topic][6:]
+        lines += [f"{chosen.choice(FILLERS)}\tO" for _ in range(chosen.randint(1, 2))]
+        lines += [f"{chosen.choice(first)}\tB-{topic}", f"{chosen.choice(second)}\tI-{topic}"][: chosen.randint(1, 2)]
+    return "\n".join(lines) + "\n"
+
+
 def write_questions(folder: Path, train: int = 256, evaluation: int = 36) -> dict[str, Any]:
     """A task of questions written out, with its JSONL files in `folder`: the answer is the one or two words of the
     weather."""
