@@ -26,7 +26,7 @@ def tokens(
     from palmtop.bundle import Bundle, write_durably
     from palmtop.eval.tokenizers.report import listing, summary
     from palmtop.eval.tokenizers.token_parity import measure_tokens
-    from palmtop.make import lock_on
+    from palmtop.making import lock_on
 
     folder = out or Path(os.path.commonpath([path.resolve().parent for path in bundles]))
     with lock_on(folder):

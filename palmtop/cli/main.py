@@ -106,7 +106,7 @@ def run(
     check: Annotated[bool, typer.Option("--check", help="Only check the recipe, and make nothing.")] = False,
 ) -> None:
     """Check a recipe as a whole, make what is missing of it, measure, and print the table."""
-    from palmtop.make import lock_on
+    from palmtop.making import lock_on
     from palmtop.processes import rank
     from palmtop.recipe.recipe import Recipe
 
@@ -154,7 +154,7 @@ def measure(
 ) -> None:
     """Measure bundles side by side in their own runtimes, and print the table."""
     from palmtop.bundle import Bundle
-    from palmtop.make import lock_on
+    from palmtop.making import lock_on
     from palmtop.measure_settings import MeasureText
     from palmtop.settings import build
 

@@ -64,7 +64,7 @@ def value_of(text: str, annotation: Any) -> Any:
 
 
 def _make(name: str, kind: "type[Stage]", source: Path | None, out: Path, given: dict[str, Any]) -> None:
-    from palmtop.make import make
+    from palmtop.making import make
     from palmtop.processes import rank
     from palmtop.settings import build
 

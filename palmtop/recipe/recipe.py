@@ -9,11 +9,11 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from palmtop import make, target
+from palmtop import making, target
 from palmtop import stage as stages
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError, did_you_mean, raise_all
-from palmtop.make import Say
+from palmtop.making import Say
 from palmtop.measure_settings import ChartText, MeasureText
 from palmtop.recipe.step_bundles import setting_faults, stand_ins, step_faults, with_bundles
 from palmtop.recipe.steps import StepText, Written, expanded
@@ -106,7 +106,7 @@ class Recipe:
         bundles: dict[str, Bundle] = {}
         for step in self.steps:
             source = bundles[step.source] if step.source else None
-            bundles[step.name] = make.make(
+            bundles[step.name] = making.make(
                 step.use, with_bundles(step.stage, step.bundles, out), source, out / step.name, say
             )
         return bundles

@@ -29,7 +29,7 @@ from palmtop.data.encoding import Encoding
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.export.graph.edge import edge_classifier, example
 from palmtop.export.graph.passes import clean_at
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.signature import Signature
 from palmtop.target import Runner
 from palmtop.task import Task

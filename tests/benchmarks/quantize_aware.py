@@ -24,7 +24,7 @@ from palmtop.compress.quantization.fake_quantized import Rounding, plan
 from palmtop.data.encoding import Encoding, pad
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.export.file_timing import medians_ms
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.metrics import mcnemar, proportion
 from palmtop.models.opening import open_classifier
 from palmtop.signature import Signature

@@ -17,7 +17,7 @@ import numpy as np
 from palmtop import stage, target
 from palmtop.bundle import Bundle
 from palmtop.data.tokenization import HostTokenizer
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.signature import Signature
 from palmtop.task import Task
 

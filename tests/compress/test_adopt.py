@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModel, BertConfig, BertForSequenceClass
 from palmtop import stage
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.models.family import FAMILIES
 from palmtop.models.opening import open_with_head
 from palmtop.stage import Outline

@@ -19,7 +19,7 @@ from palmtop.compress.albert.factorized_model import build
 from palmtop.compress.albert.table_factors import Decomposition, relative_error
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.errors import UserError
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.models.factorized_embedding import FactorizedEmbedding
 from palmtop.models.family import FAMILIES
 from palmtop.models.opening import open_classifier

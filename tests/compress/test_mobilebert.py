@@ -23,7 +23,7 @@ from palmtop.compress.mobilebert.mobilebert import Mobilebert
 from palmtop.compress.mobilebert.mobilebert_pair import Pair, pair_of
 from palmtop.compress.mobilebert.mobilebert_phases import plans, train
 from palmtop.errors import UserError
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.models.ib_bert import is_ib_bert
 from palmtop.models.opening import open_classifier
 from palmtop.signature import Signature

@@ -13,7 +13,7 @@ from palmtop import stage
 from palmtop.bundle import Bundle
 from palmtop.compress.learning.precision import WIDE, multiplies_bfloat16, precision_for
 from palmtop.errors import UserError
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.settings import build
 
 SHORT: dict[str, Any] = {"epochs": 1, "learning_rate": 2e-4, "batch_size": 16}

@@ -21,7 +21,7 @@ from palmtop.compress.pruning.latency_table import Curve, LatencyTable, latency_
 from palmtop.compress.pruning.slicing import sliced
 from palmtop.compress.pruning.sublayers import kept_of, silence, sublayers_of
 from palmtop.errors import UserError
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.models.linears import layers_of, part_of
 from palmtop.models.opening import open_classifier
 from palmtop.models.pruned_layers import shapes_of

@@ -16,7 +16,7 @@ from palmtop.bundle import Bundle
 from palmtop.compress.pruning.masks import Masks
 from palmtop.compress.pruning.pruned_training import PruningStage
 from palmtop.errors import UserError
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.models.family import FAMILIES
 from palmtop.models.linears import PARTS, layers_of, part_of
 from palmtop.models.opening import open_classifier

@@ -19,7 +19,7 @@ from palmtop.compress.quantization.fake_quantized import Rounding, join_only_typ
 from palmtop.data.encoding import pad
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.models.family import FAMILIES
 from palmtop.models.opening import open_classifier
 from palmtop.settings import build

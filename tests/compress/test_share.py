@@ -18,7 +18,7 @@ from palmtop.compress.albert.alignment import aligned
 from palmtop.compress.albert.shared_weights import Layers, low_rank, picked, sets_of
 from palmtop.compress.albert.sharing_model import in_groups, in_own_class, ungrouped
 from palmtop.errors import UserError
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.models.family import FAMILIES
 from palmtop.models.layer_weights import LayerWeights, read_layer, write_half
 from palmtop.models.linears import layers_of

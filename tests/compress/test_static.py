@@ -20,7 +20,7 @@ from palmtop.data.encoding import Encoding, pad
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.eval.explaining.explain import explain
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.models.family import FAMILIES, KNOWN, STATIC, inputs_of, layer_count, longest_input
 from palmtop.models.opening import keep_layers, open_classifier
 from palmtop.models.reshaped import opener

@@ -27,7 +27,7 @@ from palmtop.compress.language_models.distilbert_body import as_distilbert
 from palmtop.compress.language_models.next_token_targets import NextWords
 from palmtop.compress.language_models.teacher_words import WantedWords, words
 from palmtop.errors import UserError
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.models.family import FAMILIES
 from palmtop.models.language_model import open_language_model
 from palmtop.models.opening import keep_layers

@@ -24,7 +24,7 @@ from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.training_loop import GroupedByLength
 from palmtop.compress.learning.used_rows import only_used_rows
 from palmtop.errors import UserError
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.models.family import FAMILIES
 from palmtop.models.opening import open_classifier
 from palmtop.signature import Signature

@@ -25,7 +25,7 @@ from palmtop.compress.learning import phases
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.special import Fitted
 from palmtop.errors import UserError
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.models.language_model import open_language_model
 from palmtop.models.opening import open_classifier
 from palmtop.signature import Signature

@@ -21,7 +21,7 @@ from palmtop.compress.vocabulary.weight_rows import Cut, cut_config, cut_weights
 from palmtop.data.encoding import pad
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.models.family import FAMILIES
 from palmtop.models.opening import open_classifier
 from palmtop.settings import build

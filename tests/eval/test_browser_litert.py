@@ -14,7 +14,7 @@ from palmtop.bundle import Bundle
 from palmtop.errors import UserError
 from palmtop.eval.measuring.latency import side_by_side
 from palmtop.eval.targets.browser_litert import Target
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.target import find
 
 TEXTS = [(text,) for text, _ in sentences(14, 7)]

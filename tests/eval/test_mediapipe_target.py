@@ -17,7 +17,7 @@ from palmtop.eval.measure import measure
 from palmtop.eval.measuring.plan import plans
 from palmtop.eval.measuring.size import download_bytes, model_bytes
 from palmtop.eval.verify import verify
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.measure_settings import MeasureText
 from palmtop.measurement import FILE, read
 

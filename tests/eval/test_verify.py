@@ -17,7 +17,7 @@ from palmtop.cli.main import main
 from palmtop.errors import UserError
 from palmtop.eval.measure import measure
 from palmtop.eval.verify import verify
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.measure_settings import MeasureText
 
 

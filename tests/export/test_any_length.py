@@ -20,7 +20,7 @@ from palmtop.eval.explaining.explain import explain
 from palmtop.export.app.clients import MEDIAPIPE, TASK_LIBRARY
 from palmtop.export.tflite_file.any_length import open_length
 from palmtop.export.tflite_file.packing import pack, parse
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.models.family import FAMILIES
 from palmtop.signature import Signature
 

@@ -21,7 +21,7 @@ from palmtop.errors import UserError
 from palmtop.eval.verify import verify
 from palmtop.export.app import clients
 from palmtop.export.app.clients import LENGTH, QUESTION_ANSWERER
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.task import Task
 from palmtop.task_kinds import spans
 

@@ -19,7 +19,7 @@ from palmtop.bundle import Bundle
 from palmtop.errors import UserError
 from palmtop.eval.targets._chromium import Chromium
 from palmtop.eval.verify import verify
-from palmtop.make import make
+from palmtop.making import make
 
 
 def _flipped(content: bytes) -> bytes:

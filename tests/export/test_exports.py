@@ -14,7 +14,7 @@ from palmtop import parity, stage, target
 from palmtop.bundle import Bundle
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.signature import Signature
 from palmtop.stage import Outline
 from palmtop.task import Task

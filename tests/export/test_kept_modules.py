@@ -10,7 +10,7 @@ from palmtop.bundle import Bundle
 from palmtop.errors import UserError
 from palmtop.export.tflite_file import old_runtimes
 from palmtop.export.tflite_file.layers import layers, read, scope_of
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.settings import build
 from palmtop.stage import Outline
 

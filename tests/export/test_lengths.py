@@ -12,7 +12,7 @@ from palmtop import stage, target
 from palmtop.bundle import Bundle
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.export.lengths import Histogram, cheapest, cost_facts, expected_ms, longest_needed, probes
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.signature import Signature
 from palmtop.task import Task
 

@@ -24,7 +24,7 @@ from palmtop.export.quantization.tflite_calibration import Activation, TfliteCal
 from palmtop.export.quantization.trials import beside_float
 from palmtop.export.tflite_file.layers import layers, read
 from palmtop.export.tflite_file.packing import pack, parse, weights_of
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.signature import Signature
 
 TEXTS = [(text,) for text, _ in sentences(24, 7)]

@@ -18,7 +18,7 @@ from palmtop.errors import UserError
 from palmtop.export.graph.edge import any_size_program, copy_app_files, edge_classifier
 from palmtop.export.quantization.int8_rows import int8_rows
 from palmtop.export.tfjs_model.graph_model import write_graph_model
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.settings import build
 from palmtop.signature import Signature
 from palmtop.stage import Outline

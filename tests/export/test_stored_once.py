@@ -18,7 +18,7 @@ from palmtop.bundle import Bundle
 from palmtop.errors import UserError
 from palmtop.export import stored_once
 from palmtop.export.quantization.onnx_once import join_equal, split_shared_products
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.settings import build
 
 LOOSE = {"tolerance": 9}

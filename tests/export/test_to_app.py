@@ -23,7 +23,7 @@ from palmtop.data.wordpiece import why_not
 from palmtop.errors import UserError
 from palmtop.eval.verify import verify
 from palmtop.export.app.clients import why_not as no_clients
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.signature import Signature
 from palmtop.stage import Outline
 from palmtop.task import Task

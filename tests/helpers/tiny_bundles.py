@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, BertConfig, BertFor
 
 from palmtop.bundle import Bundle, FileEntry, Format, Origin, _digest, seal, sha256_of
 from palmtop.compress.learning.encoded import Encoded
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.models.opening import open_classifier
 from palmtop.settings import build
 from palmtop.signature import Signature

@@ -267,7 +267,7 @@ def test_a_pair_is_guessed(capsys: pytest.CaptureFixture[str], folder: Path) -> 
 
 def test_two_runs_into_one_folder(folder: Path) -> None:
     (folder / "holder.py").write_text(
-        "import sys, time\nfrom pathlib import Path\nfrom palmtop.make import lock_on\n"
+        "import sys, time\nfrom pathlib import Path\nfrom palmtop.making import lock_on\n"
         "with lock_on(Path('out')):\n    print('held', flush=True)\n    time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "holder.py"], stdout=subprocess.PIPE, text=True) as holder:

@@ -13,7 +13,7 @@ from palmtop import stage, target
 from palmtop.bundle import Bundle, Format
 from palmtop.data.encoding import Encoding, pad
 from palmtop.data.tokenization import HostTokenizer
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.models.family import FAMILIES, inputs_of, longest_input
 from palmtop.models.opening import keep_layers, open_classifier
 from palmtop.signature import Signature

@@ -26,7 +26,7 @@ from palmtop.errors import UserError
 from palmtop.eval.compare import compare
 from palmtop.eval.measure import measure
 from palmtop.eval.tokenizers.token_parity import client_of
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.measure_settings import MeasureText
 from palmtop.models.family import FAMILIES
 from palmtop.recipe.recipe import Recipe

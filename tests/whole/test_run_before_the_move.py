@@ -10,7 +10,7 @@ from palmtop import stage
 from palmtop.bundle import Bundle
 from palmtop.eval.compare import compare
 from palmtop.eval.reports.draw_table import render
-from palmtop.make import origin_of
+from palmtop.making import origin_of
 from palmtop.signature import Signature
 from palmtop.stage import outline_of
 from palmtop.task import Task

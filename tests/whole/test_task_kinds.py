@@ -16,7 +16,7 @@ from palmtop import stage, target, task_kinds
 from palmtop.bundle import Bundle
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.signature import Signature
 from palmtop.task import Task
 from palmtop.task_kinds.token_classification import ABSENT, entities, first_tokens, given_words, words_of

@@ -12,7 +12,7 @@ from palmtop import stage
 from palmtop.bundle import CARD, Bundle, is_sealed, seal
 from palmtop.export.graph.edge import edge_classifier, example
 from palmtop.export.graph.passes import clean_at
-from palmtop.make import make
+from palmtop.making import make
 from palmtop.models.opening import open_classifier
 from palmtop.signature import Signature
 

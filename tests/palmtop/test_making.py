@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from palmtop.bundle import Bundle, Format, is_sealed
 from palmtop.errors import UserError
-from palmtop.make import lock_on, make
+from palmtop.making import lock_on, make
 from palmtop.measure_settings import MeasureText
 from palmtop.recipe.recipe import Recipe, Step
 from palmtop.stage import Stage
