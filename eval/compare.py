@@ -6,8 +6,9 @@ from functools import cached_property
 from pathlib import Path
 
 from palmtop.eval.measuring.timed import LINEAR, apart, timed_at
+from palmtop.eval.reports.draw_table import Table
 from palmtop.eval.reports.read_runs import Artefact, Gathered, gather
-from palmtop.eval.reports.table import NOT_BESIDE, NOT_COMPARABLE, NOT_MEASURED, NOT_VALID, Cell, Row, Section, Table
+from palmtop.eval.reports.table import NOT_BESIDE, NOT_COMPARABLE, NOT_MEASURED, NOT_VALID, Cell, Row, Section
 from palmtop.eval.reports.verdicts import notes, verdicts
 from palmtop.measurement import Measurement
 

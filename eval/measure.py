@@ -1,11 +1,13 @@
 """Measuring bundles on targets: answers, agreement, size, loading, and latencies side by side; whatever is known is
 kept."""
 
+import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from palmtop.bundle import Bundle
+from palmtop.errors import UserError
 from palmtop.eval.measuring.cost import Cost
 from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.plan import Plan, Say, plans
@@ -38,6 +40,24 @@ def measure(bundles: Mapping[str, Bundle], options: MeasureOptions, out: Path, s
             cost.take(subject)
         for group in dict.fromkeys(subject.group for subject in plan.subjects):
             cost.take_latencies([subject for subject in plan.subjects if subject.group == group])
+
+
+def by_name(bundles: Sequence[Bundle | Path | str]) -> dict[str, Bundle]:
+    """Bundles, or those in the named folders, by the names that a table has for them.
+
+    Raises:
+        UserError: a folder that is no bundle, or two of one name.
+    """
+    opened = [given if isinstance(given, Bundle) else Bundle.open(Path(given).resolve()) for given in bundles]
+    named = {bundle.name: bundle for bundle in opened}
+    if len(named) < len(opened):
+        raise UserError("two of the bundles have the same folder name, so a table can't tell them apart: rename one")
+    return named
+
+
+def common_folder(bundles: Iterable[Bundle]) -> Path:
+    """The folder that all bundles lie below, where what was measured goes if nothing else is said."""
+    return Path(os.path.commonpath([bundle.path.resolve().parent for bundle in bundles]))
 
 
 def _note(made: list[Plan], out: Path) -> None:

@@ -1,3 +1,128 @@
-"""palmtop: make a large text transformer small, put it on a phone or a web page, measure what it costs and keeps."""
+"""palmtop: make a large text transformer small, put it on a phone or a web page, measure what it costs and keeps.
+
+This is the Python door; the command line is the other, and both do the same by the same code. Nothing heavy is
+imported before it is used.
+
+    model = palmtop.load("student-tflite")
+    model("will it rain tomorrow?").label
+"""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from palmtop.bundle import Bundle
+    from palmtop.eval.reports.draw_table import Table
+    from palmtop.loaded import load
+    from palmtop.recipe.recipe import Recipe
+    from palmtop.task import Task
 
 __version__ = "0.1.0"
+__all__ = ["Bundle", "Recipe", "Task", "compare", "load", "make", "measure"]
+
+_HOMES = {
+    "Bundle": "palmtop.bundle",
+    "Recipe": "palmtop.recipe.recipe",
+    "Task": "palmtop.task",
+    "load": "palmtop.loaded",
+}
+"""Where the names are that are imported when they are first asked for."""
+
+
+def make(
+    stage: str,
+    source: "Bundle | Path | str | None",
+    out: Path | str,
+    /,
+    *,
+    say: Callable[[str], None] = print,
+    **settings: object,
+) -> "Bundle":
+    """Make a bundle, as the stage's command does: palmtop.make("distill", teacher, "student", layers=3).
+
+    An equal bundle that is there already is kept; a stage that was killed goes on where it stopped.
+
+    Args:
+        stage: its name, as 'palmtop stages' lists it.
+        source: the bundle to start from, or its folder; None for a stage that needs none.
+        out: the folder of the new bundle.
+        say: is called with each line that the command would print.
+        settings: the stage's; see 'palmtop STAGE --help'. A bundle, a path or a task may stand where one is named.
+
+    Raises:
+        UserError: every fault of the settings, or what doesn't fit, before any work.
+    """
+    from palmtop.making import make_by_name
+
+    return make_by_name(stage, settings, source, Path(out), say)
+
+
+def measure(  # noqa: PLR0913  # what the command has as options
+    bundles: "Sequence[Bundle | Path | str]",
+    /,
+    *,
+    on: Sequence[str] | None = None,
+    baseline: str | None = None,
+    teacher: str | None = None,
+    length: int = 32,
+    threads: int = 1,
+    runs: int = 60,
+    out: Path | str | None = None,
+    say: Callable[[str], None] = print,
+) -> "Table":
+    """Measure bundles side by side in their own runtimes; what was measured before under equal conditions is kept.
+
+    Args:
+        bundles: bundles, or their folders.
+        on: names of targets; by default the runtimes of this machine and the browser.
+        baseline: the bundle that the others are compared with; by default the first .tflite.
+        teacher: the bundle whose answers the others are compared with; by default the first that was fine-tuned.
+        length: tokens at which latencies are compared.
+        threads: of the runtimes.
+        runs: timed answers behind each latency, at least 50.
+        out: where measurements.jsonl goes; by default the bundles' common folder.
+        say: is called with each line that the command would print.
+
+    Returns:
+        The table of everything measured in `out`. A notebook draws it, print() writes it as Markdown.
+
+    Raises:
+        UserError: unknown names, what targets lack, or faults in the data; before any work.
+    """
+    from palmtop.eval.compare import compare as table_of
+    from palmtop.eval.measure import by_name, common_folder
+    from palmtop.eval.measure import measure as measure_into
+    from palmtop.making import lock_on
+    from palmtop.measure_settings import MeasureText
+    from palmtop.settings import build
+
+    given = {"baseline": baseline, "teacher": teacher, "length": length, "threads": threads, "runs": runs}
+    options = build(MeasureText, given if on is None else given | {"on": on}, "measure")
+    opened = by_name(bundles)
+    folder = common_folder(opened.values()) if out is None else Path(out)
+    with lock_on(folder):
+        measure_into(opened, options, folder, say)
+    return table_of([folder])
+
+
+def compare(*runs: Path | str) -> "Table":
+    """The table of what was measured in one or several runs' folders; of equal things the newest number.
+
+    Raises:
+        UserError: a folder without measurements, or a damaged file.
+    """
+    from palmtop.eval.compare import compare as table_of
+
+    return table_of([Path(run) for run in runs])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'palmtop' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

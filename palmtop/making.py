@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from palmtop.bundle import Bundle, Origin, is_sealed, seal, write_durably
 from palmtop.errors import UserError, from_os, full_disk
 from palmtop.folders import cache
 from palmtop.processes import processes, rank
+from palmtop.settings import build
 from palmtop.stage import Stage
+from palmtop.task import Task
 
 Say = Callable[[str], None]
 
@@ -28,6 +30,22 @@ def origin_of(name: str, stage: Stage, source: Bundle | None) -> Origin:
     inputs = stage.inputs() | ({"source": source.digest} if source else {})
     versions = stages.versions(type(stage), source.format if source else None)
     return Origin(stage=name, settings=stage.model_dump(mode="json"), inputs=inputs, versions=versions)
+
+
+def make_by_name(
+    name: str, settings: Mapping[str, Any], source: Bundle | Path | str | None, out: Path, say: Say
+) -> Bundle:
+    """The bundle that the stage called `name` makes: settings and source are checked as a recipe's are, before work.
+
+    Of the processes of a distributed run the first one says what there is to say.
+
+    Raises:
+        UserError: every fault of the settings, a source that doesn't fit, or what `make` raises.
+    """
+    stage = build(stages.find(name), {key: _plain(value) for key, value in settings.items()}, name)
+    bundle = _opened(source) if isinstance(source, Path | str) else source
+    _check(name, stage, bundle)
+    return make(name, stage, bundle, out, say if rank() == 0 else _say_nothing)
 
 
 def make(name: str, stage: Stage, source: Bundle | None, out: Path, say: Say) -> Bundle:
@@ -57,6 +75,44 @@ def make(name: str, stage: Stage, source: Bundle | None, out: Path, say: Say) ->
             if told is None:
                 raise
             raise told from error
+
+
+def _plain(value: Any) -> Any:
+    """A setting as a recipe has it: bundles and paths by their names, a task written out."""
+    if isinstance(value, Bundle):
+        return str(value.path)
+    if isinstance(value, Task):
+        return value.model_dump(mode="json")
+    return str(value) if isinstance(value, Path) else value
+
+
+def _opened(source: Path | str) -> Bundle:
+    folder = Path(source)
+    if (folder / "config.json").is_file() and not is_sealed(folder):
+        raise UserError(
+            f"{folder} is a model folder, but no bundle yet: take it in first with 'palmtop adopt --model {folder} "
+            "--out NEW', and start from NEW"
+        )
+    return Bundle.open(folder)
+
+
+def _check(name: str, stage: Stage, bundle: Bundle | None) -> None:
+    """The checks that a recipe makes of a whole: the format, the layers, and the outline."""
+    wanted = f"{name} needs a {' or '.join(sorted(stage.accepts))} bundle"
+    if bundle is None and stage.accepts:
+        raise UserError(f"{wanted} to start from, and none was given")
+    if bundle is not None and not stage.accepts:
+        raise UserError(f"{name} starts from no bundle, but {bundle.path} was given")
+    if bundle is not None and bundle.format not in stage.accepts:
+        raise UserError(f"{wanted}, but {bundle.path} is {bundle.format}")
+    stages.versions(type(stage), bundle.format if bundle else None)
+    source = stages.outline_of(bundle) if bundle else None
+    stages.check_fit(name, stage, source)
+    stage.outline(source)
+
+
+def _say_nothing(_: str) -> None:
+    """What the other processes of a distributed run say."""
 
 
 def _kept(out: Path) -> Bundle:

@@ -11,7 +11,8 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from palmtop.bundle import Bundle, write_durably
-from palmtop.eval.reports.table import Row, Section, Table
+from palmtop.eval.reports.draw_table import Table
+from palmtop.eval.reports.table import Row, Section
 from palmtop.measure_settings import ChartText
 
 if TYPE_CHECKING:

@@ -4,11 +4,28 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from palmtop.errors import UserError, did_you_mean
 from palmtop.eval.reports.pruning_verdicts import stages_of
-from palmtop.eval.reports.table import COLUMNS, NOT_MEASURED, Cell, Row, Section, Table, milliseconds
+from palmtop.eval.reports.table import COLUMNS, NOT_MEASURED, Cell, Row, Section, milliseconds
+
+
+@dataclass(frozen=True)
+class Table:
+    """All sections, one for each task. As text it is Markdown, and a notebook draws it."""
+
+    sections: tuple[Section, ...]
+
+    def draw(self, form: str) -> str:
+        """As markdown, csv or json."""
+        return render(self, form)
+
+    def __str__(self) -> str:
+        return markdown(self)
+
+    def _repr_markdown_(self) -> str:
+        return markdown(self)
 
 
 def render(table: Table, form: str) -> str:

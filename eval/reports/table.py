@@ -82,13 +82,6 @@ class Section:
     """What they say, plainly."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """All sections, one for each task."""
-
-    sections: tuple[Section, ...]
-
-
 def milliseconds(value: float | None) -> str:
     """A time as tables and sentences show it: two decimals, three below a tenth."""
     return f"{value or 0:.{2 if (value or 0) >= 0.1 else 3}f}"  # noqa: PLR2004  # a tenth

@@ -64,45 +64,16 @@ def value_of(text: str, annotation: Any) -> Any:
 
 
 def _make(name: str, kind: "type[Stage]", source: Path | None, out: Path, given: dict[str, Any]) -> None:
-    from palmtop.making import make
+    from palmtop.making import make_by_name
     from palmtop.processes import rank
-    from palmtop.settings import build
 
     values = {
         key: value_of(text, kind.model_fields[key].annotation) if isinstance(text, str) else text
         for key, text in given.items()
     }
-    stage = build(kind, values, name)
-    bundle = _open(source) if source else None
-    _check(name, stage, bundle)
-    made = make(name, stage, bundle, out, print if rank() == 0 else _say_nothing)
+    made = make_by_name(name, values, source, out, print)
     if rank() == 0:
         _report(made)
-
-
-def _open(source: Path) -> "Bundle":
-    from palmtop.bundle import Bundle, is_sealed
-
-    if (source / "config.json").is_file() and not is_sealed(source):
-        raise UserError(
-            f"{source} is a model folder, but no bundle yet: take it in first with 'palmtop adopt --model {source} "
-            "--out NEW', and start from NEW"
-        )
-    return Bundle.open(source)
-
-
-def _check(name: str, stage: "Stage", bundle: "Bundle | None") -> None:
-    """The checks that a recipe makes of a whole: the format, the layers, and the outline."""
-    from palmtop.stage import check_fit, outline_of, versions
-
-    if bundle is not None and bundle.format not in stage.accepts:
-        raise UserError(
-            f"{name} needs a {' or '.join(sorted(stage.accepts))} bundle, but {bundle.path} is {bundle.format}"
-        )
-    versions(type(stage), bundle.format if bundle else None)
-    source = outline_of(bundle) if bundle else None
-    check_fit(name, stage, source)
-    stage.outline(source)
 
 
 def _report(made: "Bundle") -> None:
@@ -111,10 +82,6 @@ def _report(made: "Bundle") -> None:
         f"{key} {value}" for key, value in made.card.facts.items() if isinstance(value, int | float | str)
     )
     print(f"{made.path}: {made.format}, {size / 1e6:.2f} MB" + (f"; {facts}" if facts else ""))
-
-
-def _say_nothing(_: str) -> None:
-    """What the other processes of a distributed run say."""
 
 
 def _places(kind: "type[Stage]") -> list[inspect.Parameter]:

@@ -12,7 +12,8 @@ from palmtop.bundle import Bundle, Origin, seal
 from palmtop.cli.main import main
 from palmtop.errors import UserError
 from palmtop.eval.reports.chart import Chart, charts, markdown, write
-from palmtop.eval.reports.table import COLUMNS, Cell, Row, Section, Table
+from palmtop.eval.reports.draw_table import Table
+from palmtop.eval.reports.table import COLUMNS, Cell, Row, Section
 from palmtop.measure_settings import ChartText
 from palmtop.recipe import recipe
 from palmtop.recipe.recipe import Recipe

@@ -17,6 +17,8 @@ from palmtop.stage import Stage, find
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("compress", "export", "eval")
+FRONT_DOOR = (Path("palmtop/__init__.py"), Path("palmtop/__main__.py"))
+"""With palmtop/cli what may open rooms, and only when they are asked for: the doors of Python and of `python -m`."""
 MODULES = sorted(
     {
         path.relative_to(ROOT)
@@ -63,7 +65,7 @@ def room_of(module: str) -> str | None:
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_who_may_import_whom(path: Path) -> None:
     own = path.parts[0] if path.parts[0] in ROOMS else None
-    front_door = own is None and (path.parts[:2] == ("palmtop", "cli") or path.stem == "__main__")
+    front_door = own is None and (path.parts[:2] == ("palmtop", "cli") or path in FRONT_DOOR)
     for module, late in imports(path):
         room = room_of(module)
         assert room is None or room == own or (front_door and late), f"{path} imports {module}"
@@ -108,7 +110,7 @@ def test_a_stage_is_documented_and_keeps_the_command_lines_words_free(name: str)
     assert kind.__doc__
     for key, field in kind.model_fields.items():
         assert field.description or key == "seed", f"{name}.{key} has no docstring"
-        assert key not in ("out", "source", "help"), f"{name}.{key} is a word of the command line"
+        assert key not in ("out", "source", "help", "say"), f"{name}.{key} is a word of the command line, or of Python"
 
 
 def test_the_list_of_stages_read_from_files_is_that_of_the_classes() -> None:
