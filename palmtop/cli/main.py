@@ -13,6 +13,7 @@ import typer
 from palmtop import __version__
 from palmtop.cli.init import init
 from palmtop.cli.look import explain, tokens
+from palmtop.cli.predict import predict
 from palmtop.cli.setup import setup
 from palmtop.errors import UserError, from_os
 
@@ -65,7 +66,7 @@ def app_for(words: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global)
-    for command in (run, measure, compare, verify, explain, tokens, stages, recipes, init, setup):
+    for command in (run, measure, compare, predict, verify, explain, tokens, stages, recipes, init, setup):
         app.command()(telling()(command))
     _add_stages(app, words)
     return app
@@ -153,7 +154,7 @@ def measure(
     ] = None,
 ) -> None:
     """Measure bundles side by side in their own runtimes, and print the table."""
-    from palmtop.bundle import Bundle
+    from palmtop.eval.measure import by_name, common_folder
     from palmtop.making import lock_on
     from palmtop.measure_settings import MeasureText
     from palmtop.settings import build
@@ -170,10 +171,8 @@ def measure(
         },
         "measure",
     )
-    opened = {path.resolve().name: Bundle.open(path.resolve()) for path in bundles}
-    if len(opened) < len(bundles):
-        raise UserError("two of the bundles have the same folder name, so a table can't tell them apart: rename one")
-    folder = out or Path(os.path.commonpath([path.resolve().parent for path in bundles]))
+    opened = by_name(bundles)
+    folder = out or common_folder(opened.values())
     with lock_on(folder):
         _measure_into(folder, opened, options)
 
