@@ -4,16 +4,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self, overload
 
-from palmtop import target
-from palmtop.answering import PAIRED, Answer, Purpose, answers
+from palmtop import target, task_kinds
+from palmtop.answering import Purpose, answers
 from palmtop.app_manifest import LABELS, Manifest
 from palmtop.bundle import Bundle, Format
-from palmtop.data.tokenization import Text
+from palmtop.data.encoding import Text
 from palmtop.errors import UserError, raise_all
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
 from palmtop.target import Runner
 from palmtop.task import Task
+from palmtop.task_kinds.answer import Answer
 
 COUNTED = {1: "one text", 2: "two texts"}
 
@@ -38,7 +39,7 @@ class Model:
 
         Returns:
             One answer, or one for each of a list, in order: a `Label` of a classifier, a `Number` of a regression, a
-            `Span` of a model that answers questions (palmtop.answering).
+            `Span` of a model that answers questions, ... (each kind of task has its own, palmtop.task_kinds).
 
         Raises:
             UserError: a pair where the model reads one text, or the other way round; something that is no text.
@@ -98,19 +99,19 @@ def purpose_of(bundle: Bundle) -> Purpose:
         UserError: it has neither.
     """
     signed = (bundle.path / SIGNATURE).is_file()  # the linear floor has none: it reads words, and answers logits
-    output = Signature.read(bundle.path).output if signed else "logits"
+    signature = Signature.read(bundle.path) if signed else None
     if bundle.format == "app":
         manifest = Manifest.read(bundle.path)
         labels = (bundle.path / LABELS).read_text(encoding="utf-8").splitlines()
-        columns = PAIRED.get(manifest.kind, ("text", "text2"))[: manifest.texts]
-        return Purpose(manifest.kind, columns, tuple(labels), output)
+        columns = task_kinds.find(manifest.kind).asked[: manifest.texts]
+        return Purpose(manifest.kind, columns, tuple(labels), signature)
     task = Task.of(bundle.path)
     if task is None:
         raise UserError(
             f"{bundle.path} has no task, so it has no head that answers: train one with 'palmtop finetune', or name a "
             "bundle that was trained"
         )
-    return Purpose(task.kind, task.columns, task.label_names, output)
+    return Purpose(task.kind, task.columns, task.label_names, signature)
 
 
 def _format(bundle: Bundle) -> Format:

@@ -71,9 +71,10 @@ def signature_of_export(source: Bundle, probabilities: bool) -> tuple[Signature,
     known, task = Signature.read(source.path), Task.of(source.path)
     if not probabilities:
         return known, "logits"
-    made = (task.of_kind if task else task_kinds.by_output(known.output)).probabilities
-    assert made is not None  # `outline_of_export` has refused it
-    return known.model_copy(update={"output": made}), "probabilities"
+    kind = task.of_kind if task else task_kinds.by_output(known.output)
+    if kind.probabilities is None:
+        raise UserError(kind.no_probabilities)
+    return known.model_copy(update={"output": kind.probabilities}), "probabilities"
 
 
 def example(inputs: Sequence[str], batch: int, tokens: int) -> dict[str, torch.Tensor]:

@@ -15,8 +15,9 @@ import typer
 from palmtop.errors import raise_all
 
 if TYPE_CHECKING:
-    from palmtop.answering import Answer, Purpose
+    from palmtop.answering import Purpose
     from palmtop.cli.texts_in import Text
+    from palmtop.task_kinds.answer import Answer
 
 STDIN = "-"
 CHUNK = 256

@@ -58,4 +58,7 @@ def _class_name(name: str) -> str:
 
 
 def _holds_a_kind(path: Path) -> bool:
-    return re.search(rf"^class {_class_name(path.stem)}\(", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+    return (
+        re.search(rf"^class {_class_name(path.stem)}\(TaskKind\):", path.read_text(encoding="utf-8"), re.MULTILINE)
+        is not None
+    )

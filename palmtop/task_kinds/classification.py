@@ -1,6 +1,8 @@
 """Classification: one of several labels for a text or a pair of texts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -11,6 +13,8 @@ from palmtop.data.encoding import Encoding, Text
 from palmtop.data.rows import SHOWN, Table, have
 from palmtop.errors import UserError
 from palmtop.metrics import Score, confusion, macro_f1, matthews, mcnemar, proportion
+from palmtop.signature import Signature
+from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.kind import Definition, Differences, Labels, TaskKind
 from palmtop.task_kinds.losses import soft_loss
 
@@ -24,10 +28,33 @@ LEAST_PROBABILITY = 1e-12
 """What is less counts as this much where probabilities are compared: a runtime may end it in 0."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Label(Answer):
+    """A classifier's answer: the most probable label."""
+
+    label: str
+    probability: float
+    """Softmax of the logits, or the file's own number where it answers probabilities."""
+    probabilities: dict[str, float]
+    """Of every label, the most probable first."""
+
+    head: ClassVar[Mapping[str, int]] = {"label": 30, "probability": 11}
+
+    def best(self, top: int) -> "Label":
+        """With the probabilities of the first `top` labels only."""
+        kept = dict(islice(self.probabilities.items(), top))
+        return Label(truncated=self.truncated, label=self.label, probability=self.probability, probabilities=kept)
+
+    def lines(self, top: int) -> list[tuple[str, ...]]:
+        """A line for each of the first `top` labels."""
+        return [(label, f"{value:.4f}") for label, value in islice(self.probabilities.items(), top)]
+
+
 class Classification(TaskKind):
     """One of several labels."""
 
     name: ClassVar[str] = "classification"
+    ranks: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "matthews")
     architecture: ClassVar[str] = "ForSequenceClassification"
     problem_type: ClassVar[str | None] = "single_label_classification"
@@ -150,11 +177,33 @@ class Classification(TaskKind):
         shares: Float32[ndarray, "texts ..."] = powers / powers.sum(axis=1, keepdims=True)
         return shares
 
+    def told(
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        encodings: Sequence[Encoding],
+        signature: Signature | None,
+        label_names: Sequence[str],
+    ) -> Sequence[Answer]:
+        """A `Label` each."""
+        probable = signature is not None and signature.output == self.probabilities
+        shares = outputs.astype(np.float64) if probable else self.made_probabilities(outputs.astype(np.float64))
+        return [
+            ranked(encoding.truncated, output, row, label_names)
+            for encoding, output, row in zip(encodings, outputs, shares, strict=True)
+        ]
+
     def said(
         self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], label_names: Sequence[str]
     ) -> Sequence[str | None]:
         """The label of the largest output."""
         return [label_names[place] for place in outputs.argmax(axis=1)]
+
+
+def ranked(truncated: bool, outputs: ndarray, shares: ndarray, label_names: Sequence[str]) -> Label:
+    """The labels of a text by their probabilities, the most probable first."""
+    found = {label_names[place]: float(shares[place]) for place in np.argsort(-outputs, kind="stable")}
+    label, probability = next(iter(found.items()))
+    return Label(truncated=truncated, label=label, probability=probability, probabilities=found)
 
 
 def given_labels(task: Definition) -> tuple[str, ...]:

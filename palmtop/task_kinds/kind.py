@@ -15,6 +15,7 @@ from palmtop.data.rows import Table
 from palmtop.errors import UserError
 from palmtop.metrics import Score, bootstrapped, faults_of
 from palmtop.signature import Signature
+from palmtop.task_kinds.answer import Answer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -357,6 +358,25 @@ class TaskKind(ABC):
     def made_probabilities(self, outputs: Float32[ndarray, "texts ..."]) -> Float32[ndarray, "texts ..."]:
         """Probabilities of a runner's logits, by numpy: what a file with probabilities in it is compared with."""
         raise NotImplementedError(f"{self.name} has no probabilities")
+
+    # -- for people --
+
+    asked: ClassVar[tuple[str, ...]] = ("text", "text2")
+    """What the texts are called that are asked at a time, where no task names their columns."""
+    ranks: ClassVar[bool] = False
+    """Whether an answer ranks labels by their probabilities."""
+    axis_of_outputs: ClassVar[int] = 1
+    """Of a runner's outputs: the one with as many places as the task has names of outputs."""
+
+    @abstractmethod
+    def told(
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        encodings: Sequence[Encoding],
+        signature: Signature | None,
+        label_names: Sequence[str],
+    ) -> Sequence[Answer]:
+        """What a runner's outputs say to people, text by text."""
 
     # -- the app --
 

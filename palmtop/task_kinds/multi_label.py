@@ -1,6 +1,8 @@
 """Multi-label classification: any number of labels for a text, each by itself."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,6 +14,7 @@ from palmtop.data.rows import Table, have
 from palmtop.errors import UserError
 from palmtop.metrics import Score, proportion
 from palmtop.signature import Signature
+from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.classification import check_known, given_labels, plain_differences
 from palmtop.task_kinds.kind import Definition, Differences, Labels, TaskKind
 
@@ -28,10 +31,33 @@ LARGEST_LOGIT = 30.0
 """Probabilities nearer to 0 or 1 than this logit's are compared as if they were its."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelSet(Answer):
+    """Any number of labels: those whose probabilities are at least their thresholds."""
+
+    labels: tuple[str, ...]
+    """The most probable first."""
+    probabilities: dict[str, float]
+    """Of every label by itself, the most probable first."""
+
+    head: ClassVar[Mapping[str, int]] = {"labels": 40, "most probable": 30}
+
+    def best(self, top: int) -> "LabelSet":
+        """With the probabilities of the first `top` labels only."""
+        kept = dict(islice(self.probabilities.items(), top))
+        return LabelSet(truncated=self.truncated, labels=self.labels, probabilities=kept)
+
+    def lines(self, top: int) -> list[tuple[str, ...]]:
+        """A line for each of the first `top` labels, the answer on the first."""
+        ranked = [f"{label} {value:.4f}" for label, value in islice(self.probabilities.items(), top)]
+        return [(", ".join(self.labels) or "none" if not place else "", one) for place, one in enumerate(ranked)]
+
+
 class MultiLabel(TaskKind):
     """Any number of labels."""
 
     name: ClassVar[str] = "multi_label"
+    ranks: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1")
     architecture: ClassVar[str] = "ForSequenceClassification"
     problem_type: ClassVar[str | None] = "multi_label_classification"
@@ -168,6 +194,24 @@ class MultiLabel(TaskKind):
     def made_probabilities(self, outputs: Float32[ndarray, "texts ..."]) -> Float32[ndarray, "texts ..."]:
         """Sigmoid of each label."""
         return _sigmoid(outputs)
+
+    def told(
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        encodings: Sequence[Encoding],
+        signature: Signature | None,
+        label_names: Sequence[str],
+    ) -> Sequence[Answer]:
+        """A `LabelSet` each."""
+        shares = _sigmoid(outputs) if signature is None or signature.output == "logits" else outputs
+        given = self.answers(outputs, encodings, signature) >= 0
+        made = []
+        for encoding, share, yes in zip(encodings, shares, given, strict=True):
+            order = np.argsort(-share, kind="stable")
+            every = {label_names[place]: float(share[place]) for place in order}
+            labels = tuple(label_names[place] for place in order if yes[place])
+            made.append(LabelSet(truncated=encoding.truncated, labels=labels, probabilities=every))
+        return made
 
     def said(
         self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], label_names: Sequence[str]

@@ -1,6 +1,7 @@
 """Question answering: where in a context the answer to a question stands, as a span of tokens."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from palmtop.errors import UserError
 from palmtop.metrics import Score, proportion
 from palmtop.signature import Signature
 from palmtop.task_kinds import spans
+from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.gold_spans import read_spans
 from palmtop.task_kinds.kind import Definition, Differences, Labels, TaskKind
 from palmtop.task_kinds.losses import soft_loss
@@ -31,10 +33,31 @@ LEAST_FOR_SPANS = 16
 """Tokens that hold a question, a context and the special ones between them."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Span(Answer):
+    """The answer to a question, as it stands in the context."""
+
+    answer: str
+    begin: int
+    """The first character of the answer in the context, from 0."""
+    end: int
+    """The character after its last: context[begin:end] is the answer."""
+    score: float
+    """Its probability among all spans that could have been the answer, of at most 30 tokens: the softmax of the sums
+    of start and end logit. BERT's run_squad.py does the same over its 20 best."""
+
+    head: ClassVar[Mapping[str, int]] = {"answer": 32, "characters": 11, "score": 6}
+
+    def lines(self, top: int) -> list[tuple[str, ...]]:
+        """One line."""
+        return [(self.answer, f"{self.begin}-{self.end}", f"{self.score:.4f}")]
+
+
 class QuestionAnswering(TaskKind):
     """A span of the context."""
 
     name: ClassVar[str] = "question_answering"
+    asked: ClassVar[tuple[str, ...]] = ("question", "context")
     metrics: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
     architecture: ClassVar[str] = "ForQuestionAnswering"
     has_labels: ClassVar[bool] = False
@@ -194,6 +217,22 @@ class QuestionAnswering(TaskKind):
         agreement = float((spans.best_tokens(expected) == spans.best_tokens(found)).all(axis=1).mean())
         return Differences(by_text / spread, float(np.sqrt(squares[inside].mean())) / spread, agreement)
 
+    def told(
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        encodings: Sequence[Encoding],
+        signature: Signature | None,
+        label_names: Sequence[str],
+    ) -> Sequence[Answer]:
+        """A `Span` each."""
+        places = spans.characters(outputs, encodings)
+        return [
+            Span(truncated=encoding.truncated, answer=words, begin=int(begin), end=int(end), score=_span_score(output))
+            for encoding, words, (begin, end), output in zip(
+                encodings, spans.texts_of(places, encodings), places, outputs, strict=True
+            )
+        ]
+
     def said(
         self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], label_names: Sequence[str]
     ) -> Sequence[str | None]:
@@ -226,3 +265,10 @@ def _places(row: Any) -> Int64[ndarray, "tokens 2"]:
     places = np.asarray(row.offsets, np.int64)
     places[[sequence != 1 for sequence in row.sequence_ids]] = -1
     return places
+
+
+def _span_score(logits: Float32[ndarray, "2 tokens"]) -> float:
+    """Softmax of the best span among all that `spans.best_tokens` considers."""
+    start, end = logits.astype(np.float64)
+    sums = np.concatenate([start[: len(start) - more] + end[more:] for more in range(min(spans.MOST_TOKENS, len(end)))])
+    return float(1 / np.exp(sums - sums.max()).sum())

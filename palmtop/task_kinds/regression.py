@@ -1,6 +1,7 @@
 """Regression: a number for a text or a pair of texts."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -11,11 +12,26 @@ from palmtop.data.encoding import Encoding, Text
 from palmtop.data.rows import Table, have
 from palmtop.errors import UserError
 from palmtop.metrics import Score, pearson, ranks
+from palmtop.signature import Signature
+from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.classification import plain_differences
 from palmtop.task_kinds.kind import Definition, Differences, Labels, TaskKind
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number(Answer):
+    """A regression's answer."""
+
+    number: float
+
+    head: ClassVar[Mapping[str, int]] = {"number": 12}
+
+    def lines(self, top: int) -> list[tuple[str, ...]]:
+        """One line."""
+        return [(f"{self.number:.5g}",)]
 
 
 class Regression(TaskKind):
@@ -104,6 +120,19 @@ class Regression(TaskKind):
     ) -> Differences:
         """Differences as a share of the spread of the expected numbers; there are no labels to agree on."""
         return plain_differences(expected, found, 1.0)
+
+    def told(
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        encodings: Sequence[Encoding],
+        signature: Signature | None,
+        label_names: Sequence[str],
+    ) -> Sequence[Answer]:
+        """A `Number` each."""
+        return [
+            Number(truncated=encoding.truncated, number=float(output[0]))
+            for encoding, output in zip(encodings, outputs, strict=True)
+        ]
 
     def said(
         self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], label_names: Sequence[str]

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from palmtop.data.rows import Table, have
 from palmtop.errors import UserError
 from palmtop.metrics import Score, proportion
 from palmtop.signature import Signature
+from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.classification import check_known, given_labels
 from palmtop.task_kinds.kind import IGNORED, Definition, Differences, Labels, TaskKind
 from palmtop.task_kinds.losses import soft_loss
@@ -43,10 +45,37 @@ class Marks(NamedTuple):
     words: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An entity as it stands in a text."""
+
+    label: str
+    """Its type."""
+    text: str
+    begin: int
+    """Its first character, from 0."""
+    end: int
+    """The character after its last: text[begin:end] is the entity."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tags(Answer):
+    """The entities of a text, in their order."""
+
+    entities: tuple[Found, ...]
+
+    head: ClassVar[Mapping[str, int]] = {"entities": 60}
+
+    def lines(self, top: int) -> list[tuple[str, ...]]:
+        """One line."""
+        return [("; ".join(f"{one.text} ({one.label})" for one in self.entities) or "none",)]
+
+
 class TokenClassification(TaskKind):
     """A tag for every word."""
 
     name: ClassVar[str] = "token_classification"
+    axis_of_outputs: ClassVar[int] = 2
     metrics: ClassVar[tuple[str, ...]] = ("entity_f1", "word_accuracy")
     architecture: ClassVar[str] = "ForTokenClassification"
     has_labels: ClassVar[bool] = True
@@ -240,6 +269,25 @@ class TokenClassification(TaskKind):
         by_text = np.sqrt(squares.sum(axis=1) / inside.sum(axis=1).clip(min=1))
         agreement = float((expected.argmax(-1) == found.argmax(-1))[inside].mean())
         return Differences(by_text / spread, float(np.sqrt(squares[inside].mean())) / spread, agreement)
+
+    def told(
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        encodings: Sequence[Encoding],
+        signature: Signature | None,
+        label_names: Sequence[str],
+    ) -> Sequence[Answer]:
+        """A `Tags` each, of the words of the text as a person writes it."""
+        made = []
+        for encoding, output in zip(encodings, outputs, strict=True):
+            words = list(tagged(output, encoding, label_names))
+            text, tags = encoding.text[0], [tag or NOTHING for _, tag in words]
+            found = []
+            for kind, first, last in entities(tags):
+                begin, end = words[first][0][0], words[last][0][1]
+                found.append(Found(label=kind, text=text[begin:end], begin=begin, end=end))
+            made.append(Tags(truncated=encoding.truncated, entities=tuple(found)))
+        return made
 
     def said(
         self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], label_names: Sequence[str]

@@ -16,11 +16,14 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
 import palmtop
-from palmtop.answering import Label, Number, Purpose, Span, answers
+from palmtop.answering import Purpose, answers
 from palmtop.bundle import Bundle, Origin, seal
 from palmtop.data.tokenization import Encoding
 from palmtop.errors import UserError
 from palmtop.task import Task
+from palmtop.task_kinds.classification import Label
+from palmtop.task_kinds.question_answering import Span
+from palmtop.task_kinds.regression import Number
 from palmtop.task_kinds.spans import MOST_TOKENS
 
 TEXTS = ["rain tomorrow please", "play the song", "what is the balance now", "umbrella"]
@@ -212,13 +215,13 @@ def test_a_runtime_that_isnt_there_is_told(teacher: Bundle, monkeypatch: pytest.
 def test_outputs_that_mean_nothing_are_refused() -> None:
     encodings = [Encoding(("a",), np.zeros(1, np.int32), np.zeros(1, np.int32))]
     outputs = np.zeros((1, 2), np.float32)
-    with pytest.raises(UserError, match="a model of masked words answers can't be told yet; what can: classification"):
-        answers(Purpose("masked_words", ("text",), ("a", "b"), "logits"), encodings, outputs)
+    with pytest.raises(UserError, match=r"^no kind of task 'masked_words'; known: classification, "):
+        answers(Purpose("masked_words", ("text",), ("a", "b")), encodings, outputs)
     for kind in ("classification", "regression"):
         with pytest.raises(UserError, match="answers with 2 numbers where its task has"):
-            answers(Purpose(kind, ("text",), ("a", "b", "c"), "logits"), encodings, outputs)
+            answers(Purpose(kind, ("text",), ("a", "b", "c")), encodings, outputs)
     with pytest.raises(UserError, match=r"answers 1 of 1 texts .* with something that is no finite number"):
-        answers(Purpose("classification", ("text",), ("a", "b"), "logits"), encodings, outputs * np.nan)
+        answers(Purpose("classification", ("text",), ("a", "b")), encodings, outputs * np.nan)
 
 
 def test_making_is_what_the_command_does(task: dict[str, Any], floor: Bundle, tmp_path: Path) -> None:

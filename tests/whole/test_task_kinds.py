@@ -9,13 +9,14 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import f1_score
-from tiny import sentences, write_model, write_multi_label, write_tags
+from tiny import WORDS, sentences, write_model, write_multi_label, write_tags
 from torch.nn import functional
 
 from palmtop import stage, target, task_kinds
 from palmtop.bundle import Bundle
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
+from palmtop.loaded import load
 from palmtop.making import make
 from palmtop.signature import Signature
 from palmtop.task import Task
@@ -243,6 +244,17 @@ def test_it_is_quantized_and_measured_and_made_an_app_of(taught: Bundle, tmp_pat
     assert taken["file", task.main_metric].value == taken["teacher", task.main_metric].value
     assert taken["file", "agreement_torch"].value == 1
     assert (taken["int8", task.main_metric].value or 0) > 0.8
+
+
+def test_it_is_asked_from_python(taught: Bundle) -> None:
+    with load(taught) as model:
+        said = model("now rain guitar, for me").as_dict()
+    task = Task.of(taught.path)
+    assert task is not None
+    if task.kind == "multi_label":
+        assert set(said["labels"]) == {"music", "weather"} and set(said["probabilities"]) == set(WORDS)
+        return
+    assert said["entities"][0] == {"label": "weather", "text": "rain", "begin": 4, "end": 8}
 
 
 def test_probabilities_are_for_kinds_that_have_some(taught: Bundle, tmp_path: Path) -> None:
