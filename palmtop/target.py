@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from palmtop.data.tokenization import Encoding, Text
 from palmtop.errors import UserError, did_you_mean
+from palmtop.format import judge
 from palmtop.signature import Signature
 
 ROOM = "palmtop.eval.targets"
@@ -144,15 +145,12 @@ def find(name: str) -> Target:
 
 
 def for_format(bundle_format: str) -> Target:
-    """The target that judges a format by default: the artefact's own runtime on this machine."""
-    own = {
-        "torch": "host_torch",
-        "tflite": "host_litert",
-        "onnx": "host_onnx",
-        "tfjs": "browser",
-        "linear": "host_linear",
-    }
-    return find(own[bundle_format])
+    """The target that judges a format by default: the artefact's own runtime on this machine.
+
+    Raises:
+        UserError: there is no such format, or nothing runs it.
+    """
+    return find(judge(bundle_format))
 
 
 def host_machine(packages: Sequence[str]) -> Machine:
