@@ -1,7 +1,7 @@
 """FileFormat: what there is to know of a format of model files. Found by file name in palmtop/formats."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,8 @@ from palmtop.errors import UserError, did_you_mean
 ROOM = "palmtop.formats"
 NO_FORMATS = ("_", "read_")
 """How the other files of that folder begin."""
+CONVERTED = "converted"
+"""The target of formats that nothing here runs."""
 BESIDE = ("tokenizer.json", "labels.txt", "signature.json")
 
 
@@ -131,6 +133,13 @@ def judge(name: str) -> str:
             else f"no target runs {name} as such: what runs is the model in it"
         )
     return found.target
+
+
+def own_targets(formats: Iterable[str]) -> tuple[str, ...]:
+    """The names of the targets on which bundles of these formats are measured where none is named: each format's own;
+    of an app's folder none."""
+    own = [find(name) for name in formats]
+    return tuple(dict.fromkeys(made.target or CONVERTED for made in own if made.target or made.not_run))
 
 
 def model_in(folder: Path) -> str | None:

@@ -14,6 +14,7 @@ from numpy import ndarray
 from palmtop.data.tokenization import Encoding, Text
 from palmtop.errors import UserError, did_you_mean
 from palmtop.format import judge
+from palmtop.measurement import Kind
 from palmtop.signature import Signature
 
 ROOM = "palmtop.eval.targets"
@@ -82,6 +83,8 @@ class Target(ABC):
     name: ClassVar[str]
     formats: ClassVar[frozenset[str]]
     """Bundle formats that it runs."""
+    kind: ClassVar[Kind] = "measured"
+    """What its numbers are."""
     own_tokenizer: ClassVar[bool] = False
     """Texts go through a tokenizer of the target's own, whose ids are compared with the Hugging Face tokenizer's."""
 

@@ -132,8 +132,9 @@ def run(
 def measure(
     bundles: Annotated[list[Path], typer.Argument(help="Bundle folders.")],
     on: Annotated[
-        str, typer.Option(help="Targets, with commas between them.")
-    ] = "host_torch,host_litert,host_onnx,browser",
+        str | None,
+        typer.Option(help="Targets, with commas between them.", show_default="each format's own runtime"),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(help="The bundle that the others are compared with.", show_default="the first tflite bundle"),
@@ -154,14 +155,16 @@ def measure(
 ) -> None:
     """Measure bundles side by side in their own runtimes, and print the table."""
     from palmtop.bundle import Bundle
+    from palmtop.format import own_targets
     from palmtop.make import lock_on
     from palmtop.measure_settings import MeasureText
     from palmtop.settings import build
 
+    opened = {path.resolve().name: Bundle.open(path.resolve()) for path in bundles}
     options = build(
         MeasureText,
         {
-            "on": on.split(","),
+            "on": on.split(",") if on else own_targets(bundle.format for bundle in opened.values()),
             "baseline": baseline,
             "teacher": teacher,
             "length": length,
@@ -170,7 +173,6 @@ def measure(
         },
         "measure",
     )
-    opened = {path.resolve().name: Bundle.open(path.resolve()) for path in bundles}
     if len(opened) < len(bundles):
         raise UserError("two of the bundles have the same folder name, so a table can't tell them apart: rename one")
     folder = out or Path(os.path.commonpath([path.resolve().parent for path in bundles]))
