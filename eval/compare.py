@@ -10,7 +10,7 @@ from palmtop.eval.reports.draw_table import Table
 from palmtop.eval.reports.read_runs import Artefact, Gathered, gather
 from palmtop.eval.reports.table import NOT_BESIDE, NOT_COMPARABLE, NOT_MEASURED, NOT_VALID, Cell, Row, Section
 from palmtop.eval.reports.verdicts import notes, verdicts
-from palmtop.measurement import Measurement
+from palmtop.measurement import NOT_RUN, Measurement
 
 MAIN = ("accuracy", "pearson", "f1")
 """The deciding metric of a run that names none."""
@@ -100,7 +100,7 @@ def _cells(view: _View, artefact: Artefact) -> dict[str, Cell]:
             "memory_mb",
         )
     }
-    return times | {
+    found = times | {
         "model_mb": _cell(artefact, "model_bytes", 1e-6),
         "download_mb": _cell(artefact, "download_bytes", 1e-6),
         "gzip_mb": _cell(artefact, "gzip_bytes", 1e-6),
@@ -113,6 +113,9 @@ def _cells(view: _View, artefact: Artefact) -> dict[str, Cell]:
         "speedup": _speedup(view, artefact),
         "timed_at": _timed_at(artefact),
     }
+    if any(number.kind == NOT_RUN for number in artefact.numbers.values()):
+        return {name: cell if cell.value is not None else Cell(word=NOT_RUN) for name, cell in found.items()}
+    return found
 
 
 def _cell(artefact: Artefact, metric: str, scale: float = 1.0) -> Cell:

@@ -14,6 +14,7 @@ from palmtop.eval.measuring.plan import Plan, Say, plans
 from palmtop.eval.measuring.quality import Quality
 from palmtop.eval.measuring.run_file import RunFile, Standing
 from palmtop.measure_settings import MeasureText
+from palmtop.measurement import NOT_RUN
 
 MeasureOptions = MeasureText
 
@@ -35,11 +36,13 @@ def measure(bundles: Mapping[str, Bundle], options: MeasureOptions, out: Path, s
     for plan in made:
         ledger = Ledger(out, plan.task_id, session)
         quality, cost = Quality(plan, out, options.threads, ledger, say), Cost(plan, options, ledger, say)
+        run = [subject for subject in plan.subjects if subject.target.kind != NOT_RUN]
         for subject in plan.subjects:
-            quality.take(subject)
+            if subject in run:
+                quality.take(subject)
             cost.take(subject)
-        for group in dict.fromkeys(subject.group for subject in plan.subjects):
-            cost.take_latencies([subject for subject in plan.subjects if subject.group == group])
+        for group in dict.fromkeys(subject.group for subject in run):
+            cost.take_latencies([subject for subject in run if subject.group == group])
 
 
 def by_name(bundles: Sequence[Bundle | Path | str]) -> dict[str, Bundle]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from palmtop import format as file_format
 from palmtop import parity, target, task_kinds
 from palmtop.app_manifest import GOLDEN, LABELS, MANIFEST, VOCABULARY, GoldenRow, Manifest, golden_outputs, read_golden
 from palmtop.bundle import Bundle, Format
@@ -206,6 +207,9 @@ def _verify_model(bundle: Bundle, say: Say) -> None:
         raise UserError(
             f"{bundle.path / LABELS} has other labels than task.json: remove the folder and make the bundle again"
         )
+    if (why := file_format.find(form).not_run) is not None:
+        say(f"{form} is converted, not run: {why}")
+        return
     outputs = _plain_answers(bundle.path, form, len(task.columns))
     if outputs.shape[1] != len(labels):
         raise UserError(

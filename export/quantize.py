@@ -1,11 +1,12 @@
 """Quantize an exported file: smaller weights, and on most processors faster products."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from palmtop import format as file_format
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError
 from palmtop.export import check_export
@@ -29,8 +30,6 @@ Scheme = Literal[
     "static_int8",
     "per_row_int8",
 ]
-FOR_ONNX = ("dynamic_int8", "static_int8")
-FOR_TFJS = ("per_row_int8",)
 TOLERANCE: dict[str, float] = {"float16": 0.05, "weight_only_int8": 0.3, "per_row_int8": 0.3, "dynamic_int8": 0.6}
 """Largest difference from the float file, as a share of the outputs' spread: a sound file is off by a tenth of
 these."""
@@ -44,12 +43,10 @@ OTHERS = 64
 class Quantize(Stage):
     """Quantize a .tflite, an ONNX file or a TensorFlow.js model; embeddings too."""
 
-    accepts: ClassVar[frozenset[Format]] = frozenset({"tflite", "onnx", "tfjs"})
+    accepts: ClassVar[frozenset[Format]] = file_format.quantized()
     produces: ClassVar[Format | Literal["same"]] = "same"
-    packages_for: ClassVar[Mapping[Format, tuple[str, ...]]] = {
-        "tflite": ("ai-edge-quantizer", "ai-edge-litert"),
-        "onnx": ("onnx", "onnxruntime"),
-        "tfjs": ("playwright",),
+    packages_for: ClassVar[dict[Format, tuple[str, ...]]] = {
+        each.name: each.quantizer.packages for each in file_format.every() if each.quantizer
     }
     extra: ClassVar[str] = "all"
 
@@ -97,13 +94,15 @@ class Quantize(Stage):
         Raises:
             UserError: the scheme isn't for that format.
         """
-        if source is not None and self.scheme not in _schemes(source.format):
+        assert source is not None  # the driver checked `accepts`
+        quantizer = _quantizer(source.format)
+        if self.scheme not in quantizer.schemes:
             raise UserError(
-                f"{self.scheme} isn't for {source.format}; for that there is {', '.join(_schemes(source.format))}"
+                f"{self.scheme} isn't for {source.format}; for that there is {', '.join(quantizer.schemes)}"
             )
-        if source is not None and source.format == "tfjs" and self.kept_modules:
+        if self.kept_modules and not quantizer.modules_named:
             raise UserError(
-                "kept_modules: the layers of a TensorFlow.js model don't have their modules' names; quantize without"
+                f"kept_modules: the layers of a {source.format} model don't have their modules' names; quantize without"
             )
         return super().outline(source)
 
@@ -130,25 +129,17 @@ def _facts(kept: Sequence[str], file: "Quantizable") -> dict[str, Any]:
     return {"kept_layers": list(kept), "kept_as": file.kept_as} if kept else {}
 
 
-def _schemes(form: Format) -> tuple[str, ...]:
-    tflite = tuple(name for name in get_args(Scheme) if name not in FOR_TFJS)
-    by_format: dict[Format, tuple[str, ...]] = {"tflite": tflite, "onnx": FOR_ONNX, "tfjs": FOR_TFJS}
-    return by_format[form]
+def _quantizer(form: Format) -> file_format.Quantizer:
+    found = file_format.find(form).quantizer
+    assert found is not None  # `accepts` has the formats with a quantizer
+    return found
 
 
 def _quantizable(stage: Quantize, source: Bundle) -> "Quantizable":
     calibration = _calibration(stage, source) if stage.scheme == "static_int8" else None
-    if source.format == "tflite":
-        from palmtop.export.quantization.tflite import TfliteFile
-
-        return TfliteFile(source.path, stage.scheme, calibration)
-    if source.format == "onnx":
-        from palmtop.export.quantization.onnx_file import OnnxFile
-
-        return OnnxFile(source.path, calibration)
-    from palmtop.export.quantization.tfjs import TfjsFile
-
-    return TfjsFile(source.path)
+    kind: Any = file_format.called(_quantizer(source.format).name)
+    made: Quantizable = kind.of(source, stage.scheme, calibration)
+    return made
 
 
 def _calibration(stage: Quantize, source: Bundle) -> "Calibration":

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from palmtop import format as file_format
 from palmtop.bundle import Format
 from palmtop.errors import UserError
 
@@ -41,10 +42,8 @@ def check(form: Format, folder: Path) -> dict[str, Any]:
         RuntimeError: a matrix stands in the file twice, as it is or transposed: an export lost the sharing.
         UserError: a format that holds no matrices as such.
     """
-    if form not in READERS:
-        raise UserError(f"a {form} bundle isn't a file of matrices: give a tflite, tfjs or onnx bundle")
     found: dict[str, dict[Hashable, Stored]] = defaultdict(dict)
-    for matrix in READERS[form](folder):
+    for matrix in matrices(form, folder):
         if len(matrix.content) >= LEAST_BYTES and not _is_one_number(matrix):
             found[_fingerprint(matrix)].setdefault(matrix.place, matrix)
     copies = [list(places.values()) for places in found.values() if len(places) > 1]
@@ -60,6 +59,20 @@ def check(form: Format, folder: Path) -> dict[str, Any]:
     return {"stored_matrices": len(kept), "stored_matrix_bytes": sum(len(one.content) for one in kept)}
 
 
+def matrices(form: Format, folder: Path) -> Iterator[Stored]:
+    """The matrices stored in a bundle's files.
+
+    Raises:
+        UserError: a format that holds no matrices as such.
+    """
+    lists = file_format.find(form).matrices
+    if lists is None:
+        held = ", ".join(each.name for each in file_format.every() if each.matrices)
+        raise UserError(f"a {form} bundle isn't a file of matrices; such are {held}")
+    found: Iterator[Stored] = file_format.called(lists)(folder)
+    return found
+
+
 def _fingerprint(matrix: Stored) -> str:
     """Equal for a matrix and its transposed."""
     ways = [(matrix.shape, matrix.content)]
@@ -72,7 +85,8 @@ def _is_one_number(matrix: Stored) -> bool:
     return matrix.content == matrix.content[:4] * (len(matrix.content) // 4)
 
 
-def _in_tflite(folder: Path) -> Iterator[Stored]:
+def in_tflite(folder: Path) -> Iterator[Stored]:
+    """The matrices of all signatures of a .tflite."""
     from palmtop.export.tflite_file.layers import read, text
 
     model = read(folder / "model.tflite")
@@ -87,7 +101,8 @@ def _in_tflite(folder: Path) -> Iterator[Stored]:
                 yield Stored(tensor.buffer, text(tensor.name), str(tensor.type), shape, content, values)
 
 
-def _in_onnx(folder: Path) -> Iterator[Stored]:
+def in_onnx(folder: Path) -> Iterator[Stored]:
+    """Initializers and constants of an ONNX file."""
     import onnx
     from onnx.numpy_helper import to_array
 
@@ -107,7 +122,8 @@ def _tensors(model: Any) -> Iterator[Any]:
         )
 
 
-def _in_tfjs(folder: Path) -> Iterator[Stored]:
+def in_tfjs(folder: Path) -> Iterator[Stored]:
+    """The weights of a graph model's shards."""
     manifest = json.loads((folder / "model.json").read_text(encoding="utf-8"))["weightsManifest"]
     stored = b"".join((folder / path).read_bytes() for group in manifest for path in group["paths"])
     at = 0
@@ -123,7 +139,3 @@ def _in_tfjs(folder: Path) -> Iterator[Stored]:
         if len(shape) == MATRIX:
             values = np.frombuffer(content, {1: np.int8, 2: np.float16, 4: np.float32}[size]).reshape(shape)
             yield Stored(entry["name"], entry["name"], kind, shape, content, values)
-
-
-READERS: dict[Format, Callable[[Path], Iterator[Stored]]] = {"tflite": _in_tflite, "onnx": _in_onnx, "tfjs": _in_tfjs}
-"""What lists the matrices of each format."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from palmtop import format as file_format
 from palmtop import parity, target
 from palmtop.app_manifest import (
     ANSWERS,
@@ -34,7 +35,6 @@ from palmtop.stage import Outline, Stage
 from palmtop.task import Task
 
 PAGE = Path(__file__).parent / "page"
-MODEL = {"tflite": ("model.tflite",), "tfjs": ("model.json", "*.bin"), "onnx": ("model.onnx",)}
 TOKENIZER_CONFIG = "tokenizer_config.json"
 BESIDE = (TOKENIZER, TOKENIZER_CONFIG, LABELS, SIGNATURE)
 SAME = 1e-5
@@ -66,13 +66,11 @@ class ToApp(Stage):
     """Put a model into an app's folder; a .tflite of a WordPiece classifier or reader gets what Google's Task clients
     need."""
 
-    accepts: ClassVar[frozenset[Format]] = frozenset({"tflite", "tfjs", "onnx"})
+    accepts: ClassVar[frozenset[Format]] = file_format.in_apps()
     produces: ClassVar[Format] = "app"
     packages: ClassVar[tuple[str, ...]] = ("tokenizers",)
     packages_for: ClassVar[dict[Format, tuple[str, ...]]] = {
-        "tflite": ("ai-edge-litert", "flatbuffers"),
-        "tfjs": ("playwright",),
-        "onnx": ("onnxruntime",),
+        each.name: each.in_app.packages for each in file_format.every() if each.in_app
     }
     extra: ClassVar[str] = "all"
 
@@ -111,7 +109,7 @@ class ToApp(Stage):
         task = Task.of(source.path)
         if task is None:
             raise UserError(f"{source.name} has no task, so there are no labels to ship: export a fine-tuned model")
-        for pattern in (*MODEL[source.format], *BESIDE):
+        for pattern in (*file_format.find(source.format).files, *BESIDE):
             for path in source.path.glob(pattern):
                 shutil.copyfile(path, out / path.name)
         if (out / TOKENIZER_CONFIG).is_file():
@@ -136,14 +134,14 @@ class ToApp(Stage):
             for name, path in _page_files().items():
                 (out / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(path, out / name)
-            return {"index.html, TensorFlow.js in a browser": ANSWERS}
-        if source.format == "onnx":
-            return {"ONNX Runtime": ANSWERS}
+        made = _in_app(source)
+        if source.format != "tflite":
+            return {made.client: ANSWERS}
         reason = why_not(source, task)
         if reason and self.task_clients == "required":
             raise UserError(f"{source.name} isn't for the Task clients: {reason}")
         old = self._pack(source, task, out) if reason is None else None
-        return {"LiteRT": ANSWERS, **task_clients(task, reason, old)}
+        return {made.client: ANSWERS, **task_clients(task, reason, old)}
 
     def _pack(self, source: Bundle, task: Task, out: Path) -> str | None:
         """Write the .tflite with metadata, and a signature with all three inputs; returns why old runtimes refuse
@@ -220,7 +218,7 @@ class ToApp(Stage):
 
     def _licences(self, source: Bundle, task: Task) -> dict[str, str]:
         data = ", ".join(filter(None, (task.licence, task.attribution))) or NOT_STATED
-        code = {"runtime": "Apache-2.0 (TensorFlow.js, tokenizers.js, palmtop)"} if source.format == "tfjs" else {}
+        code = {"runtime": licence} if (licence := _in_app(source).licence) else {}
         return {"model": self.licence, "data": data, **code}
 
     def _title(self, task: Task) -> str:
@@ -231,6 +229,12 @@ class ToApp(Stage):
         return self.description or f"{task.name}: {task.of_kind.describe(task)}. Made by palmtop: {made}."
 
 
+def _in_app(source: Bundle) -> file_format.InApp:
+    found = file_format.find(source.format).in_app
+    assert found is not None  # `accepts` has the formats of which an app's folder is made
+    return found
+
+
 def _precision(source: Bundle) -> str:
     return str(source.card.facts.get("precision", NOT_STATED))
 
@@ -238,7 +242,7 @@ def _precision(source: Bundle) -> str:
 def _repacked(source: Bundle, out: Path) -> bool:
     return any(
         sha256_of(out / path.name) != source.card.files[path.name].sha256
-        for pattern in MODEL[source.format]
+        for pattern in file_format.find(source.format).files
         for path in source.path.glob(pattern)
     )
 

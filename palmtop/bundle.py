@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
+from palmtop import format as file_format
 from palmtop.errors import UserError
 from palmtop.paths import without_paths
 
@@ -18,8 +19,17 @@ CARD = "palmtop.json"
 LOGS = "logs"
 """The folder of training logs inside a bundle: kept with it, but no part of the model, so not sealed."""
 
-Format = Literal["torch", "tflite", "tfjs", "onnx", "linear", "app"]
-"""What a folder holds; an app is one of the exported formats with all that an app needs beside it."""
+
+def _known(name: str) -> str:
+    try:
+        return file_format.known(name)
+    except UserError as error:
+        raise ValueError(str(error)) from None  # which pydantic tells as a fault of the field
+
+
+Format = Annotated[str, AfterValidator(_known)]
+"""What a folder holds, one of palmtop/formats; an app is one of the exported formats with all that an app needs beside
+it."""
 
 
 class _Frozen(BaseModel):
@@ -81,6 +91,11 @@ class Bundle:
         return self.card.format
 
     @property
+    def model_format(self) -> Format:
+        """The format of the model in it: of an app's folder that of the exported file."""
+        return (file_format.model_in(self.path) if self.format == "app" else None) or self.format
+
+    @property
     def digest(self) -> str:
         return self.card.digest
 
@@ -119,8 +134,8 @@ class Bundle:
                 f"{path} isn't a bundle (it has no {CARD}): finish it by running its recipe again, or make one of a "
                 "Hugging Face folder with 'palmtop adopt'"
             ) from None
-        except (ValidationError, UnicodeDecodeError):
-            raise UserError(f"{path / CARD} is damaged: remove the folder and make the bundle again") from None
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise UserError(_fault_of_card(path / CARD, error)) from None
         faults = [fault for name, entry in card.files.items() if (fault := _size_fault(path, name, entry))]
         if faults:
             raise UserError(faults)
@@ -208,6 +223,15 @@ def _content(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         if path.is_file() and path.relative_to(folder).parts[0] not in (CARD, LOGS):
             yield path
+
+
+def _fault_of_card(card: Path, error: ValidationError | UnicodeDecodeError) -> str:
+    """A card of a format that isn't known here is whole, and says so; any other is damaged."""
+    faults = error.errors() if isinstance(error, ValidationError) else []
+    if faults and all(fault["type"] == "value_error" and fault["loc"][-1] == "format" for fault in faults):
+        said = "; ".join(dict.fromkeys(fault["msg"].removeprefix("Value error, ") for fault in faults))
+        return f"{card}: {said}: open it with the palmtop that made it, or a newer one"
+    return f"{card} is damaged: remove the folder and make the bundle again"
 
 
 def _size_fault(folder: Path, name: str, entry: FileEntry) -> str | None:

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from palmtop import format as file_format
 from palmtop.settings import Settings
 
 
@@ -22,8 +23,8 @@ class ChartText(Settings):
 class MeasureText(Settings):
     """What is measured when the steps are done."""
 
-    on: tuple[str, ...] = ("host_torch", "host_litert", "host_onnx", "host_linear", "browser")
-    """Targets; each bundle is measured on those that run its format."""
+    on: tuple[str, ...] = file_format.own_targets(sorted(file_format.names()))
+    """Targets; each bundle is measured on those that run its format. By default each format's own."""
     baseline: str | None = None
     """The step whose bundle the others are compared with; by default the first .tflite."""
     teacher: str | None = None

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from palmtop.errors import UserError
 
 FILE = "measurements.jsonl"
+NOT_RUN: Literal["converted, not run"] = "converted, not run"
+"""Of a file that nothing here runs: its bytes were counted, nothing else is known of it."""
+Kind = Literal["measured", "emulated", "estimated", "converted, not run"]
 
 
 class Measurement(BaseModel):
@@ -40,7 +43,7 @@ class Measurement(BaseModel):
     session: str
     """Numbers of one session were taken side by side, in one run on one machine."""
     date: str
-    kind: Literal["measured", "emulated", "estimated"] = "measured"
+    kind: Kind = "measured"
     valid: bool = True
     why: str | None = None
     """Why the number is not valid or not there."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from palmtop import format as file_format
+
 ROOMS = ("compress", "export")
 
 
@@ -55,13 +57,22 @@ def descriptions() -> list[Description]:
 
 def _describe(name: str, module: str) -> Description:
     accepts, produces = (_declared(module, class_name(name), wanted) for wanted in ("accepts", "produces"))
-    formats = ast.literal_eval(accepts.args[0]) if isinstance(accepts, ast.Call) and accepts.args else ()
     return Description(
         name,
         " ".join((ast.get_docstring(_tree(module)) or "").split("\n\n")[0].split()),
-        frozenset(formats),
+        _formats(accepts),
         ast.literal_eval(produces) if produces else "?",
     )
+
+
+def _formats(accepts: ast.expr | None) -> frozenset[str]:
+    """Of `frozenset({...})` what is in it; of `file_format.quantized()` and the like what the formats' files say."""
+    if not isinstance(accepts, ast.Call):
+        return frozenset()
+    if isinstance(accepts.func, ast.Attribute):
+        found: frozenset[str] = getattr(file_format, accepts.func.attr)()
+        return found
+    return frozenset(ast.literal_eval(accepts.args[0]) if accepts.args else ())
 
 
 def _declared(module: str, kind: str, wanted: str) -> ast.expr | None:

@@ -13,6 +13,8 @@ from numpy import ndarray
 
 from palmtop.data.encoding import Encoding, Text
 from palmtop.errors import UserError, did_you_mean
+from palmtop.format import judge
+from palmtop.measurement import Kind
 from palmtop.signature import Signature
 
 ROOM = "palmtop.eval.targets"
@@ -81,6 +83,8 @@ class Target(ABC):
     name: ClassVar[str]
     formats: ClassVar[frozenset[str]]
     """Bundle formats that it runs."""
+    kind: ClassVar[Kind] = "measured"
+    """What its numbers are."""
     own_tokenizer: ClassVar[bool] = False
     """Texts go through a tokenizer of the target's own, whose ids are compared with the Hugging Face tokenizer's."""
 
@@ -144,15 +148,12 @@ def find(name: str) -> Target:
 
 
 def for_format(bundle_format: str) -> Target:
-    """The target that judges a format by default: the artefact's own runtime on this machine."""
-    own = {
-        "torch": "host_torch",
-        "tflite": "host_litert",
-        "onnx": "host_onnx",
-        "tfjs": "browser",
-        "linear": "host_linear",
-    }
-    return find(own[bundle_format])
+    """The target that judges a format by default: the artefact's own runtime on this machine.
+
+    Raises:
+        UserError: there is no such format, or nothing runs it.
+    """
+    return find(judge(bundle_format))
 
 
 def host_machine(packages: Sequence[str]) -> Machine:

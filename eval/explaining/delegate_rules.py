@@ -4,8 +4,8 @@ with its bug."""
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from palmtop.anatomy import Anatomy, Operator
 from palmtop.eval.explaining.graph_flow import MATRIX, PRODUCTS, SOFTMAXES, SUMS, Flow
-from palmtop.formats.anatomy import Anatomy, Operator
 from palmtop.signature import Signature
 
 LARGEST_RANK = 4

@@ -4,15 +4,14 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from palmtop import format as file_format
 from palmtop import signature
+from palmtop.anatomy import Anatomy
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError
 from palmtop.eval.explaining.delegate_rules import RULES, Case
 from palmtop.eval.explaining.graph_flow import Flow
 from palmtop.eval.explaining.weight_kinds import KINDS, bytes_by_kind, kinds
-from palmtop.formats.anatomy import Anatomy
-from palmtop.formats.format import format_of
-from palmtop.formats.readers import READERS
 from palmtop.signature import Signature
 
 MANY_EMBEDDINGS, MANY_FLOATS = 0.4, 0.5
@@ -69,13 +68,12 @@ def explain(bundle: Bundle) -> Explanation:
     Raises:
         UserError: a format without tensors, or a file that can't be read.
     """
-    reader = READERS.get(format_of(bundle))
-    if reader is None:
-        raise UserError(
-            f"{bundle.name} is {bundle.format}: explain reads {', '.join(READERS)} bundles, and apps of them"
-        )
+    made = file_format.find(bundle.model_format)
+    if made.reader is None or not made.explained:
+        read = [each.name for each in file_format.every() if each.reader and each.explained]
+        raise UserError(f"{bundle.name} is {bundle.format}: explain reads {', '.join(read)} bundles, and apps of them")
     known = Signature.read(bundle.path) if (bundle.path / signature.FILE).is_file() else None
-    return explained(reader(bundle.path), bundle.name, known)
+    return explained(file_format.called(made.reader)(bundle.path), bundle.name, known)
 
 
 def explained(anatomy: Anatomy, name: str, known: Signature | None) -> Explanation:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from typing import Literal
 
-from palmtop.formats.anatomy import Anatomy, Operator
+from palmtop.anatomy import Anatomy, Operator
 
 PRODUCTS = {
     "FULLY_CONNECTED",

@@ -7,8 +7,8 @@ torch bundle, which has no graph, by its name.
 
 import re
 
+from palmtop.anatomy import Anatomy, Operator, Tensor
 from palmtop.eval.explaining.graph_flow import Flow
-from palmtop.formats.anatomy import Anatomy, Operator, Tensor
 
 KINDS = ("embeddings", "attention", "feed-forward", "head", "norms", "scales", "other", "graph")
 """other: constants that are no weights of the transformer; graph: the rest of the files, names and structure."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from palmtop import format as file_format
 from palmtop.bundle import Bundle
 from palmtop.data.encoding import Text
 from palmtop.eval.measuring.conditions import conditions, precision
@@ -17,6 +18,7 @@ from palmtop.eval.measuring.nonzeros import nonzeros
 from palmtop.eval.measuring.plan import Plan, Say, Subject
 from palmtop.eval.measuring.size import download_bytes, gzip_bytes, model_bytes
 from palmtop.measure_settings import MeasureText
+from palmtop.measurement import NOT_RUN
 from palmtop.metrics import Score
 from palmtop.target import OWN_LENGTH
 
@@ -44,6 +46,9 @@ class Cost:
         if not self.ledger.knows(subject, SIZES, stored):
             sizes = (Score(measure(bundle), "bytes") for measure in (model_bytes, download_bytes, gzip_bytes))
             self.ledger.write(subject, dict(zip(SIZES, (*sizes, nonzeros(bundle)), strict=True)), stored)
+        if subject.target.kind == NOT_RUN:
+            self.say(f"{subject}: {NOT_RUN}: {file_format.find(bundle.format).not_run}")
+            return
         threads = {"threads": self.options.threads}
         if not self.ledger.knows(subject, ("load_ms", "memory_mb"), threads):
             self.ledger.write(subject, self._loading(subject), threads)

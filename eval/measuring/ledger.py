@@ -59,6 +59,7 @@ class Ledger:
             task=self._task_id,
             session=session or self._session,
             date=datetime.now(UTC).isoformat(timespec="seconds"),
+            kind=subject.target.kind,
             valid=score.why is None,
             why=score.why,
         )

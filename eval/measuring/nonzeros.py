@@ -3,17 +3,13 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from palmtop import format as file_format
+from palmtop.anatomy import Anatomy
 from palmtop.bundle import Bundle
 from palmtop.eval.explaining.graph_flow import Flow
 from palmtop.eval.explaining.weight_kinds import kinds
-from palmtop.formats import read_safetensors
-from palmtop.formats.anatomy import Anatomy
-from palmtop.formats.format import format_of
-from palmtop.formats.readers import READERS
 from palmtop.metrics import Score
 
-NEEDS = {"onnx": "onnx", "tflite": "ai_edge_litert"}
-"""The package that a format is read with."""
 NO_WEIGHTS = ("scales", "other")
 """Kinds of stored numbers of a graph that nobody trained: of quantization, and masks, sizes and such."""
 
@@ -21,11 +17,15 @@ NO_WEIGHTS = ("scales", "other")
 def nonzeros(bundle: Bundle) -> Score:
     """The weights that aren't zero; `n` is how many there are. Matrices, tables, norms and biases, each counted once
     where tied."""
-    made = format_of(bundle)
-    package = NEEDS.get(made)
-    if package is not None and find_spec(package) is None:
-        return Score(None, "weights", why=f"reading {made} files needs the package {package}, which isn't installed")
-    anatomy = READERS.get(made, read_safetensors.read)(bundle.path)
+    made = file_format.find(bundle.model_format)
+    if made.reader is None:
+        return Score(None, "weights", why=f"there is nothing that reads the weights of {made.name} files")
+    module, package = made.reader_package or (None, None)
+    if module is not None and find_spec(module) is None:
+        return Score(
+            None, "weights", why=f"reading {made.name} files needs the package {package}, which isn't installed"
+        )
+    anatomy: Anatomy = file_format.called(made.reader)(bundle.path)
     found, total = 0, 0
     for key, numbers in _weights(anatomy):
         counted = anatomy.stored[key].nonzeros

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from palmtop import format as file_format
 from palmtop import target
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError, did_you_mean, raise_all
@@ -145,6 +146,12 @@ def _targets(bundles: Mapping[str, Bundle], options: MeasureText) -> list[Target
         faults.append(
             f"measure: the teacher '{options.teacher}' has the format {teacher.format}; name the torch bundle that it "
             "was made from"
+        )
+    baseline = bundles.get(options.baseline or "")
+    if baseline is not None and baseline.format in file_format.not_run():
+        faults.append(
+            f"measure: the baseline '{options.baseline}' is {baseline.format}, which is converted, not run: name a "
+            "bundle that answers"
         )
     formats, found = {bundle.format for bundle in bundles.values()}, []
     for name in options.on:

@@ -4,31 +4,20 @@ estimated."""
 import zlib
 from pathlib import Path
 
-from palmtop import signature
-from palmtop.bundle import Bundle, Format
-from palmtop.data import tokenization
+from palmtop import format as file_format
+from palmtop.bundle import Bundle
 
-_MODEL: dict[Format, tuple[str, ...]] = {
-    "torch": ("*.safetensors",),
-    "tflite": ("*.tflite",),
-    "tfjs": ("model.json", "*.bin"),
-    "onnx": ("*.onnx", "*.onnx.data", "*.onnx_data"),
-    "linear": ("*.safetensors", "vocabulary.json"),
-    "app": ("model.tflite",),
-}
-"""An app that a target runs is a .tflite with vocabulary and labels in it, and nothing besides is fetched."""
 GZIP_LEVEL = 6
 """What web servers and gzip itself take when nothing is said."""
 _GZIP = 16 + zlib.MAX_WBITS
 """zlib's word for gzip's header and checksum."""
 _AT_ONCE = 1 << 20
-_BESIDE = (tokenization.FILE, "labels.txt", signature.FILE)
 
 
 def model_bytes(bundle: Bundle) -> int:
     """The files of the model itself: weights and graph; for the linear model the vocabulary too, without which it is
     nothing."""
-    return sum(path.stat().st_size for path in _files(bundle, _MODEL[bundle.format]))
+    return sum(path.stat().st_size for path in _files(bundle, _own(bundle)))
 
 
 def download_bytes(bundle: Bundle) -> int:
@@ -50,8 +39,11 @@ def _compressed(path: Path) -> int:
 
 
 def _fetched(bundle: Bundle) -> set[Path]:
-    beside = {"app": (), "torch": (*_BESIDE, "config.json")}.get(bundle.format, _BESIDE)
-    return _files(bundle, (*_MODEL[bundle.format], *beside))
+    return _files(bundle, (*_own(bundle), *file_format.find(bundle.format).beside))
+
+
+def _own(bundle: Bundle) -> tuple[str, ...]:
+    return file_format.find(bundle.model_format).files
 
 
 def _files(bundle: Bundle, patterns: tuple[str, ...]) -> set[Path]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from palmtop.errors import UserError, did_you_mean
 from palmtop.eval.reports.pruning_verdicts import stages_of
 from palmtop.eval.reports.table import COLUMNS, NOT_MEASURED, Cell, Row, Section, milliseconds
+from palmtop.measurement import NOT_RUN
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ OF_PRUNED = ("gzip_mb", "nonzero_percent")
 """Columns that are drawn where something was pruned; elsewhere they say little. CSV and JSON have them always."""
 OF_LENGTHS = ("timed_at",)
 """Columns that are drawn where not all rows were timed at one length."""
-NO_LENGTH = (NOT_MEASURED, "not padded")
+NO_LENGTH = (NOT_MEASURED, NOT_RUN, "not padded")
 Columns = dict[str, tuple[str, Callable[[Cell], str]]]
 QUALITY: Columns = {
     "model_mb": ("MB", _drawn(2)),

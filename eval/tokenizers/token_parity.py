@@ -22,7 +22,6 @@ from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.plan import Say, Subject, task_id
 from palmtop.eval.tokenizers import mediapipe
 from palmtop.eval.tokenizers.hard_strings import VERSION, HardString, hard_strings
-from palmtop.formats.format import format_of
 from palmtop.metrics import Score
 from palmtop.parity import PLAIN
 from palmtop.signature import Signature
@@ -91,7 +90,7 @@ def client_of(bundle: Bundle) -> str:
     Raises:
         UserError: it has no client with a tokenizer of its own, or this machine lacks what asks it; told before work.
     """
-    made = format_of(bundle)
+    made = bundle.model_format
     client = CLIENTS.get(made)
     if client is None:
         raise UserError(
@@ -115,7 +114,7 @@ def token_parity(bundle: Bundle, client: str) -> TokenParity:
     strings = hard_strings(own)
     texts: list[Text] = [(text,) for text in (*(string.text for string in strings), *own)]
     expected = HostTokenizer(bundle.path, length).encode(texts)
-    with target.for_format(format_of(bundle)).open(bundle.path) as runner:
+    with target.for_format(bundle.model_format).open(bundle.path) as runner:
         found = runner.tokenize(texts) if client == "browser" else mediapipe.tokenize(bundle.path, length, texts)
         differing = [
             index
@@ -200,7 +199,7 @@ def _difference(string: HardString, pair: tuple[Encoding, Encoding], answers: tu
 
 
 def _write(parity: TokenParity, bundle: Bundle, out: Path) -> None:
-    runtime = target.for_format(format_of(bundle))
+    runtime = target.for_format(bundle.model_format)
     task = Task.of(bundle.path)
     subject = Subject(bundle.name, bundle, runtime, runtime.machine().as_dict())
     ledger = Ledger(out, task_id(task) if task else "no task", uuid.uuid4().hex[:12])

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
+from palmtop.bundle import Bundle
 from palmtop.data.encoding import Encoding, pad
 from palmtop.errors import UserError
 from palmtop.export.quantization import activation_ranges
@@ -35,6 +36,11 @@ class OnnxFile(Quantizable):
     folder: Path
     calibration: Calibration | None
     """None: dynamic."""
+
+    @classmethod
+    def of(cls, source: Bundle, scheme: str, calibration: Calibration | None) -> Self:
+        """The ONNX file of a bundle; its two schemes differ by the calibration alone."""
+        return cls(source.path, calibration)
 
     def __post_init__(self) -> None:
         if self.calibration is not None and self.calibration.operators != "linear":

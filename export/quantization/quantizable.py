@@ -4,13 +4,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+from palmtop.bundle import Bundle
 from palmtop.data.encoding import Encoding
 
 
 class Quantizable(ABC):
     """A source file and the scheme it is to be quantized by."""
+
+    @classmethod
+    @abstractmethod
+    def of(cls, source: Bundle, scheme: str, calibration: "Calibration | None") -> Self:
+        """The file of a float bundle.
+
+        Args:
+            scheme: one of those that the format's `Quantizer` names.
+            calibration: of a static scheme.
+        """
 
     @property
     @abstractmethod

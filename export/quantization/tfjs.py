@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
 from palmtop import target
+from palmtop.bundle import Bundle
 from palmtop.errors import UserError
 from palmtop.export.quantization.int8_rows import int8_rows
-from palmtop.export.quantization.quantizable import Quantizable
+from palmtop.export.quantization.quantizable import Calibration, Quantizable
 from palmtop.export.tfjs_model.weights import write_content
 
 MODEL, LOADER = "model.json", "int8_rows.js"
@@ -31,6 +32,11 @@ class TfjsFile(Quantizable):
     """A float32 graph model."""
 
     folder: Path
+
+    @classmethod
+    def of(cls, source: Bundle, scheme: str, calibration: Calibration | None) -> Self:
+        """The graph model of a bundle; there is one scheme."""
+        return cls(source.path)
 
     @property
     def files(self) -> frozenset[str]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+from palmtop.bundle import Bundle
 from palmtop.errors import UserError
 from palmtop.export.quantization.quantizable import Calibration, Quantizable
 from palmtop.export.quantization.tflite_calibration import TfliteCalibration
@@ -73,6 +74,11 @@ class TfliteFile(Quantizable):
     scheme: str
     calibration: Calibration | None
     """For a static scheme."""
+
+    @classmethod
+    def of(cls, source: Bundle, scheme: str, calibration: Calibration | None) -> Self:
+        """The .tflite of a bundle."""
+        return cls(source.path, scheme, calibration)
 
     @property
     def files(self) -> frozenset[str]:

@@ -37,7 +37,7 @@ def tokens(
 
 
 def explain(
-    bundle: Annotated[Path, typer.Argument(help="A torch, tflite, onnx or tfjs bundle.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle, torch or exported; other formats are refused by name.")],
     form: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     tensors: Annotated[int, typer.Option(help="Largest tensors to list.", min=0)] = 12,
 ) -> None:

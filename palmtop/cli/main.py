@@ -133,8 +133,9 @@ def run(
 def measure(
     bundles: Annotated[list[Path], typer.Argument(help="Bundle folders.")],
     on: Annotated[
-        str, typer.Option(help="Targets, with commas between them.")
-    ] = "host_torch,host_litert,host_onnx,browser",
+        str | None,
+        typer.Option(help="Targets, with commas between them.", show_default="each format's own runtime"),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(help="The bundle that the others are compared with.", show_default="the first tflite bundle"),
@@ -155,14 +156,16 @@ def measure(
 ) -> None:
     """Measure bundles side by side in their own runtimes, and print the table."""
     from palmtop.eval.measure import by_name, common_folder
+    from palmtop.format import own_targets
     from palmtop.making import lock_on
     from palmtop.measure_settings import MeasureText
     from palmtop.settings import build
 
+    opened = by_name(bundles)
     options = build(
         MeasureText,
         {
-            "on": on.split(","),
+            "on": on.split(",") if on else own_targets(bundle.format for bundle in opened.values()),
             "baseline": baseline,
             "teacher": teacher,
             "length": length,
@@ -171,7 +174,6 @@ def measure(
         },
         "measure",
     )
-    opened = by_name(bundles)
     folder = out or common_folder(opened.values())
     with lock_on(folder):
         _measure_into(folder, opened, options)

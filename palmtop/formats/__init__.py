@@ -1,1 +1,2 @@
-"""The formats of model files, and what each file says of itself."""
+"""The formats of model files: one file a format, which is data alone, and beside them what takes their files apart
+(read_...)."""

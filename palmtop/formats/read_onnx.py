@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from palmtop.anatomy import Anatomy, Operator, Stored, Tensor, stored
 from palmtop.errors import UserError
-from palmtop.formats.anatomy import Anatomy, Operator, Stored, Tensor, stored
 
 FILE = "model.onnx"
 BUILT_IN = ("", "ai.onnx", "com.microsoft", "ai.onnx.ml")

@@ -4,8 +4,8 @@ it."""
 import json
 from pathlib import Path
 
+from palmtop.anatomy import Anatomy, Stored, Tensor, stored
 from palmtop.errors import UserError
-from palmtop.formats.anatomy import Anatomy, Stored, Tensor, stored
 
 FILE = "model.safetensors"
 DTYPES = {

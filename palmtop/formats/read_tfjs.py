@@ -5,8 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from palmtop.anatomy import Anatomy, Operator, Stored, Tensor, stored
 from palmtop.errors import UserError
-from palmtop.formats.anatomy import Anatomy, Operator, Stored, Tensor, stored
 
 FILE = "model.json"
 BYTES = {"float32": 4, "float16": 2, "int32": 4, "bool": 1, "uint8": 1, "int8": 1, "uint16": 2}

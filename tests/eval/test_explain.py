@@ -22,6 +22,7 @@ from tiny_graphs import (
     torch_bundle_without_equal_weights,
 )
 
+from palmtop.anatomy import Anatomy, Operator, Stored, Tensor
 from palmtop.bundle import Bundle
 from palmtop.cli.main import main
 from palmtop.errors import UserError
@@ -30,7 +31,6 @@ from palmtop.eval.explaining.draw import show
 from palmtop.eval.explaining.explain import Explanation, explain, explained
 from palmtop.eval.measuring.size import model_bytes
 from palmtop.formats import read_onnx, read_safetensors, read_tfjs, read_tflite
-from palmtop.formats.anatomy import Anatomy, Operator, Stored, Tensor
 from palmtop.signature import Signature
 
 SIGNATURE = Signature(inputs=("input_ids",), max_length=32, pad_id=0)
@@ -314,7 +314,7 @@ def test_an_app_is_explained_by_the_model_in_it(bundles: dict[str, Bundle], tmp_
 
 def test_what_cannot_be_read_is_told(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match="floor is linear: explain reads tflite, onnx, tfjs, torch bundles, and apps of them"
+        UserError, match="floor is linear: explain reads onnx, tfjs, tflite, torch bundles, and apps of them"
     ):
         explain(bundles["floor"])
     for name, read in (

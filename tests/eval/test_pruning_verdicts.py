@@ -14,6 +14,7 @@ from made_runs import by_metric, measure_into, numbers_of, one, section_of, writ
 from safetensors.torch import load_file, save_file
 from tiny_bundles import copy_beside, onnx_bundle, sealed
 
+from palmtop.anatomy import stored
 from palmtop.bundle import Bundle
 from palmtop.eval.compare import compare
 from palmtop.eval.measuring.conditions import PRUNING, conditions, precision, pruning, unpruned
@@ -21,7 +22,6 @@ from palmtop.eval.measuring.nonzeros import nonzeros
 from palmtop.eval.measuring.size import gzip_bytes
 from palmtop.eval.reports.draw_table import render
 from palmtop.eval.reports.table import Section
-from palmtop.formats.anatomy import stored
 from palmtop.measurement import Measurement
 from palmtop.stage import find
 

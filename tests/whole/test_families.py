@@ -1,4 +1,4 @@
-"""Every family goes the whole way: adopt, fine-tune, distil to fewer layers, three formats, parity on padded inputs."""
+"""Every family goes the whole way: adopt, fine-tune, distil to fewer layers, every format, parity on padded inputs."""
 
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,13 @@ def test_keeping_every_layer_keeps_every_logit(student: Bundle) -> None:
         assert torch.equal(model(input_ids=ids).logits, same(input_ids=ids).logits)
 
 
-@pytest.mark.parametrize(("use", "settings"), [("to_tflite", {"lengths": [24]}), ("to_onnx", {}), ("to_tfjs", {})])
+@pytest.mark.parametrize(
+    ("use", "settings"), [("to_tflite", {"lengths": [24]}), ("to_onnx", {}), ("to_tfjs", {}), ("to_executorch", {})]
+)
 def test_the_exported_file_answers_as_torch_on_padded_inputs(
     student: Bundle, use: str, settings: dict[str, Any], tmp_path: Path
 ) -> None:
+    _needs(use)
     made = _make(use, settings, student, tmp_path / use)
     assert made.card.facts["parity_difference"] < SPREAD
     encodings = HostTokenizer(student.path, 24).encode([(text,) for text, _ in sentences(6, 3)])
@@ -58,6 +61,12 @@ def test_the_exported_file_answers_as_torch_on_padded_inputs(
     for length in (24, None):
         found = _run(made, encodings, length)
         assert np.abs(found - expected).max() / expected.std(axis=0).mean() < SPREAD
+
+
+def test_the_package_for_core_ml_is_what_the_signature_says(student: Bundle, tmp_path: Path) -> None:
+    _needs("to_coreml")
+    made = _make("to_coreml", {}, student, tmp_path / "package")  # which looks at inputs, outputs and weights itself
+    assert made.card.facts["stored_matrices"] > 0
 
 
 def test_a_family_that_is_not_known_is_refused_by_name(tmp_path: Path) -> None:
@@ -73,6 +82,14 @@ def test_inputs_and_lengths_follow_the_config() -> None:
     bert = {"model_type": "bert", "max_position_embeddings": 512, "pad_token_id": 0, "type_vocab_size": 2}
     assert inputs_of(bert) == ("input_ids", "attention_mask", "token_type_ids")
     assert longest_input(bert) == 512
+
+
+def _needs(use: str) -> None:
+    """Skip, by name, where the converter isn't installed."""
+    extra = use.removeprefix("to_")
+    package = {"executorch": "executorch", "coreml": "coremltools"}.get(extra)
+    if package is not None:
+        pytest.importorskip(package, reason=f"{package} isn't installed: pip install 'palmtop[{extra}]'")
 
 
 def _make(use: str, settings: dict[str, Any], source: Bundle | None, out: Path) -> Bundle:

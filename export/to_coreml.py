@@ -1,0 +1,56 @@
+"""Write an .mlpackage through coremltools, for one text of any length. It is converted and checked, not run."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from palmtop.bundle import Bundle, Format
+from palmtop.export import stored_once
+from palmtop.stage import Outline, Stage
+
+
+class ToCoreml(Stage):
+    """Convert for Core ML: converted, not run, for that takes a system of Apple's."""
+
+    accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
+    without_layers: ClassVar[bool] = True
+    produces: ClassVar[Format] = "coreml"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "coremltools")
+    extra: ClassVar[str] = "coreml"
+
+    precision: Literal["float32", "float16"] = "float16"
+    """Of weights and products; float16 is what Apple's neural engine computes in."""
+    probabilities: bool = False
+    """Put the softmax into the program; without it the program answers logits."""
+
+    def outline(self, source: Outline | None) -> Outline:
+        """A package with the source's labels."""
+        from palmtop.export.graph.edge import outline_of_export
+
+        return outline_of_export("to_coreml", source, self.produces, self.probabilities)
+
+    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+        """Convert, write, and look whether the package takes, gives and holds what it should."""
+        from palmtop.converter_log import CONVERSION, captured
+        from palmtop.export.coreml_package import features, operators, write
+        from palmtop.export.graph.edge import copy_app_files, edge_classifier, signature_of_export
+        from palmtop.export.graph.passes import clean_any_length
+
+        assert source is not None  # the driver checked `accepts`
+        signature, output = signature_of_export(source, self.probabilities)
+        with captured(out / CONVERSION):
+            program, passes = clean_any_length(
+                edge_classifier(source, self.probabilities), signature.inputs, signature.max_length
+            )
+            write(program, out, output, self.precision == "float16")
+        wanted = dict.fromkeys(signature.inputs, "int32"), {output: self.precision}
+        if (found := features(out)) != wanted:
+            raise RuntimeError(f"the package takes and gives {found}, where it should {wanted}")
+        signature.write(out)
+        copy_app_files(source, out)
+        facts = stored_once.check("coreml", out)
+        return {
+            "precision": self.precision,
+            "run": "converted, not run",
+            "passes": passes,
+            "operators": operators(out),
+        } | facts

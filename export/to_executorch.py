@@ -1,0 +1,53 @@
+"""Write a .pte through ExecuTorch's XNNPACK backend, for one text of any length."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from palmtop.bundle import Bundle, Format
+from palmtop.export import check_export
+from palmtop.stage import Outline, Stage
+
+
+class ToExecutorch(Stage):
+    """Convert for ExecuTorch with XNNPACK: one text at a time, of any length."""
+
+    accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
+    without_layers: ClassVar[bool] = True
+    produces: ClassVar[Format] = "executorch"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "executorch")
+    extra: ClassVar[str] = "executorch"
+
+    probabilities: bool = False
+    """Put the softmax into the file; without it the file answers logits."""
+    tolerance: float = Field(default=1e-3, gt=0)
+    """Largest difference from torch that is let through, as a share of the outputs' spread."""
+
+    def outline(self, source: Outline | None) -> Outline:
+        """A file with the source's labels."""
+        from palmtop.export.graph.edge import outline_of_export
+
+        return outline_of_export("to_executorch", source, self.produces, self.probabilities)
+
+    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+        """Lower, write, and compare with torch in ExecuTorch's own runtime."""
+        import torch
+
+        from palmtop.converter_log import CONVERSION, captured
+        from palmtop.export.executorch_file import FILE, PROGRAM, write
+        from palmtop.export.graph.edge import copy_app_files, edge_classifier, signature_of_export
+        from palmtop.export.graph.passes import clean_any_length
+
+        assert source is not None  # the driver checked `accepts`
+        signature, _ = signature_of_export(source, self.probabilities)
+        with captured(out / CONVERSION):
+            program, passes = clean_any_length(
+                edge_classifier(source, self.probabilities), signature.inputs, signature.max_length
+            )
+            torch.export.save(program, out / PROGRAM)
+            facts = write(program, out / FILE)
+        signature.write(out)
+        copy_app_files(source, out)
+        found = check_export.check(("torch", source.path), ("executorch", out), self.tolerance)
+        return {"precision": "float32", "passes": passes} | facts | found
