@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Literal
 from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError, did_you_mean
-from palmtop.models.family import Kind, kind_of
+from palmtop.families.family import Kind
+from palmtop.models.family import check_refused, family_named, kind_of
 from palmtop.models.reshaped import changed
 from palmtop.settings import Settings
 from palmtop.stage_files import class_name, names
@@ -104,13 +105,14 @@ def find(name: str) -> type[Stage]:
 
 
 def check_fit(name: str, stage: Stage, source: Outline | None) -> None:
-    """Whether a stage works on this kind of transformer, on its layers, and for this kind of task.
+    """Whether a stage works on this kind of transformer, on its layers, on its family, and for this kind of task.
 
     Raises:
         UserError: it doesn't.
     """
     check_kind(name, stage, source)
     check_layers(name, stage, source)
+    check_refused(name, source.family if source else None)
     check_task(name, stage, source)
 
 
@@ -186,12 +188,14 @@ def outline_of(bundle: Bundle) -> Outline:
 
 def outline_of_config(form: Format, config: Mapping[str, Any], labels: tuple[str, ...] | None) -> Outline:
     """What a Hugging Face config tells of a model."""
-    layers = config.get("num_hidden_layers", config.get("n_layers", config.get("n_layer")))
-    width = config.get("hidden_size", config.get("dim", config.get("n_embd")))
+    if (model_type := config.get("model_type")) is None:
+        return Outline(form, labels=labels)
+    family = family_named(model_type)
+    layers, width = config.get(family.layer_count), config.get(family.width)
     table = config.get("palmtop_embedding_size", config.get("embedding_size", width))
     return Outline(
         form,
-        config.get("model_type"),
+        model_type,
         layers,
         labels,
         width,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from palmtop.models.family import FAMILIES, family_named
 from palmtop.models.layer_weights import HALVES, read_layer, write_half
 from palmtop.models.linears import layers_of
 
@@ -12,15 +13,9 @@ if TYPE_CHECKING:
     from torch.nn import Linear, Module
     from transformers import AlbertConfig, AlbertForSequenceClassification, PreTrainedModel
 
-SOURCES = ("bert", "roberta", "xlm-roberta")
+SOURCES = tuple(name for name, family in FAMILIES.items() if family.tanh_head)
 """Families whose layers, positions and head ALBERT's class computes too."""
-REASONS = {
-    "distilbert": "its head is a ReLU layer, ALBERT's is tanh",
-    "electra": "its head is a GELU layer, ALBERT's is tanh",
-    "mpnet": "its attention has relative positions, ALBERT's has none",
-    "deberta-v2": "its attention has relative positions, ALBERT's has none",
-    "mobilebert": "its layers have bottlenecks, ALBERT's have none",
-}
+REASONS = {name: family.no_albert for name, family in FAMILIES.items() if family.no_albert}
 """Why the others are not among them."""
 
 
@@ -56,7 +51,7 @@ def tables(model: "PreTrainedModel") -> dict[str, Tensor]:
     types."""
     embeddings: Any = model.base_model.embeddings
     positions = embeddings.position_embeddings.weight.detach()
-    if model.config.model_type in ("roberta", "xlm-roberta"):
+    if family_named(model.config.model_type).positions_after_pad:
         positions = positions[model.config.pad_token_id + 1 :]  # counted from there on
     return {"position_embeddings": positions, "token_type_embeddings": embeddings.token_type_embeddings.weight.detach()}
 
@@ -64,7 +59,7 @@ def tables(model: "PreTrainedModel") -> dict[str, Tensor]:
 def _config(config: Any, embedding_size: int) -> "AlbertConfig":
     from transformers import AlbertConfig
 
-    unused = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
+    unused = config.pad_token_id + 1 if family_named(config.model_type).positions_after_pad else 0
     return AlbertConfig(
         vocab_size=config.vocab_size,
         embedding_size=embedding_size,
@@ -93,9 +88,10 @@ def _config(config: Any, embedding_size: int) -> "AlbertConfig":
 
 def _head(model: Any) -> "tuple[Linear, Linear]":
     """The layer under the tanh, and the one that gives the logits."""
-    if model.config.model_type == "bert":
-        return model.bert.pooler.dense, model.classifier
-    return model.classifier.dense, model.classifier.out_proj
+    names = family_named(model.config.model_type).tanh_head
+    assert names is not None  # only models of SOURCES come here
+    dense, output = (model.get_submodule(name) for name in names)
+    return dense, output
 
 
 def _copy_embeddings(model: "PreTrainedModel", made: Any) -> None:

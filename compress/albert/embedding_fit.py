@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import Identity, Linear
 from transformers import PreTrainedModel
 
+from palmtop.models.family import family_named
 from palmtop.models.tied import declare_tied
 
 if TYPE_CHECKING:
@@ -43,11 +44,10 @@ class EmbeddingOutput(PreTrainedModel):  # type: ignore[misc]  # transformers is
 
 def mapping_of(model: PreTrainedModel) -> Linear | None:
     """The linear layer behind narrow embeddings and their norm, of the families that have one."""
-    body: Any = model.base_model
-    if model.config.model_type == "albert":
-        return body.encoder.embedding_hidden_mapping_in  # type: ignore[no-any-return]  # transformers is untyped
-    narrow = model.config.model_type == "electra" and model.config.embedding_size != model.config.hidden_size
-    return body.embeddings_project if narrow else None
+    where = family_named(model.config.model_type).widened_by
+    found = dict(model.base_model.named_modules()).get(where) if where is not None else None
+    assert found is None or isinstance(found, Linear)
+    return found
 
 
 def inputs_of(batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
 from palmtop.compress.learning.training_settings import TrainingStage
 from palmtop.errors import UserError
+from palmtop.models.family import FAMILIES
 from palmtop.models.opening import open_with_head
 from palmtop.signature import Signature
 from palmtop.stage import Outline
@@ -33,7 +34,7 @@ PAPERS_SIZE = 128
 """E of all of the paper's models."""
 HELD_OUT, MOST_HELD_OUT = 10, 500
 """Every so manieth text, and so many at most, is kept from the fit and measures it."""
-FACTORIZED = ("albert", "mobilebert")
+FACTORIZED = tuple(name for name, family in FAMILIES.items() if family.narrow_table)
 """Families whose word embedding is narrower than the model already."""
 Form = Literal["albert", "keep_norm"]
 
@@ -87,7 +88,7 @@ class Factorize(TrainingStage):
         self._check_changes(source.changes)
         if source.width is not None:
             self._check_width(source.family, source.width, source.embedding_width or source.width)
-        changes = source.changes if self.form == "albert" else (*source.changes, "palmtop_embedding_size")
+        changes = source.changes if self.form != "keep_norm" else (*source.changes, "palmtop_embedding_size")
         return replace(source, family=self._family(source.family), embedding_width=None, changes=changes)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
@@ -188,14 +189,14 @@ class Factorize(TrainingStage):
                 f"the embeddings of the family '{family}' are factorized already: factorize is for those as wide as "
                 "the model"
             )
-        if self.form == "albert" and family not in NARROW_NORM:
+        if self.form != "keep_norm" and family not in NARROW_NORM:
             raise UserError(
                 f"form albert isn't for the family '{family}' ({REASONS[family]}); it is for "
                 f"{', '.join(NARROW_NORM)}: take form: keep_norm"
             )
 
     def _check_changes(self, changes: Sequence[str]) -> None:
-        if changes and self.form == "albert":
+        if changes and self.form != "keep_norm":
             raise UserError(
                 f"form albert: the source has {', '.join(changes)} in its config.json, which ALBERT's class can't "
                 "express: factorize before you prune or share, or take form: keep_norm"
@@ -216,7 +217,7 @@ class Factorize(TrainingStage):
     def _family(self, family: str) -> str:
         from palmtop.compress.albert.as_albert import SOURCES
 
-        return "albert" if self.form == "albert" and family in SOURCES else family
+        return "albert" if self.form != "keep_norm" and family in SOURCES else family
 
 
 def _lines(path: Path) -> Split:

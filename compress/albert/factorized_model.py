@@ -10,13 +10,14 @@ from torch import Tensor
 from palmtop.compress.albert.as_albert import SOURCES, tables, to_albert
 from palmtop.compress.albert.table_factors import Factors
 from palmtop.models import factorized_embedding
+from palmtop.models.family import FAMILIES, family_named
 from palmtop.models.reshaped import rebuilt
 
 if TYPE_CHECKING:
     from torch.nn import Module
     from transformers import PreTrainedModel
 
-NARROW_NORM = (*SOURCES, "electra")
+NARROW_NORM = (*SOURCES, *(name for name, family in FAMILIES.items() if family.narrow_norm))
 """Families of which a class with the norm on the narrow side computes everything else: ALBERT's, and for ELECTRA its
 own."""
 
@@ -28,7 +29,7 @@ def build(model: "PreTrainedModel", factors: Factors, form: Literal["albert", "k
         return _kept_norm(model, factors)
     made = (
         to_albert(model, factors.narrow.shape[1])
-        if model.config.model_type in SOURCES
+        if family_named(model.config.model_type).tanh_head
         else _narrow_electra(model, factors)
     )
     embeddings: Module = made.base_model.embeddings
@@ -43,7 +44,7 @@ def _kept_norm(model: "PreTrainedModel", factors: Factors) -> "PreTrainedModel":
     setattr(config, factorized_embedding.KEY, factors.narrow.shape[1])
     made = rebuilt(model, config).eval()
     _copy_what_fits(model, made)
-    words: Any = made.base_model.embeddings.word_embeddings
+    words: Any = made.base_model.get_submodule(family_named(model.config.model_type).table)
     _fill(words.table, "weight", torch.from_numpy(factors.narrow))
     _fill(words.widen, "weight", torch.from_numpy(factors.wide).T)
     _fill(words.widen, "bias", torch.from_numpy(factors.mean))

@@ -12,6 +12,7 @@ from palmtop.bundle import Bundle, Format
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.torch_bundles import task_of, write_classifier
 from palmtop.errors import UserError
+from palmtop.models.family import check_refused, family_named, plan_of
 from palmtop.models.opening import open_with_head
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from palmtop.compress.albert.shared_weights import Layers
     from palmtop.models.layer_weights import Half, LayerWeights
 
-REFUSED = ("mobilebert",)
-"""Families whose layers are not two halves."""
 KEY = "palmtop_sharing"
 
 
@@ -63,7 +62,7 @@ class Share(Stage):
 
     @model_validator(mode="after")
     def _expressible(self) -> Self:
-        if self.form == "albert" and (odd := self._against_albert()):
+        if self.form not in ("auto", "own") and (odd := self._against_albert()):
             raise ValueError(
                 f"form albert can't have {odd}: ALBERT's class has groups of whole layers in sequence; leave form out"
             )
@@ -101,14 +100,15 @@ class Share(Stage):
         _check_positions(model)
         teacher = HiddenStates(model, self._calibration(task, source, signature))
         before = _parameters(model)
-        if known.family == "albert":
+        grouped = family_named(known.family).groups is not None
+        if grouped:
             model = ungrouped(model)
         layers = Layers.of(model)
         sets = sets_of(len(layers.weights), self.groups, self.order)
         used: dict[Half, list[int]] = {half: sets for half in self._halves()}
         shared, started = self._started(model, layers, sets, teacher)
         if self._becomes_albert(known):
-            made = in_groups(model if known.family == "albert" else to_albert(model, model.config.hidden_size), shared)
+            made = in_groups(model if grouped else to_albert(model, model.config.hidden_size), shared)
         else:
             made = in_own_class(model, used, shared, self.rank)
         write_classifier(made, source, task, signature, out)
@@ -158,24 +158,21 @@ class Share(Stage):
     def _becomes_albert(self, source: Outline) -> bool:
         from palmtop.compress.albert.as_albert import SOURCES
 
-        can = not self._against_albert() and not source.changes and source.family in ("albert", *SOURCES)
+        grouped = family_named(source.family).groups is not None
+        can = not self._against_albert() and not source.changes and (grouped or source.family in SOURCES)
         return self.form != "own" and can
 
     def _check(self, source: Outline) -> None:
         from palmtop.compress.albert.as_albert import REASONS
 
-        if source.family in REFUSED:
-            raise UserError(
-                f"share isn't for the family '{source.family}': {REASONS[source.family]}, and it has further "
-                "feed-forward blocks, which are of neither half"
-            )
+        check_refused("share", source.family)
         for key, reason in (
             ("palmtop_shape", "its layers have different heads and neurons: share before you prune"),
             (KEY, "its layers share weights already: start from the source that it was made of"),
         ):
             if key in source.changes:
                 raise UserError(f"the source can't share ({key} in its config.json): {reason}")
-        if self.form == "albert" and not self._becomes_albert(source):
+        if self.form not in ("auto", "own") and not self._becomes_albert(source):
             reason = (
                 f"{', '.join(source.changes)} in its config.json"
                 if source.changes
@@ -208,9 +205,13 @@ def _parameters(model: "PreTrainedModel") -> int:
 
 
 def _check_positions(model: "PreTrainedModel") -> None:
-    config = model.config.to_dict()
-    if config["model_type"] == "deberta-v2" and config.get("relative_attention") and not config.get("share_att_key"):
+    from palmtop.models.linears import layers_of
+
+    kind = model.config.model_type
+    core = plan_of(kind).core
+    besides = {name for layer in layers_of(model) for name, _ in layer.get_submodule(core.path).named_children()}
+    if besides & {*core.position_projections}:
         raise UserError(
-            "share isn't for deberta-v2 with share_att_key: false: its layers have projections of relative positions "
+            f"share isn't for {kind} with share_att_key: false: its layers have projections of relative positions "
             "besides, which are of neither half"
         )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from palmtop.compress.albert.alignment import aligned
+from palmtop.models.family import family_named
 from palmtop.models.layer_weights import Half, LayerWeights, names_of, read_layer
 from palmtop.models.linears import layers_of
 
@@ -57,7 +58,9 @@ class Layers:
         """Those of a model that is open."""
         kind = model.config.model_type
         return cls(
-            [read_layer(layer, kind) for layer in layers_of(model)], model.config.num_attention_heads, kind != "mpnet"
+            [read_layer(layer, kind) for layer in layers_of(model)],
+            model.config.num_attention_heads,
+            not family_named(kind).heads_counted_outside,
         )
 
     def aligned(self, layer: int, to: LayerWeights) -> LayerWeights:

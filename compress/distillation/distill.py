@@ -15,6 +15,7 @@ from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.torch_bundles import write_classifier
 from palmtop.compress.start.finetune import check_kind
 from palmtop.errors import UserError
+from palmtop.models.family import check_kept
 from palmtop.models.opening import keep_layers
 from palmtop.stage import Outline
 from palmtop.task_kinds import find
@@ -33,11 +34,13 @@ class Distill(DistillationWeights, DistillingStage):
     def outline(self, source: Outline | None) -> Outline:
         """The teacher with fewer layers."""
         teacher = fine_tuned("distill", source, self.task)
-        assert teacher.layers is not None  # `fine_tuned` has looked
+        assert teacher.layers is not None and teacher.family is not None  # `fine_tuned` has looked
         check_kind(teacher, self.max_length)
         if teacher.task is not None and self.augment_with is not None and (lost := find(teacher.task).lost_with_words):
             raise UserError(f"augment_with makes texts with other words, in which {lost} would be lost: leave it out")
-        return replace(teacher, layers=len(self.chosen_layers(teacher.layers)), layer_sets=None)
+        chosen = self.chosen_layers(teacher.layers)
+        check_kept(teacher.family, chosen)
+        return replace(teacher, layers=len(chosen), layer_sets=None)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Make the student, ask the teacher once, train, and write a Hugging Face folder."""

@@ -15,6 +15,7 @@ from palmtop.compress.distillation.student import check_family, make_student
 from palmtop.compress.distillation.teachers import fine_tuned
 from palmtop.compress.learning.layer_choice import explicit_map, uniform_map
 from palmtop.compress.learning.torch_bundles import write_classifier
+from palmtop.models.family import check_kept
 from palmtop.stage import Outline
 
 if TYPE_CHECKING:
@@ -48,9 +49,12 @@ class LayerTransferStage(LayerTransferSettings, ABC):
         """The teacher with fewer layers, and narrower where asked."""
         teacher = fine_tuned(self.method, source, self.task)
         assert teacher.layers is not None and teacher.family is not None  # `fine_tuned` has looked
-        layers, width = len(self.chosen_layers(teacher.layers)), teacher.width or self.width or 1
+        chosen, width = self.chosen_layers(teacher.layers), teacher.width or self.width or 1
+        layers = len(chosen)
         if self.sizes.any:
             check_family(teacher.family, teacher.changes)
+        else:
+            check_kept(teacher.family, chosen)
         pair = Pair(
             teacher.family, teacher.layers, layers, width, self.width or width, 1, 1, self._map(teacher.layers, layers)
         )

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from palmtop.errors import UserError, raise_all
+from palmtop.models.family import FAMILIES, family_named
 from palmtop.settings import Settings
 
 Feature = Literal[
@@ -41,7 +42,7 @@ STATES: tuple[Feature, ...] = ("hidden", "embedding")
 RELATIONS: tuple[Feature, ...] = ("query_relation", "key_relation", "value_relation")
 OWN_ATTENTION: tuple[Feature, ...] = ("attention_scores", "attention")
 
-OTHER_TERMS = {"deberta-v2": "terms of relative positions", "mpnet": "a bias of relative positions"}
+OTHER_TERMS = {name: family.score_terms for name, family in FAMILIES.items() if family.score_terms}
 """Families whose attention scores are more than queries times keys, by what else is in them."""
 
 
@@ -234,6 +235,12 @@ def _faults(match: Match, pair: Pair) -> list[str]:
         ("student", match.student_layer, pair.student_layers),
     )
     found = [f"{where}: the {name} has {count} layers" for name, layer, count in sides if layer > count]
+    family = family_named(pair.family)
+    if match.feature not in STATES and family.plan is None:
+        found.append(
+            f"{match.feature} of the family '{pair.family}' can't be compared: {family.built_otherwise}; take hidden "
+            "states instead (transfer with matches: hidden), or 'distill'"
+        )
     if match.feature in OWN_ATTENTION:
         if pair.family in OTHER_TERMS:
             found.append(

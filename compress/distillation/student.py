@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from palmtop.errors import UserError
-from palmtop.models.family import FAMILIES
+from palmtop.models.family import family_named
 from palmtop.models.opening import keep_layers
 from palmtop.models.reshaped import changed, rebuilt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-_FEED_FORWARD = {"distilbert": "hidden_dim"}
-"""The config's word for the width inside feed-forward parts, where it isn't intermediate_size."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +34,9 @@ class Sizes:
 def check_family(family: str, changes: Sequence[str]) -> None:
     """Raises: UserError: a teacher whose family has other widths besides, or whose config says more than its class
     can."""
-    if family == "mobilebert":
+    if family_named(family).bottlenecks:
         raise UserError(
-            "width, heads and feed_forward don't say enough for the family 'mobilebert', which has bottlenecks too: "
+            f"width, heads and feed_forward don't say enough for the family '{family}', which has bottlenecks too: "
             "keep its widths, or use the stage mobilebert"
         )
     if changes:
@@ -67,15 +64,15 @@ def fresh(teacher: "PreTrainedModel", layers: int, sizes: Sizes, seed: int) -> "
     import torch
 
     config = copy.deepcopy(teacher.config)
-    written, kind = config.to_dict(), config.model_type
-    check_family(kind, changed(written))
+    written, family = config.to_dict(), family_named(config.model_type)
+    check_family(family.model_type, changed(written))
     width, heads = sizes.width or config.hidden_size, sizes.heads or config.num_attention_heads
     if width % heads:
         raise UserError(
             f"{heads} heads don't divide the width {width}: choose a width that is a multiple of them, or other heads"
         )
     same = [name for name in ("embedding_size", "pooler_hidden_size") if written.get(name) == config.hidden_size]
-    words = {FAMILIES[kind].layer_count: layers, "hidden_size": width, "num_attention_heads": heads} | dict.fromkeys(
+    words = {family.layer_count: layers, "hidden_size": width, "num_attention_heads": heads} | dict.fromkeys(
         same, width
     )
     for name, value in words.items():
@@ -83,6 +80,8 @@ def fresh(teacher: "PreTrainedModel", layers: int, sizes: Sizes, seed: int) -> "
     if written.get("attention_head_size") is not None:
         config.attention_head_size = width // heads
     if sizes.feed_forward is not None:
-        setattr(config, _FEED_FORWARD.get(kind, "intermediate_size"), sizes.feed_forward)
+        setattr(config, family.feed_forward, sizes.feed_forward)
+    for word in family.listed_by_layer:
+        setattr(config, word, getattr(config, word)[:layers])
     torch.manual_seed(seed)
     return rebuilt(teacher, config)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from palmtop.compress.distillation.matches import Tap, TapKind
+from palmtop.models.family import family_named
 from palmtop.models.linears import layers_of, part_of
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def pick(taps: Mapping[Tap, Tensor], wanted: Sequence[Sequence[Tap]]) -> list[tu
 
 def _attention_input(layer: "Module", kind: TapKind, hidden: Tensor, config: Any) -> Tensor:
     """What a layer's query, key or value linear is given, of the layer's input."""
-    if config.model_type != "mobilebert" or not config.use_bottleneck:
+    if not family_named(config.model_type).bottlenecks or not config.use_bottleneck:
         return hidden
     query, key, value, _ = layer.get_submodule("bottleneck")(hidden)
     given: Tensor = {"query": query, "key": key, "value": value}[kind]

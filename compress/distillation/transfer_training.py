@@ -21,7 +21,7 @@ from palmtop.compress.learning.batches import model_inputs
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.fit import fit
 from palmtop.compress.learning.special import Fitted, Special
-from palmtop.models.family import FAMILIES
+from palmtop.models.family import family_named
 from palmtop.models.pruned_layers import head_size
 from palmtop.task import Task
 
@@ -153,4 +153,4 @@ class TransferTraining:
 
     @property
     def _new_head(self) -> tuple[str, ...]:
-        return FAMILIES[self._student.config.model_type].new_head if self._settings.sizes.any else ()
+        return family_named(self._student.config.model_type).new_head if self._settings.sizes.any else ()

@@ -13,7 +13,8 @@ from palmtop.compress.language_models.text_settings import OnTextByTeacher, writ
 from palmtop.compress.learning.fit import keep_logs
 from palmtop.compress.learning.torch_bundles import shortened
 from palmtop.errors import UserError
-from palmtop.models.family import Kind, inputs_of
+from palmtop.families.family import Kind
+from palmtop.models.family import inputs_of
 from palmtop.models.opening import keep_layers
 from palmtop.signature import Signature
 from palmtop.stage import Outline, outline_of

@@ -19,7 +19,7 @@ from palmtop.compress.language_models.text_settings import OnMaskedText, OnTextB
 from palmtop.compress.learning.fit import keep_logs
 from palmtop.compress.learning.torch_bundles import shortened
 from palmtop.errors import UserError
-from palmtop.models.family import inputs_of
+from palmtop.models.family import check_kept, family_named, inputs_of
 from palmtop.models.opening import keep_layers
 from palmtop.stage import Outline, outline_of
 
@@ -67,7 +67,7 @@ class DistillMaskedLm(OnTextByTeacher, OnMaskedText):
         """The student: fewer layers, perhaps another family."""
         from palmtop.compress.language_models.masked_text import kind_of_model
 
-        if source is None or source.layers is None:
+        if source is None or source.layers is None or source.family is None:
             raise UserError(
                 "distill_masked_lm needs a masked language model to start from: put an 'adopt' step before it"
             )
@@ -76,9 +76,11 @@ class DistillMaskedLm(OnTextByTeacher, OnMaskedText):
                 "distill_masked_lm needs a masked language model, but its source was fine-tuned and has a classifier "
                 "instead: start from what it was before, or put a 'masked_lm' step between"
             )
-        family = "distilbert" if self._becomes_distilbert(source.family) else source.family
+        family = self._becomes(source.family) or source.family
         kind_of_model(self, family)
-        layers = len(self._layers(source.layers))
+        chosen = self._layers(source.layers)
+        check_kept(source.family, chosen)
+        layers = len(chosen)
         return replace(
             source, family=family, layers=layers, layer_sets=layers if source.layer_sets == source.layers else None
         )
@@ -118,8 +120,9 @@ class DistillMaskedLm(OnTextByTeacher, OnMaskedText):
             "dropout": dropout,
         }
 
-    def _becomes_distilbert(self, family: str | None) -> bool:
-        return self.as_distilbert and self.teacher is None and family == "bert"
+    def _becomes(self, family: str | None) -> str | None:
+        """The family of the student where it isn't the source's own."""
+        return family_named(family).text_student if self.as_distilbert and self.teacher is None else None
 
     def _layers(self, available: int) -> list[int]:
         return self.chosen(available, available if self.teacher is not None else max(1, available // 2))
@@ -135,8 +138,8 @@ class DistillMaskedLm(OnTextByTeacher, OnMaskedText):
         found = outline_of(source)
         layers = self._layers(found.layers or 0)
         torch.manual_seed(self.seed)  # a new head for the order of sentences
-        becomes = self._becomes_distilbert(found.family)
-        opened = open_language_model(source.path, kind_of_model(self, "distilbert" if becomes else found.family))
+        becomes = self._becomes(found.family)
+        opened = open_language_model(source.path, kind_of_model(self, becomes or found.family))
         student = keep_layers(opened.model, layers)
         return Opened(as_distilbert(student) if becomes else student, head_parts(opened.new)), layers
 

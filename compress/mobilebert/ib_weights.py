@@ -12,6 +12,7 @@ from torch.nn import Linear, Module
 from palmtop.compress.mobilebert.layer_maps import normalised, norms_of
 from palmtop.compress.mobilebert.narrow_embeddings import embedding_sizes, write_embeddings
 from palmtop.compress.mobilebert.principal_maps import Survey, aligned_bases, linear_head, scales
+from palmtop.models.family import family_named
 from palmtop.models.ib_bert import ib_bert_config
 from palmtop.models.layer_weights import norm_of
 from palmtop.models.linears import Part, layers_of, part_of
@@ -65,7 +66,7 @@ def ib_bert_from(
         num_attention_heads=heads,
         intermediate_size=part_of(layers_of(teacher)[0], "feed_forward_in", old.model_type).out_features,
         embedding_size=embedding_size,
-        hidden_act=old.activation if old.model_type == "distilbert" else old.hidden_act,
+        hidden_act=getattr(old, family_named(old.model_type).activation),
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
         layer_norm_eps=1e-12,

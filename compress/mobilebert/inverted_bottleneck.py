@@ -16,6 +16,7 @@ from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import write_classifier
 from palmtop.errors import UserError, raise_all
+from palmtop.models.family import FAMILIES
 from palmtop.models.ib_bert import KEY
 from palmtop.stage import Outline
 from palmtop.task import Task
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from palmtop.compress.mobilebert.map_transfer import Transfer
 
 PAPER_WIDTH = 512
-ORDINARY = ("bert", "distilbert", "roberta", "xlm-roberta")
+ORDINARY = tuple(name for name, family in FAMILIES.items() if family.plain_layers)
 """Families whose layers end with a LayerNorm, whose embeddings are a sum under one, and whose attention knows no other
 positions."""
 

@@ -16,13 +16,15 @@ from palmtop.compress.distillation.matches import Tap
 from palmtop.compress.distillation.taps import TeacherTaps
 from palmtop.compress.mobilebert.layer_maps import Seen, Watched, normalised, norms_of
 from palmtop.compress.mobilebert.map_losses import map_loss
+from palmtop.models.family import family_named
 from palmtop.models.linears import layers_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from palmtop.compress.learning.training_loop import Batch
-    from palmtop.models.linears import Part
+    from palmtop.models.family import family_named
+from palmtop.models.linears import Part
 
 SMALLEST_SCALE = 1e-3
 """A LayerNorm's scale below which what came before it can't be told from what comes after."""
@@ -64,7 +66,7 @@ class MapTeacher:
             attention: whether queries, keys and values are wanted too.
         """
         self.model, self._bases, self._attention = model, list(bases) if bases is not None else None, attention
-        self._norms = norms_of(model) if model.config.model_type != "mobilebert" else None
+        self._norms = None if family_named(model.config.model_type).bottlenecks else norms_of(model)
         self._taps = {
             level: TeacherTaps(model, [Tap(part, level) for part in QUERY_KEY_VALUE])
             for level, _ in enumerate(layers_of(model), start=1)

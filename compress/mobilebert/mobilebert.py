@@ -12,6 +12,7 @@ from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.torch_bundles import write_classifier
 from palmtop.compress.mobilebert.inverted_bottleneck import check_teacher
 from palmtop.compress.mobilebert.mobilebert_settings import MobilebertSettings
+from palmtop.models.family import family_named
 from palmtop.stage import Outline
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Mobilebert(MobilebertSettings):
         check_teacher("mobilebert", source, self.task, ("mobilebert",))
         assert source is not None
         sizes = self.sizes()
-        if source.family != "mobilebert":
+        if not family_named(source.family).bottlenecks:
             sizes.check()
         return Outline(
             "torch", "mobilebert", sizes.layers, source.labels, self.width, self.embedding_size, task=source.task

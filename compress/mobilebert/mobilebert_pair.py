@@ -24,6 +24,7 @@ from palmtop.compress.mobilebert.mobilebert_settings import MobilebertSettings
 from palmtop.compress.mobilebert.narrow_embeddings import embedding_sizes, settle_norm, token_counts, write_embeddings
 from palmtop.compress.mobilebert.principal_maps import Survey, aligned_bases, linear_head, survey
 from palmtop.errors import raise_all
+from palmtop.models.family import family_named
 from palmtop.models.ib_bert import is_ib_bert
 from palmtop.models.linears import layers_of, part_of
 
@@ -31,13 +32,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 
-NAMES = {
-    "bert": "BERT",
-    "distilbert": "DistilBERT",
-    "roberta": "RoBERTa",
-    "xlm-roberta": "XLM-RoBERTa",
-    "mobilebert": "MobileBERT",
-}
 PROJECTIONS = "map_projections"
 """What learned projections are called in the student while it learns."""
 
@@ -71,7 +65,7 @@ def pair_of(teacher: "PreTrainedModel", sizes: Sizes, settings: MobilebertSettin
     Raises:
         UserError: sizes, heads or a teacher that don't fit, all told together, before any work.
     """
-    direct = teacher.config.model_type == "mobilebert"
+    direct = family_named(teacher.config.model_type).bottlenecks
     inner = part_of(layers_of(teacher)[0], "query", teacher.config.model_type).out_features
     raise_all(_faults(teacher.config, sizes, settings, inner))
     attention = _attention(teacher.config, sizes, settings, inner)
@@ -106,7 +100,7 @@ def _faults(teacher: "PreTrainedConfig", sizes: Sizes, settings: MobilebertSetti
     faults = []
     if sizes.inner_width % sizes.heads:
         faults.append(f"heads is {sizes.heads}, which does not divide inner_width {sizes.inner_width}")
-    if teacher.model_type == "mobilebert":
+    if family_named(teacher.model_type).bottlenecks:
         for name, wanted, there in (
             ("width", sizes.width, teacher.hidden_size),
             ("embedding_size", sizes.embedding_size, teacher.embedding_size),
@@ -154,7 +148,7 @@ def _student(teacher: "PreTrainedConfig", sizes: Sizes, dropout: float) -> "PreT
     same = ("vocab_size", "pad_token_id", "max_position_embeddings", "type_vocab_size")
     taken = (
         {name: getattr(teacher, name) for name in same}
-        if teacher.model_type == "mobilebert"
+        if family_named(teacher.model_type).bottlenecks
         else embedding_sizes(teacher)
     )
     config = mobilebert_config(sizes, dropout, taken | labels_of(teacher))
@@ -204,6 +198,8 @@ def _write_head(student: "PreTrainedModel", features: Tensor, found: Survey) -> 
 
 def _recipe(teacher: "PreTrainedConfig", settings: MobilebertSettings) -> str:
     name = (
-        "MobileBERT" if is_ib_bert(teacher) else f"MobileBERT-architecture student, {NAMES[teacher.model_type]} teacher"
+        "MobileBERT"
+        if is_ib_bert(teacher)
+        else f"MobileBERT-architecture student, {family_named(teacher.model_type).name} teacher"
     )
     return name if settings.transfer_epochs else f"{name}, prediction only"

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from palmtop.compress.distillation.answer_losses import AnswerWeights
 from palmtop.compress.distillation.teachers import TaughtBySource
 from palmtop.compress.mobilebert.mobilebert_body import PRESETS, Sizes
+from palmtop.models.family import family_named
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -107,7 +108,7 @@ class MobilebertSettings(AnswerWeights, TaughtBySource, ABC):
         """
         given = {name: getattr(self, name) for name in SIZES if getattr(self, name) is not None}
         sizes = asdict(PRESETS[self.preset])
-        if teacher is None or teacher.model_type != "mobilebert":
+        if teacher is None or not family_named(teacher.model_type).bottlenecks:
             return Sizes(**(sizes | given))
         inner = given.get("inner_width", sizes["inner_width"])
         heads = {"heads": teacher.num_attention_heads} if inner % teacher.num_attention_heads == 0 else {}

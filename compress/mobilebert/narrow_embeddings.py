@@ -10,7 +10,7 @@ from torch import Tensor
 
 from palmtop.compress.albert.table_factors import Decomposition
 from palmtop.compress.learning.encoded import Encoded
-from palmtop.models.family import FAMILIES, longest_input
+from palmtop.models.family import family_named, longest_input
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -28,7 +28,7 @@ def token_counts(data: Encoded, vocabulary: int) -> Int64[Tensor, " vocabulary"]
 def embedding_sizes(teacher: "PreTrainedConfig") -> dict[str, int]:
     """What a MobileBERT's config takes over from an ordinary teacher's: tokens, padding, positions, token types."""
     said = teacher.to_dict()
-    types = said.get("type_vocab_size", 1) if FAMILIES[teacher.model_type].token_types else 1
+    types = said.get("type_vocab_size", 1) if family_named(teacher.model_type).token_types else 1
     return {
         "vocab_size": teacher.vocab_size,
         "pad_token_id": teacher.pad_token_id,
@@ -60,10 +60,12 @@ def write_embeddings(
         dense.weight.zero_()
         dense.weight[:, config.embedding_size : 2 * config.embedding_size] = basis @ torch.from_numpy(factors.wide).T
         dense.bias.copy_(basis @ torch.from_numpy(factors.mean))
-        skipped = config.pad_token_id + 1 if FAMILIES[teacher.config.model_type].positions_after_pad else 0
+        skipped = config.pad_token_id + 1 if family_named(teacher.config.model_type).positions_after_pad else 0
         positions = old.position_embeddings.weight[skipped : skipped + config.max_position_embeddings]
         new.position_embeddings.weight.copy_(positions @ basis.T)
-        types = getattr(old, "token_type_embeddings", None) if FAMILIES[teacher.config.model_type].token_types else None
+        types = (
+            getattr(old, "token_type_embeddings", None) if family_named(teacher.config.model_type).token_types else None
+        )
         new.token_type_embeddings.weight.zero_()
         if types is not None:
             new.token_type_embeddings.weight.copy_(types.weight @ basis.T)

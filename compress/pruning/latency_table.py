@@ -18,6 +18,7 @@ from numpy import ndarray
 from palmtop.converter_log import captured
 from palmtop.errors import UserError
 from palmtop.folders import cache
+from palmtop.models.family import family_named
 from palmtop.target import host_machine
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 PACKAGES = ("litert-torch", "ai-edge-litert")
 RUNS, WARM_UP = 100, 5
-OWN_PARTS = ("deberta-v2", "mobilebert")
-"""Families whose layers have more parts than the table: attention to positions, bottlenecks."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def check_measurable(family: str) -> None:
             f"speedup needs {', '.join(lacking)} to measure the latency table: pip install 'palmtop[tflite]', or give "
             "'keep'"
         )
-    if family in OWN_PARTS:
+    if family_named(family).extra_parts:
         raise UserError(
             f"speedup: layers of the family '{family}' have more parts than the latency table knows (attention to "
             "positions, bottlenecks): give 'keep' instead, and measure what it made faster"

@@ -14,6 +14,7 @@ from palmtop.compress.learning.batches import model_inputs
 from palmtop.compress.pruning.second_order_removal import damped, with_one
 from palmtop.compress.pruning.sublayers import SubLayer
 from palmtop.errors import UserError
+from palmtop.models.family import family_named
 from palmtop.models.linears import layers_of
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class _Normal:
 
 def check_layers(config: "PreTrainedConfig") -> None:
     """Raises: UserError: a model whose layers don't simply follow each other."""
-    if config.model_type == "deberta-v2" and config.to_dict().get("conv_kernel_size"):
+    word = family_named(config.model_type).convolution
+    if word is not None and config.to_dict().get(word):
         raise UserError(
             "this DeBERTa has a convolution between its layers, which matching layer by layer doesn't follow: choose "
             "the criterion magnitude, or fisher with rescale: false"

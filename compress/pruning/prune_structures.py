@@ -27,14 +27,13 @@ class PruneStructures(StructureSettings):
 
     def outline(self, source: Outline | None) -> Outline:
         """The source with fewer layers, where some are dropped."""
-        if source is None or source.labels is None or source.layers is None:
+        if source is None or source.labels is None or source.layers is None or source.family is None:
             raise UserError(
                 "prune_structures needs a fine-tuned or distilled model: put a 'finetune' or 'distill' step before it"
             )
-        family = source.family or "bert"
-        check_family(family)
+        check_family(source.family)
         if self.speedup is not None:
-            check_measurable(family)
+            check_measurable(source.family)
         if self.drop_layers >= source.layers:
             raise UserError(
                 f"drop_layers is {self.drop_layers}, but the source has {source.layers} layers: at least one must stay"

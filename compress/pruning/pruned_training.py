@@ -20,7 +20,7 @@ from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
 from palmtop.compress.learning.training_settings import TrainingStage
 from palmtop.errors import UserError
-from palmtop.models.family import FAMILIES
+from palmtop.models.family import family_named
 from palmtop.models.opening import open_with_head, with_head
 from palmtop.stage import Outline
 from palmtop.task import Task, task_input
@@ -120,7 +120,7 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
         data = Encoded.of(task.load("train"), source.path, signature)
         warning = self._few_steps(len(data))
         said = signals(teacher, data, Wanted(), print) if teacher is not None else None
-        head = FAMILIES[model.config.model_type].new_head if new else ()
+        head = family_named(model.config.model_type).new_head if new else ()
         fitted = fit(
             model,
             data,

@@ -33,12 +33,12 @@ class Shrink(Stage):
 
     def outline(self, source: Outline | None) -> Outline:
         """The source with narrower layers."""
-        if source is None or source.labels is None:
+        if source is None or source.labels is None or source.family is None:
             raise UserError(
                 "shrink needs a model with a task's head, of which heads or feed-forward rows were pruned: put such "
                 "a step before it"
             )
-        check_family(source.family or "bert")
+        check_family(source.family)
         check_own_weights(source.changes)
         return replace(source, format="torch", changes=with_shape(source.changes))
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import Linear, Module
 
 from palmtop.compress.learning.batches import model_inputs
+from palmtop.models.family import family_named
 from palmtop.models.linears import layers_of, part_of
 from palmtop.models.pruned_layers import KEY, LayerShape, cut, head_size, shapes_of, write_shapes
 from palmtop.models.reshaped import rebuilt
@@ -122,7 +123,7 @@ def activation_of(config: "PreTrainedConfig") -> Module:
     """The function between the feed-forward layers."""
     from transformers.activations import ACT2FN
 
-    found: Module = ACT2FN[config.activation if config.model_type == "distilbert" else config.hidden_act]
+    found: Module = ACT2FN[getattr(config, family_named(config.model_type).activation)]
     return found
 
 

@@ -17,6 +17,7 @@ from palmtop.compress.pruning.structure_budget import Levels, choose, sizes_of
 from palmtop.compress.pruning.structure_settings import StructureSettings
 from palmtop.compress.pruning.sublayers import SubLayer, operations, silence, sublayers_of
 from palmtop.errors import UserError
+from palmtop.models.family import family_named
 from palmtop.models.linears import PARTS, part_of
 from palmtop.models.pruned_layers import head_size
 from palmtop.task import Task
@@ -149,7 +150,7 @@ class _Cost:
         self._model, self._settings, self._layers = model, settings, model.config.num_hidden_layers
         config = model.config
         heads, size = int(config.num_attention_heads), head_size(config)
-        neurons = int(config.hidden_dim if config.model_type == "distilbert" else config.intermediate_size)
+        neurons = int(getattr(config, family_named(config.model_type).feed_forward))
         widths = Widths(config.hidden_size, heads, size, neurons)
         self._table = (
             latency_table(widths, settings.length, settings.threads, print) if settings.speedup is not None else None

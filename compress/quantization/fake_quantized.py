@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from palmtop.compress.quantization import grid
 from palmtop.errors import did_you_mean, raise_all
-from palmtop.models.family import KNOWN
+from palmtop.models.family import family_named
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -62,7 +62,7 @@ def join_only_type(model: "PreTrainedModel") -> None:
 
     An export adds them up anyway, and a sum of two grids is on neither. The row left behind stays 0 in training.
     """
-    if not KNOWN[model.config.model_type].positions_after_pad:
+    if not family_named(model.config.model_type).positions_after_pad:
         return
     tables = {name: module.weight for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
     with torch.no_grad():
@@ -119,7 +119,7 @@ def _round_rows(rounding: Rounding) -> Callable[[nn.Module, tuple[Tensor, ...], 
 
 def _stored(model: "PreTrainedModel") -> Iterator[tuple[str, nn.Linear | nn.Embedding]]:
     """Every linear layer, and every table that is looked up when the file runs."""
-    counted = KNOWN[model.config.model_type].positions_after_pad
+    counted = family_named(model.config.model_type).positions_after_pad
     for name, module in model.named_modules():
         # positions that don't depend on the text end in the file as float constants, and relative ones pass a norm
         # first

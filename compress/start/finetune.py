@@ -14,7 +14,7 @@ from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
 from palmtop.compress.learning.training_settings import TrainingStage
 from palmtop.errors import UserError
-from palmtop.models.family import KNOWN, STATIC
+from palmtop.models.family import check_kept, family_named
 from palmtop.models.opening import keep_layers, outputs_of, with_head
 from palmtop.stage import Outline
 from palmtop.task import Task, task_input
@@ -57,7 +57,10 @@ class Finetune(TrainingStage):
         check_kind(tuned, self.max_length)
         if self.layers is None or source.layers is None:
             return tuned
-        return replace(tuned, layers=len(start_layers(self.layers, self.choose, source.layers)), layer_sets=None)
+        chosen = start_layers(self.layers, self.choose, source.layers)
+        if source.family is not None:
+            check_kept(source.family, chosen)
+        return replace(tuned, layers=len(chosen), layer_sets=None)
 
     def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
         """Train and write a Hugging Face folder that AutoModelForSequenceClassification, or ...ForQuestionAnswering,
@@ -74,7 +77,9 @@ class Finetune(TrainingStage):
         def loss(student: "PreTrainedModel", batch: "Batch") -> "dict[str, Tensor]":
             return {"labels": kind.label_loss(outputs_of(student(**model_inputs(batch))).float(), batch["labels"])}
 
-        head = (kind.new_modules or KNOWN[model.config.model_type].new_head) if new else ()
+        family = family_named(model.config.model_type)
+        heads = {"new_head": family.new_head, "span_head": family.span_head, "token_head": family.token_head}
+        head = heads[kind.head] if new else ()
         fitted = fit(model, data, loss, self, scratch, special=Special(head, self.head_rate))
         write_classifier(model, source, task, signature, out)
         keep_logs(scratch, out)
@@ -87,8 +92,8 @@ def check_kind(tuned: Outline, max_length: int) -> None:
         return
     kind = task_kinds.find(tuned.task)
     kind.check_length(max_length)
-    if kind.per_token and tuned.family == STATIC.model_type:
+    if kind.per_token and not family_named(tuned.family).has_layers:
         raise UserError(
-            f"a model of the family '{STATIC.model_type}' knows no token from another, so it can't {kind.token_work}: "
+            f"a model of the family '{tuned.family}' knows no token from another, so it can't {kind.token_work}: "
             "fine-tune a transformer"
         )

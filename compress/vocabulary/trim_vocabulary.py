@@ -28,7 +28,8 @@ from palmtop.compress.vocabulary.tokenizer_vocabulary import UNUSED, Vocabulary
 from palmtop.compress.vocabulary.weight_rows import INDEX, Cut, cut_config, cut_weights, token_ids, weight_files
 from palmtop.data import rows
 from palmtop.errors import UserError
-from palmtop.models.family import Family, family_of
+from palmtop.families.family import Family
+from palmtop.models.family import family_of
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage
@@ -98,7 +99,7 @@ class TrimVocabulary(Stage):
         trimmed = _trimmed(vocabulary, kept, int(config["pad_token_id"]), longest)
         covered = self._covered(vocabulary, trimmed, texts)
         facts = _write(
-            source, out, config, Cut(trimmed.order, _positions(config, family, trimmed.pad, longest)), trimmed
+            source, out, config, family, Cut(trimmed.order, _positions(config, family, trimmed.pad, longest)), trimmed
         )
         signature.model_copy(update={"max_length": longest, "pad_id": trimmed.pad}).write(out)
         sizes = {
@@ -191,9 +192,11 @@ def _positions(config: dict[str, Any], family: Family, pad: int, longest: int) -
     return range(moved, moved + pad + 1 + longest)
 
 
-def _write(source: Bundle, out: Path, config: dict[str, Any], cut: Cut, trimmed: Renumbered) -> dict[str, Any]:
+def _write(
+    source: Bundle, out: Path, config: dict[str, Any], family: Family, cut: Cut, trimmed: Renumbered
+) -> dict[str, Any]:
     """Weights, config, tokenizer, and whatever else the source has; return what became of them."""
-    sizes = cut_weights(source.path, out, config["vocab_size"], cut)
+    sizes = cut_weights(source.path, out, config["vocab_size"], cut, family)
     written = cut_config(config, cut, sizes.positions is not None)
     (out / CONFIG).write_text(json.dumps(written, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     left_out = write_tokenizer(source.path, out, trimmed)

@@ -7,22 +7,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from palmtop.errors import UserError
+from palmtop.families.family import Family
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-TOKEN_ROWS = re.compile(
-    r"(^|\.)(word_embeddings(\.table)?\.weight|(predictions|lm_head)(\.decoder\.(weight|bias)|\.bias)|"
-    r"(generator_lm_head|vocab_projector)\.(weight|bias))$"
-)
-"""Weights with a row for each token: the table that is looked up (palmtop's own factorized one too); of a language
-model the decoder, where it is not that table, and its bias."""
-TOKEN_COLUMNS = re.compile(r"(^|\.)cls\.predictions\.dense\.weight$")
-"""MobileBERT's: the part of its decoder that the narrow table lacks, [width, tokens]."""
 POSITION_ROWS = re.compile(r"(^|\.)embeddings\.position_embeddings\.weight$")
 POSITION_COLUMNS = re.compile(r"(^|\.)embeddings\.position_ids$")
 """Their numbers, which older checkpoints hold, [1, positions]."""
@@ -39,6 +32,30 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class _Named:
+    """Which weights of a family belong to its tokens."""
+
+    table: re.Pattern[str]
+    """The table that is looked up; palmtop's own factorized one too."""
+    rows: re.Pattern[str]
+    """With a row for each token: the table; of a language model the decoder, where it is not that table, and its
+    bias."""
+    columns: re.Pattern[str]
+    """With a column for each token: the part of MobileBERT's decoder that the narrow table lacks, [width, tokens]."""
+
+    @classmethod
+    def of(cls, family: Family) -> Self:
+        """By the ends of their names."""
+        last = family.table.rsplit(".", maxsplit=1)[-1]
+        tables = (f"{last}.weight", f"{last}.table.weight")
+        return cls(_ends(tables), _ends((*tables, *family.token_rows)), _ends(family.token_columns))
+
+    def tokens(self, name: str) -> bool:
+        """Whether a weight has a row or a column for each token."""
+        return bool(self.rows.search(name) or self.columns.search(name))
+
+
+@dataclass(frozen=True)
 class Sizes:
     """Bytes and rows, before and after."""
 
@@ -48,7 +65,7 @@ class Sizes:
     """Rows of the position table; None for a model that has none."""
 
 
-def cut_weights(folder: Path, out: Path, vocab_size: int, cut: Cut) -> Sizes:
+def cut_weights(folder: Path, out: Path, vocab_size: int, cut: Cut, family: Family) -> Sizes:
     """Write the weights in `folder` to `out` with fewer rows; every row that stays is the same bit for bit.
 
     Raises:
@@ -60,11 +77,15 @@ def cut_weights(folder: Path, out: Path, vocab_size: int, cut: Cut) -> Sizes:
     state: dict[str, Tensor] = {}
     for name in weight_files(folder):
         state |= load_file(folder / name)
-    _check(state, vocab_size, folder)
-    made = {name: _cut(name, weight, cut) for name, weight in state.items()}
+    named = _Named.of(family)
+    _check(state, vocab_size, folder, family)
+    made = {name: _cut(name, weight, cut, named) for name, weight in state.items()}
     save_file(made, out / WEIGHTS, metadata={"format": "pt"})
     table = next((name for name in state if POSITION_ROWS.search(name)), None)
-    return Sizes((_token_bytes(state), _token_bytes(made)), (len(state[table]), len(made[table])) if table else None)
+    return Sizes(
+        (_token_bytes(state, named), _token_bytes(made, named)),
+        (len(state[table]), len(made[table])) if table else None,
+    )
 
 
 def weight_files(folder: Path) -> list[str]:
@@ -102,11 +123,13 @@ def token_ids(config: Mapping[str, Any]) -> set[int]:
     }
 
 
-def _check(state: "Mapping[str, Tensor]", vocab_size: int, folder: Path) -> None:
-    known = [name for name in state if TOKEN_ROWS.search(name) or TOKEN_COLUMNS.search(name)]
-    if not any("word_embeddings" in name for name in known):
+def _check(state: "Mapping[str, Tensor]", vocab_size: int, folder: Path, family: Family) -> None:
+    named = _Named.of(family)
+    known = [name for name in state if named.tokens(name)]
+    if not any(named.table.search(name) for name in known):
+        table = family.table.rsplit(".", maxsplit=1)[-1]
         raise UserError(
-            f"the weights in {folder} have no word_embeddings.weight: palmtop can't tell which rows are the tokens'"
+            f"the weights in {folder} have no {table}.weight: palmtop can't tell which rows are the tokens'"
         )
     wrong = [f"{name} {list(state[name].shape)}" for name in known if vocab_size not in state[name].shape]
     others = [
@@ -126,17 +149,22 @@ def _other_sizes(state: "Mapping[str, Tensor]", known: Sequence[str]) -> set[int
     return {int(weight.shape[1]) for name, weight in state.items() if name not in known and weight.ndim > 1}
 
 
-def _cut(name: str, weight: "Tensor", cut: Cut) -> "Tensor":
+def _cut(name: str, weight: "Tensor", cut: Cut, named: _Named) -> "Tensor":
     import torch
 
-    if TOKEN_ROWS.search(name):
+    if named.rows.search(name):
         return weight[torch.tensor(cut.tokens)]
-    if TOKEN_COLUMNS.search(name):
+    if named.columns.search(name):
         return weight[:, torch.tensor(cut.tokens)]
     if POSITION_ROWS.search(name):
         return weight[cut.positions.start : cut.positions.stop].clone()
     return weight[:, : len(cut.positions)].clone() if POSITION_COLUMNS.search(name) else weight
 
 
-def _token_bytes(state: "Mapping[str, Tensor]") -> int:
-    return sum(weight.nbytes for name, weight in state.items() if TOKEN_ROWS.search(name) or TOKEN_COLUMNS.search(name))
+def _token_bytes(state: "Mapping[str, Tensor]", named: _Named) -> int:
+    return sum(weight.nbytes for name, weight in state.items() if named.tokens(name))
+
+
+def _ends(names: Sequence[str]) -> re.Pattern[str]:
+    """Dotted names that end with one of these; none where there are none."""
+    return re.compile(rf"(^|\.)({'|'.join(map(re.escape, names))})$") if names else re.compile(r"(?!)")

@@ -10,7 +10,8 @@ import torch
 from palmtop import task_kinds
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError
-from palmtop.models.family import KNOWN, Family
+from palmtop.families.family import Family
+from palmtop.models.family import family_named
 from palmtop.models.opening import open_with_head
 from palmtop.signature import Signature
 from palmtop.stage import Outline
@@ -37,6 +38,10 @@ class EdgeClassifier(torch.nn.Module):
         self._inputs, self._probabilities = tuple(inputs), probabilities
         self._kind = kind or task_kinds.find("classification")
         self._additive = family(model).takes_additive_mask
+        if (window := family(model).window) is not None:
+            model.base_model.register_forward_pre_hook(
+                _MasksByLayerType(getattr(model.config, window)), with_kwargs=True
+            )
 
     def forward(
         self,
@@ -47,16 +52,38 @@ class EdgeClassifier(torch.nn.Module):
         """Answer a padded batch."""
         mask = attention_mask
         if self._additive:
-            mask = (1.0 - attention_mask[:, None, None, :].to(torch.float32)) * MASKED
+            mask = _hidden(attention_mask)
         named = {"input_ids": input_ids, "attention_mask": mask}
         if "token_type_ids" in self._inputs and token_type_ids is not None:
             named["token_type_ids"] = token_type_ids
         return self._kind.graph_outputs(self.model(**named), self._probabilities)
 
 
+class _MasksByLayerType:
+    """Gives a transformer with local layers finite masks for both kinds, of the plain one; a hook before its forward
+    pass, so that its head still sees the plain one."""
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+
+    def __call__(self, _: torch.nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """attention_mask [batch, tokens] -> [batch, 1, 1, tokens] for global layers, [batch, 1, tokens, tokens] for
+        local ones."""
+        everywhere = _hidden(named["attention_mask"])
+        places = torch.arange(everywhere.shape[-1], device=everywhere.device)
+        far = (places[:, None] - places[None, :]).abs() > self._window
+        masks = {"full_attention": everywhere, "sliding_attention": everywhere + far.to(torch.float32) * MASKED}
+        return given, named | {"attention_mask": masks}
+
+
+def _hidden(attention_mask: torch.Tensor) -> torch.Tensor:
+    """[batch, tokens] of 1 for real tokens -> [batch, 1, 1, tokens], to be added to scores."""
+    return (1.0 - attention_mask[:, None, None, :].to(torch.float32)) * MASKED
+
+
 def family(model: "PreTrainedModel") -> Family:
     """The family of a model that is open."""
-    return KNOWN[model.config.model_type]
+    return family_named(model.config.model_type)
 
 
 def edge_classifier(source: Bundle, probabilities: bool) -> EdgeClassifier:

@@ -8,12 +8,14 @@ from torch import fx
 from torch.export import ExportedProgram
 
 from palmtop.export.graph.attention import add_finite_mask, fold_scale
+from palmtop.export.graph.convolutions import pointwise_as_linear
 from palmtop.export.graph.embeddings import fold_equal_rows, merge_embeddings, slice_positions
 from palmtop.export.graph.flat import flatten_rows
 from palmtop.export.graph.fold import drop_no_ops, fold_affine, fold_constants, fuse_gelu, join_views, share_calls
 from palmtop.export.graph.graph_edit import open_graph
 from palmtop.export.graph.head_rows import read_rows
 from palmtop.export.graph.litert_forms import keep_rank_four, look_up_gathered, shift_by_subtraction, spell_out_norms
+from palmtop.export.graph.splits import slices_for_splits
 
 if TYPE_CHECKING:
     from palmtop.export.graph.edge import EdgeClassifier
@@ -25,6 +27,8 @@ do."""
 FOR_ALL: tuple[Pass, ...] = (
     drop_no_ops,
     fold_constants,
+    pointwise_as_linear,
+    slices_for_splits,
     fold_equal_rows,
     slice_positions,
     merge_embeddings,

@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 
 from palmtop import task_kinds
-from palmtop.models.family import KNOWN
 
 STEPS = 900
 """Optimizer steps that a teacher wants."""
@@ -95,6 +94,8 @@ def epochs(rows: int | None) -> dict[str, str]:
 def lengths(model: str | None) -> dict[str, str]:
     """Any length, but where a model folder's config.json says that its family can't; of a hub id the family isn't known
     here."""
+    from palmtop.models.family import KNOWN  # reads a file for each family, which the list of commands does without
+
     family = KNOWN.get(_family(Path(model))) if model else None
     if family is None or family.any_length:
         return {"lengths": "any", "why_lengths": "each text at its own length; DeBERTa's are fixed: auto"}

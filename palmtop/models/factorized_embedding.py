@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import Embedding, Linear, Module
 
 from palmtop.errors import UserError
+from palmtop.models.family import family_named
 from palmtop.models.tied import declare_tied
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ def apply(model: "PreTrainedModel") -> None:
             "a model with a factorized word embedding in front of its own norm has no language model's head: open it "
             "as a classifier, or factorize with form: albert"
         )
-    embeddings: Any = model.base_model.embeddings
-    whole: Embedding = embeddings.word_embeddings
+    where = family_named(model.config.model_type).table
+    whole: Any = model.base_model.get_submodule(where)
     size = model.config.to_dict()[KEY]
-    embeddings.word_embeddings = FactorizedEmbedding(whole.num_embeddings, size, whole.embedding_dim, whole.padding_idx)
+    made = FactorizedEmbedding(whole.num_embeddings, size, whole.embedding_dim, whole.padding_idx)
+    model.base_model.set_submodule(where, made)
     declare_tied(model)

@@ -1,97 +1,98 @@
-"""Families: one view on the transformers that go the whole way: their layers, inputs, masks and lengths."""
+"""The families there are, found by their files in palmtop/families, and what their facts say of a config."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from palmtop.errors import UserError
+from palmtop.families.family import Family, Kind, LayerPlan
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 
-Kind = Literal["encoder", "decoder"]
-"""Whether a token sees all others, or only those before it."""
+def _found() -> dict[str, Family]:
+    """Every family by its model_type; a family is a file beside family.py, and says that it is what its file is
+    called."""
+    found: dict[str, Family] = {}
+    for path in sorted((Path(__file__).parents[1] / "families").glob("*.py")):
+        if path.stem not in ("__init__", "family"):
+            family: Family = importlib.import_module(f"palmtop.families.{path.stem}").FAMILY
+            assert family.model_type.replace("-", "_") == path.stem, f"{path.name} holds {family.model_type}"
+            found[family.model_type] = family
+    return found
 
 
-@dataclass(frozen=True)
-class Family:
-    """What differs between families. `model_type` is the word in config.json."""
+_ALL = _found()
 
-    model_type: str
-    layers: str | None
-    """Prefix of layer i's weights in a classifier, before '.<i>.'; None where layers share weights in groups
-    (ALBERT)."""
-    layer_count: str = "num_hidden_layers"
-    """The config's word for the number of layers."""
-    token_types: bool = True
-    """Whether it takes token_type_ids (where its config has more than one type)."""
-    positions_after_pad: bool = False
-    """Whether positions are counted from pad_token_id + 1 on (RoBERTa's way), so that fewer of them are usable."""
-    takes_additive_mask: bool = True
-    """Whether an additive 4-D mask goes through to the scores; otherwise it gets the plain 2-D mask."""
-    shortest: int = 2
-    """Fewest tokens that a graph of any length can be traced for."""
-    new_head: tuple[str, ...] = ("classifier",)
-    """Modules that a task trains anew, on their own learning rate."""
-    positions: str = "max_position_embeddings"
-    """The config's word for the number of positions."""
-    kind: "Kind" = "encoder"
-    any_length: bool = True
-    """Whether a .tflite of it can be made for texts of any length (palmtop.export.tflite_file.any_length)."""
-
-
-FAMILIES = {
-    family.model_type: family
-    for family in (
-        Family("albert", None),
-        Family("bert", "bert.encoder.layer"),
-        Family("deberta-v2", "deberta.encoder.layer", takes_additive_mask=False, any_length=False),
-        Family(
-            "distilbert",
-            "distilbert.transformer.layer",
-            layer_count="n_layers",
-            token_types=False,
-            new_head=("classifier", "pre_classifier"),
-        ),
-        Family("electra", "electra.encoder.layer"),
-        Family("mobilebert", "mobilebert.encoder.layer", shortest=4),
-        Family("mpnet", "mpnet.encoder.layer", token_types=False, positions_after_pad=True),
-        Family("roberta", "roberta.encoder.layer", positions_after_pad=True),
-        Family("xlm-roberta", "roberta.encoder.layer", positions_after_pad=True),
-    )
-}
-
+FAMILIES = {name: family for name, family in _ALL.items() if family.kind == "encoder" and family.has_layers}
 """Transformers, by model_type."""
 
-STATIC = Family("palmtop-static", None, token_types=False, takes_additive_mask=False, new_head=("dense", "classifier"))
-"""palmtop's own, without layers: token vectors, their mean, a head (palmtop.models.static_model)."""
-
-KNOWN = FAMILIES | {STATIC.model_type: STATIC}
+KNOWN = FAMILIES | {name: family for name, family in _ALL.items() if family.own_class}
 """All families that are opened, fine-tuned, exported and measured."""
 
-DECODERS = {
-    family.model_type: family
-    for family in (
-        Family(
-            "gpt2", "transformer.h", layer_count="n_layer", token_types=False, positions="n_positions", kind="decoder"
-        ),
-    )
-}
+DECODERS = {name: family for name, family in _ALL.items() if family.kind == "decoder"}
 """Families that are distilled as language models only (stages that name decoders in `takes`)."""
 
 EVERY_FAMILY = KNOWN | DECODERS
 
+STATIC = EVERY_FAMILY["palmtop-static"]
+"""palmtop's own, without layers: token vectors, their mean, a head (palmtop.models.static_model)."""
+
+
+def family_named(model_type: str | None) -> Family:
+    """The family of a model_type.
+
+    Raises:
+        UserError: there is none.
+    """
+    if model_type not in EVERY_FAMILY:
+        raise UserError(f"palmtop doesn't know the family '{model_type}'; known: {', '.join(EVERY_FAMILY)}")
+    return EVERY_FAMILY[model_type]
+
+
+def plan_of(model_type: str) -> LayerPlan:
+    """What a layer is made of.
+
+    Raises:
+        UserError: a family whose layers aren't made of six linear layers.
+    """
+    family = family_named(model_type)
+    if family.plan is None:
+        raise UserError(
+            f"the layers of the family '{model_type}' can't be taken apart: {family.built_otherwise}; distil it to "
+            "fewer layers with 'distill', or quantize it"
+        )
+    return family.plan
+
 
 def kind_of(model_type: str | None) -> Kind:
-    """What a family is; encoders where it isn't known."""
-    return EVERY_FAMILY[model_type].kind if model_type in EVERY_FAMILY else "encoder"
+    """What a family is; a model of no family, such as one over word counts, is handled as encoders are."""
+    return "encoder" if model_type is None else family_named(model_type).kind
+
+
+def check_refused(stage: str, model_type: str | None) -> None:
+    """Raises: UserError: a stage that doesn't work on this family, with the reason that the family gives."""
+    if model_type is not None and (why := family_named(model_type).refuses.get(stage)):
+        raise UserError(f"{stage} isn't for the family '{model_type}': {why}")
+
+
+def check_kept(model_type: str, layers: Sequence[int]) -> None:
+    """Raises: UserError: the first of the layers (0-based) that are kept can't be the first."""
+    why = family_named(model_type).first_layer
+    if why is not None and layers[0] != 0:
+        raise UserError(
+            f"layers {list(layers)} of a model of the family '{model_type}' can't stand without layer 0, which {why}: "
+            "choose layers from 0 on, such as those of choose: spread"
+        )
 
 
 def family_of(config: dict[str, Any], where: str) -> Family:
     """The family of a Hugging Face config.
 
     Raises:
-        UserError: a family that the pipeline doesn't know.
+        UserError: a family that the pipeline doesn't know, or a config that can't be computed as it says.
     """
     model_type = str(config.get("model_type"))
     if model_type not in EVERY_FAMILY:
@@ -99,16 +100,9 @@ def family_of(config: dict[str, Any], where: str) -> Family:
             f"{where} is of the family '{model_type}', which palmtop doesn't know; known: {', '.join(EVERY_FAMILY)}"
         )
     family = EVERY_FAMILY[model_type]
-    if config.get("inner_group_num", 1) != 1:
-        raise UserError(
-            f"{where} has {config['inner_group_num']} layers inside each group of shared layers; palmtop knows ALBERT "
-            "with one only (inner_group_num: 1)"
-        )
-    if model_type == "mpnet" and config.get("relative_attention_num_buckets", 32) != 32:  # noqa: PLR2004  # the number transformers hard-codes
-        raise UserError(
-            f"{where} has relative_attention_num_buckets {config['relative_attention_num_buckets']}, which "
-            "transformers ignores (it computes with 32): its answers would not be the model's own"
-        )
+    for word, (value, told) in family.fixed.items():
+        if config.get(word, value) != value:
+            raise UserError(told.format(where=where, value=config[word]))
     return family
 
 
@@ -138,7 +132,7 @@ def group_of_layers(config: "PreTrainedConfig") -> list[int]:
 
 def check_family(model_type: str) -> None:
     """Raises: UserError: a family whose layers can't have shapes of their own."""
-    if FAMILIES[model_type].layers is None:
+    if family_named(model_type).groups is not None:
         raise UserError(
             f"the family '{model_type}' has one set of weights for all its layers, so they can't differ in heads or "
             "feed-forward neurons: prune a model whose layers have weights of their own, such as bert"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from palmtop.errors import UserError
+from palmtop.models.family import FAMILIES, family_named, inputs_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,24 +20,8 @@ _AUTO: dict[Kind, str] = {
     "masked and sentence order": "AutoModelForPreTraining",
     "causal": "AutoModelForCausalLM",
 }
-_HEADS = {
-    "albert": "predictions",
-    "bert": "cls",
-    "deberta-v2": "cls",
-    "distilbert": "vocab_transform",
-    "electra": "generator_predictions",
-    "gpt2": "lm_head",
-    "mobilebert": "cls",
-    "mpnet": "lm_head",
-    "roberta": "lm_head",
-    "xlm-roberta": "lm_head",
-}
-"""The first module of each family's head over the vocabulary: what takes the last hidden states."""
-
-SENTENCE_ORDER = ("albert",)
+SENTENCE_ORDER = tuple(name for name, family in FAMILIES.items() if family.order_head)
 """Families whose class for pre-training has a head for the order of two segments."""
-_SENTENCE_ORDER_PARTS = ("sop_classifier", "albert.pooler")
-"""What that head adds to a masked language model."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +58,7 @@ def open_language_model(folder: Path, kind: Kind = "masked", new_head: bool = Fa
     )
     transformers.logging.set_verbosity(said)
     new = tuple(sorted(report["missing_keys"]))
-    allowed = _SENTENCE_ORDER_PARTS if kind == "masked and sentence order" else ()
+    allowed = family_named(model.config.model_type).order_head if kind == "masked and sentence order" else ()
     lacking = [name for name in new if not name.startswith(allowed)]
     body = [name for name in lacking if name.startswith(f"{model.base_model_prefix}.")]
     if body:
@@ -98,7 +83,9 @@ class Asked:
     def __init__(self, model: "PreTrainedModel") -> None:
         self.chosen: Tensor | None = None
         """[batch, tokens], bool; set before each forward pass. None: all, padding too."""
-        model.get_submodule(_HEADS[model.config.model_type]).register_forward_pre_hook(self._choose)
+        head = family_named(model.config.model_type).word_head
+        assert head is not None  # families without one are no language models
+        model.get_submodule(head).register_forward_pre_hook(self._choose)
 
     def _choose(self, _: "Module", given: "tuple[Tensor, ...]") -> "tuple[Tensor, ...]":
         return given if self.chosen is None else (given[0][self.chosen], *given[1:])
@@ -108,8 +95,6 @@ class Answering:
     """A teacher that answers while its student learns: in eval mode, without gradients."""
 
     def __init__(self, model: "PreTrainedModel") -> None:
-        from palmtop.models.family import inputs_of
-
         self._model, self._head, self._inputs = model.eval(), Asked(model), inputs_of(model.config.to_dict())
 
     def answer(self, batch: "dict[str, Tensor]", chosen: "Tensor", hidden: bool) -> "tuple[Tensor, Tensor | None]":

@@ -4,6 +4,7 @@ they form."""
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from palmtop.models.family import plan_of
 from palmtop.models.linears import PARTS, Part, part_of
 
 if TYPE_CHECKING:
@@ -19,27 +20,15 @@ LayerWeights = dict[str, "Tensor"]
 """'query.weight' [heads * size, width], 'query.bias', ..., 'attention_norm.weight' [width], 'feed_forward_norm.bias',
 ..."""
 
-_NORMS: dict[str, dict[Half, str]] = {
-    "albert": {"attention": "attention.LayerNorm", "feed_forward": "full_layer_layer_norm"},
-    "distilbert": {"attention": "sa_layer_norm", "feed_forward": "output_layer_norm"},
-    "mpnet": {"attention": "attention.LayerNorm", "feed_forward": "output.LayerNorm"},
-}
-_BERT_NORMS: dict[Half, str] = {"attention": "attention.output.LayerNorm", "feed_forward": "output.LayerNorm"}
-_MODULES: dict[str, dict[Half, tuple[str, ...]]] = {
-    "albert": {"attention": ("attention",), "feed_forward": ("ffn", "ffn_output", "full_layer_layer_norm")},
-    "distilbert": {"attention": ("attention", "sa_layer_norm"), "feed_forward": ("ffn", "output_layer_norm")},
-}
-_BERT_MODULES: dict[Half, tuple[str, ...]] = {"attention": ("attention",), "feed_forward": ("intermediate", "output")}
-
 
 def modules_of(half: Half, model_type: str) -> tuple[str, ...]:
     """The children of a layer that hold a half, whole and nothing else."""
-    return _MODULES.get(model_type, _BERT_MODULES)[half]
+    return plan_of(model_type).halves[HALVES.index(half)]
 
 
 def norm_of(layer: "Module", half: Half, model_type: str) -> "Module":
     """The norm after a half."""
-    return layer.get_submodule(_NORMS.get(model_type, _BERT_NORMS)[half])
+    return layer.get_submodule(plan_of(model_type).norms[HALVES.index(half)])
 
 
 def read_layer(layer: "Module", model_type: str) -> LayerWeights:

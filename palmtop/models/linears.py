@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from palmtop.models.family import FAMILIES, group_of_layers
+from palmtop.errors import UserError
+from palmtop.models.family import family_named, group_of_layers, plan_of
 
 if TYPE_CHECKING:
     from torch.nn import Linear, Module
@@ -11,59 +12,24 @@ if TYPE_CHECKING:
 Part = Literal["query", "key", "value", "attention_output", "feed_forward_in", "feed_forward_out"]
 PARTS: tuple[Part, ...] = ("query", "key", "value", "attention_output", "feed_forward_in", "feed_forward_out")
 
-_BERT = {
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "attention_output": "attention.output.dense",
-    "feed_forward_in": "intermediate.dense",
-    "feed_forward_out": "output.dense",
-}
-_PATHS: dict[str, dict[str, str]] = {
-    "albert": {
-        "query": "attention.query",
-        "key": "attention.key",
-        "value": "attention.value",
-        "attention_output": "attention.dense",
-        "feed_forward_in": "ffn",
-        "feed_forward_out": "ffn_output",
-    },
-    "deberta-v2": _BERT
-    | {"query": "attention.self.query_proj", "key": "attention.self.key_proj", "value": "attention.self.value_proj"},
-    "distilbert": {
-        "query": "attention.q_lin",
-        "key": "attention.k_lin",
-        "value": "attention.v_lin",
-        "attention_output": "attention.out_lin",
-        "feed_forward_in": "ffn.lin1",
-        "feed_forward_out": "ffn.lin2",
-    },
-    "mpnet": _BERT
-    | {
-        "query": "attention.attn.q",
-        "key": "attention.attn.k",
-        "value": "attention.attn.v",
-        "attention_output": "attention.attn.o",
-    },
-}
-
 
 def layers_of(model: "PreTrainedModel") -> "list[Module]":
     """The model's transformer layers from the first to the last; where layers share weights, one module stands several
     times."""
-    family, body = FAMILIES[model.config.model_type], model.base_model
+    family, body = family_named(model.config.model_type), model.base_model
+    if family.groups is not None:
+        groups, within = family.groups
+        held: Any = body.get_submodule(_below_body(groups))
+        return [layer for group in group_of_layers(model.config) for layer in held[group].get_submodule(within)]
     if family.layers is None:
-        return [
-            layer
-            for group in group_of_layers(model.config)
-            for layer in body.encoder.albert_layer_groups[group].albert_layers
-        ]
-    return list(body.get_submodule(family.layers.split(".", 1)[1]))
+        raise UserError(f"a model of the family '{family.model_type}' has no transformer layers: name a transformer")
+    return list(body.get_submodule(_below_body(family.layers)))
 
 
 def path_of(part: Part, model_type: str) -> str:
     """Where a part lies below its layer, in dots."""
-    return _PATHS.get(model_type, _BERT)[part]
+    found: str = getattr(plan_of(model_type).parts, part)
+    return found
 
 
 def part_of(layer: "Module", part: Part, model_type: str) -> "Linear":
@@ -75,3 +41,8 @@ def part_of(layer: "Module", part: Part, model_type: str) -> "Linear":
     found: Any = layer.get_submodule(path_of(part, model_type))
     linear: Linear = found
     return linear
+
+
+def _below_body(path: str) -> str:
+    """A path in a classifier without its first step, which is the transformer itself."""
+    return path.split(".", 1)[1]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from palmtop import task_kinds
 from palmtop.errors import UserError
-from palmtop.models.family import EVERY_FAMILY, STATIC, Family, group_of_layers
+from palmtop.families.family import Family
+from palmtop.models.family import FAMILIES, check_kept, family_named, group_of_layers
 from palmtop.models.reshaped import opener
 from palmtop.models.whole_weights import check_finite, check_whole, quiet
 from palmtop.task import Task
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel
     from transformers.utils import ModelOutput
+
+SPAN_HEADS = tuple({part for family in FAMILIES.values() for part in family.span_head})
+"""Modules that a task of question answering trains anew, of any family."""
 
 
 def open_classifier(folder: Path, attention: str = "eager") -> "PreTrainedModel":
@@ -89,15 +93,18 @@ def keep_layers(model: "PreTrainedModel", layers: Sequence[int]) -> "PreTrainedM
 
     from palmtop.models.reshaped import keep_in_config, rebuilt
 
-    if model.config.model_type == STATIC.model_type:
+    family = family_named(model.config.model_type)
+    if not family.has_layers:
         raise UserError(
-            f"a model of the family '{STATIC.model_type}' has no transformer layers to keep some of: name a transformer"
+            f"a model of the family '{family.model_type}' has no transformer layers to keep some of: name a transformer"
         )
-    family = EVERY_FAMILY[model.config.model_type]
+    check_kept(family.model_type, layers)
     config = copy.deepcopy(model.config)
     setattr(config, family.layer_count, len(layers))
     keep_in_config(config, layers)
-    groups = group_of_layers(model.config) if family.layers is None else []
+    for word in family.listed_by_layer:
+        setattr(config, word, [getattr(model.config, word)[layer] for layer in layers])
+    groups = group_of_layers(model.config) if family.groups is not None else []
     if groups:
         config.num_hidden_groups = len({groups[layer] for layer in layers})
         _check_kept_groups(config, [groups[layer] for layer in layers], layers)
@@ -137,7 +144,8 @@ def _check_kept_groups(config: "PreTrainedConfig", groups: Sequence[int], layers
 
 def _chosen(state: dict[str, Any], family: Family, layers: Sequence[int]) -> dict[str, Any]:
     """The weights of some layers (of some groups, where layers share them), under their new numbers, and all others."""
-    prefix = (family.layers or "albert.encoder.albert_layer_groups") + "."
+    held = family.layers if family.groups is None else family.groups[0]
+    prefix = f"{held}."
     place = {layer: position for position, layer in enumerate(dict.fromkeys(layers))}
     chosen = {}
     for name, weight in state.items():
@@ -172,7 +180,7 @@ def with_head(folder: Path, task: Task, seed: int) -> "tuple[PreTrainedModel, li
         output_loading_info=True,
     )
     new = sorted({*report["missing_keys"], *(fault[0] for fault in report["mismatched_keys"])})
-    heads = ("classifier", "pooler", "head", *(task.of_kind.new_modules or ()))
+    heads = ("classifier", "pooler", "head", *SPAN_HEADS)
     body = [name for name in new if not any(part in name for part in heads)]
     if body:
         raise UserError(

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import Linear, Module, Parameter
 
 from palmtop.errors import UserError
-from palmtop.models.family import check_family
+from palmtop.families.family import Core
+from palmtop.models.family import check_family, family_named, plan_of
 from palmtop.models.linears import layers_of, part_of, path_of
 
 if TYPE_CHECKING:
@@ -18,14 +19,6 @@ if TYPE_CHECKING:
 
 KEY = "palmtop_shape"
 """In config.json: for each layer `heads`, the family's heads that stand in it, and `feed_forward`, its neurons."""
-
-_CORES = {"distilbert": "attention", "mpnet": "attention.attn"}
-"""The module that has queries, keys and values, below its layer."""
-_CORE_OUTPUTS = {"distilbert": "out_lin", "mpnet": "o"}
-"""The output layer, where that module has it too and so hands on its result."""
-_POSITION_PARTS = ("pos_key_proj", "pos_query_proj")
-"""DeBERTa's projections of relative positions, with a row for each row of keys and queries; absent where those are
-shared."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +74,10 @@ class BiasOfHeads:
 
 def head_size(config: "PreTrainedConfig") -> int:
     """Rows of queries, keys and values that are one head's."""
-    if config.model_type == "deberta-v2" and config.to_dict().get("attention_head_size"):
-        return int(config.to_dict()["attention_head_size"])
-    width = config.true_hidden_size if config.model_type == "mobilebert" else config.hidden_size
-    return int(width // config.num_attention_heads)
+    family = family_named(config.model_type)
+    if family.head_size is not None and (said := config.to_dict().get(family.head_size)):
+        return int(said)
+    return int(getattr(config, family.inner_width) // config.num_attention_heads)
 
 
 def shapes_of(model: "PreTrainedModel") -> list[LayerShape]:
@@ -119,8 +112,9 @@ def reshape(model: "PreTrainedModel") -> None:
     _check(model, shapes)
     for layer, shape in zip(layers, shapes, strict=True):
         cut(layer, model.config, range(len(shape.heads)), range(shape.feed_forward))
-        if model.config.model_type == "mpnet" and 0 < len(shape.heads) < model.config.num_attention_heads:
-            layer.get_submodule(_CORES["mpnet"]).register_forward_pre_hook(BiasOfHeads(shape.heads))
+        outside = family_named(model.config.model_type).heads_counted_outside
+        if outside and 0 < len(shape.heads) < model.config.num_attention_heads:
+            layer.get_submodule(core_path(model.config.model_type)).register_forward_pre_hook(BiasOfHeads(shape.heads))
 
 
 def cut(layer: Module, config: "PreTrainedConfig", heads: Sequence[int], neurons: Sequence[int]) -> None:
@@ -128,24 +122,29 @@ def cut(layer: Module, config: "PreTrainedConfig", heads: Sequence[int], neurons
     biases not folded."""
     kind, size = config.model_type, head_size(config)
     rows = [row for head in heads for row in range(head * size, (head + 1) * size)]
-    core = layer.get_submodule(core_path(kind))
+    its = plan_of(kind).core
+    core = layer.get_submodule(its.path)
     for part in (
         *(part_of(layer, name, kind) for name in ("query", "key", "value")),
-        *(part for name, part in core.named_children() if name in _POSITION_PARTS and isinstance(part, Linear)),
+        *(
+            part
+            for name, part in core.named_children()
+            if name in its.position_projections and isinstance(part, Linear)
+        ),
     ):
         _keep_rows(part, rows)
     _keep_columns(layer, path_of("attention_output", kind), rows)
     _keep_rows(part_of(layer, "feed_forward_in", kind), neurons)
     _keep_columns(layer, path_of("feed_forward_out", kind), neurons)
     if heads:
-        _count_heads(core, kind, len(heads), len(rows))
+        _count_heads(core, its, len(heads), len(rows))
     elif not isinstance(core, NoHeads):
-        _put(layer, core_path(kind), NoHeads(core, _CORE_OUTPUTS.get(kind)))
+        _put(layer, its.path, NoHeads(core, its.output))
 
 
 def core_path(model_type: str) -> str:
     """Where the attention itself lies below its layer, in dots."""
-    return _CORES.get(model_type, "attention.self")
+    return plan_of(model_type).core.path
 
 
 def _check(model: "PreTrainedModel", shapes: list[LayerShape]) -> None:
@@ -185,12 +184,10 @@ def _picked(weight: Tensor, places: Sequence[int], axis: int) -> Parameter:
     return Parameter(weight.detach().index_select(axis, chosen).contiguous(), weight.requires_grad)
 
 
-def _count_heads(core: Module, model_type: str, heads: int, rows: int) -> None:
-    if model_type == "distilbert":
-        setattr(core, "n_heads", heads)  # noqa: B010  # torch types a module's attributes as tensors and modules
-        return
-    for name, number in (("num_attention_heads", heads), ("all_head_size", rows)):
-        setattr(core, name, number)
+def _count_heads(core: Module, its: Core, heads: int, rows: int) -> None:
+    setattr(core, its.heads, heads)
+    if its.rows is not None:
+        setattr(core, its.rows, rows)
 
 
 def _put(layer: Module, path: str, new: Module) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palmtop.errors import UserError
-from palmtop.models.family import STATIC
+from palmtop.models.family import family_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -98,7 +98,7 @@ def opener(folder: Path, auto: Any) -> Any:
     from transformers import AutoConfig
 
     written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if written.get("model_type") == STATIC.model_type:
+    if family_of(written, str(folder)).own_class:
         from palmtop.models.static_model import register
 
         register()

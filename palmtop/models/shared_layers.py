@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.nn import Embedding, Linear, Module, Sequential
 
+from palmtop.models.family import family_named
 from palmtop.models.layer_weights import HALVES, PARTS_OF, Half, modules_of
 from palmtop.models.linears import layers_of, part_of, path_of
 from palmtop.models.tied import declare_tied
@@ -92,7 +93,8 @@ def _refused_elsewhere(model: "PreTrainedModel") -> None:
 
     Without it, it would fill what is stored once only with random weights, and answer.
     """
-    embeddings: Any = model.base_model.embeddings
-    table = embeddings.word_embeddings
+    where = family_named(model.config.model_type).table
+    table = model.base_model.get_submodule(where)
     if isinstance(table, Embedding):
-        embeddings.word_embeddings = Embedding(table.num_embeddings + 1, table.embedding_dim, table.padding_idx)
+        longer = Embedding(table.num_embeddings + 1, table.embedding_dim, table.padding_idx)
+        model.base_model.set_submodule(where, longer)

@@ -83,8 +83,8 @@ class TaskKind(ABC):
     """What of a text's labels is lost when words of the text are replaced by others."""
     token_work: ClassVar[str] = ""
     """What is done with tokens: 'find an answer'."""
-    new_modules: ClassVar[tuple[str, ...] | None] = None
-    """The modules that a task trains anew, on their own learning rate; None: those that the family names."""
+    head: ClassVar[Literal["new_head", "span_head", "token_head"]] = "new_head"
+    """Which fact of a family names the modules that a task trains anew."""
     stages: ClassVar[frozenset[str] | None] = None
     """The stages that work for it; None: all that `refuses` doesn't name."""
     refuses: ClassVar[Mapping[str, str]] = {}

@@ -70,7 +70,7 @@ class QuestionAnswering(TaskKind):
     texts_have: ClassVar[str] = "an answer each"
     lost_with_words: ClassVar[str | None] = "the answer to a question"
     token_work: ClassVar[str] = "find an answer"
-    new_modules: ClassVar[tuple[str, ...] | None] = ("qa_outputs",)
+    head: ClassVar[Any] = "span_head"
     stages: ClassVar[frozenset[str] | None] = frozenset(
         {"adopt", "finetune", "distill", "to_tflite", "quantize", "to_app"}
     )

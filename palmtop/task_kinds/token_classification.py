@@ -86,7 +86,7 @@ class TokenClassification(TaskKind):
     outputs: ClassVar[tuple[str, ...]] = ("token_logits",)
     per_token: ClassVar[bool] = True
     token_work: ClassVar[str] = "tag words"
-    new_modules: ClassVar[tuple[str, ...] | None] = ("classifier",)
+    head: ClassVar[Any] = "token_head"
     labels_per_token: ClassVar[bool] = True
     page: ClassVar[bool] = False
     refuses: ClassVar[Mapping[str, str]] = {

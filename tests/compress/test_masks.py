@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 import torch
 from scipy import integrate
-from tiny import write_model
+from tiny import TAKEN_APART, write_model
 
 from palmtop.compress.pruning import binarize
 from palmtop.compress.pruning.masks import SCORES, Masks, Rule
 from palmtop.compress.pruning.prunable import Granularity, groups_of
 from palmtop.compress.pruning.sparsity_schedule import Schedule
 from palmtop.errors import UserError
-from palmtop.models.family import FAMILIES
 from palmtop.models.linears import PARTS, layers_of, part_of
 
 SCHEDULE = Schedule(0.1, 0.3)
@@ -156,7 +155,7 @@ def test_soft_follows_threshold_and_share_whichever_keeps_less(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TAKEN_APART)
 def test_folding_changes_no_answer_and_keeps_the_share(tmp_path: Path, family: str, granularity: Granularity) -> None:
     model = _model(tmp_path / "model", family)
     plain = {name for name, _ in model.named_parameters()}
@@ -184,7 +183,7 @@ def test_folding_changes_no_answer_and_keeps_the_share(tmp_path: Path, family: s
     assert not any(torch.signbit(group.weight[group.weight == 0]).any() for group in masks.groups)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TAKEN_APART)
 def test_pruned_heads_and_rows_are_zero_wherever_they_lie(tmp_path: Path, family: str) -> None:
     model = _model(tmp_path / "model", family)
     masks = Masks(model, Rule("magnitude", SCHEDULE, 0.25, "local", 0.1, 0.0), "structured")

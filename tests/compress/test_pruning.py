@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import write_model, write_task
+from tiny import TAKEN_APART, write_model, write_task
 from tiny_bundles import Taught
 from transformers import AutoModelForSequenceClassification
 
@@ -17,7 +17,6 @@ from palmtop.compress.pruning.masks import Masks
 from palmtop.compress.pruning.pruned_training import PruningStage
 from palmtop.errors import UserError
 from palmtop.making import make
-from palmtop.models.family import FAMILIES
 from palmtop.models.linears import PARTS, layers_of, part_of
 from palmtop.models.opening import open_classifier
 from palmtop.settings import build
@@ -86,7 +85,7 @@ def test_the_unpruned_rest_learns_and_embeddings_stay(taught_bert: Taught, tmp_p
     assert not torch.equal(before[words], load_file(free.path / "model.safetensors")[words])
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", sorted(TAKEN_APART))
 def test_every_family_is_pruned(tmp_path: Path, family: str) -> None:
     task = write_task(tmp_path / "data", train=48)
     base = _make("adopt", {"model": str(write_model(tmp_path / "model", family))}, None, tmp_path / "base")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from tiny import TAKEN_APART
 from tiny_bundles import adopted
 from transformers import AlbertConfig, AlbertModel, AutoModelForSequenceClassification
 
@@ -19,7 +20,6 @@ from palmtop.compress.albert.shared_weights import Layers, low_rank, picked, set
 from palmtop.compress.albert.sharing_model import in_groups, in_own_class, ungrouped
 from palmtop.errors import UserError
 from palmtop.making import make
-from palmtop.models.family import FAMILIES
 from palmtop.models.layer_weights import LayerWeights, read_layer, write_half
 from palmtop.models.linears import layers_of
 from palmtop.models.opening import keep_layers, open_classifier
@@ -29,7 +29,7 @@ from palmtop.stage import Outline, outline_of
 IDS = torch.tensor([[2, 7, 9, 30, 3], [2, 8, 3, 0, 0]])
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
 LABELS = ("money", "music", "weather")
-SHAREABLE = sorted(set(FAMILIES) - {"mobilebert"})
+SHAREABLE = sorted(set(TAKEN_APART) - {"mobilebert"})
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,15 @@
 """What layers say, of every family: the teacher's features from its hidden states alone, the student's as it runs,
 losses of a copy."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny import _config, write_tokenizer
+from tiny import TAKEN_APART, _config, write_tokenizer
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from palmtop.compress.distillation.matches import OTHER_TERMS, Match, Pair, Tap, check, minilm, tinybert
+from palmtop.compress.distillation.matches import OTHER_TERMS, Match, Pair, Tap, check, hidden, minilm, tinybert
 from palmtop.compress.distillation.student import Sizes, fresh, make_student
 from palmtop.compress.distillation.taps import StudentTaps, TeacherTaps, pick
 from palmtop.compress.distillation.transfer_training import Comparison
@@ -24,11 +25,21 @@ REAL = (9, 5, 7)
 """Tokens of the texts of a batch."""
 
 
-@pytest.fixture(scope="module", params=sorted(FAMILIES))
+@pytest.fixture(scope="module", params=sorted(TAKEN_APART))
 def teacher(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PreTrainedModel:
-    """A random classifier of two layers."""
-    config = _config(request.param, write_tokenizer(tmp_path_factory.mktemp(request.param), request.param), 2)
+    """A random classifier of two layers, which have queries, keys and values."""
+    return _classifier(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module", params=sorted({*FAMILIES} - {*TAKEN_APART}))
+def built_otherwise(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PreTrainedModel:
+    """The same of a family whose layers aren't made of six linear layers."""
+    return _classifier(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def _classifier(family: str, folder: Path) -> PreTrainedModel:
     torch.manual_seed(0)
+    config = _config(family, write_tokenizer(folder, family), 2)
     model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager").eval()
     return model
 
@@ -204,3 +215,21 @@ def _terms(
 def test_picking_keeps_the_order_of_features() -> None:
     one, two = torch.zeros(1), torch.ones(1)
     assert pick({Tap("key", 1): two, Tap("query", 1): one}, [(Tap("query", 1), Tap("key", 1))]) == [(one, two)]
+
+
+def test_states_alone_are_compared_where_layers_are_built_otherwise(built_otherwise: PreTrainedModel) -> None:
+    family = built_otherwise.config.model_type
+    pair = Pair(family, 2, 1, 32, 16, 4, 4, (2,))
+    check(hidden(pair), pair)
+    for matches in (tinybert(pair), minilm(pair, heads=8)):
+        with pytest.raises(UserError, match=f"of the family '{family}' can't be compared: its .*; take hidden states"):
+            check(matches, pair)
+    student = make_student(built_otherwise, [0], Sizes(16, None, 24), seed=1)
+    assert (student.config.hidden_size, student.config.num_hidden_layers) == (16, 1)
+    comparison = Comparison([*hidden(pair), *tinybert(pair, scores=0.0)], built_otherwise, student)
+    comparison.check()
+    with comparison.watching(answers=False, seed=0):
+        batch = taught(built_otherwise, batch_of(built_otherwise))
+        features = student(**batch_of(built_otherwise), output_hidden_states=True)["features"]
+        torch.stack(list(comparison.terms(features, batch).values())).sum().backward()  # type: ignore[no-untyped-call]  # torch's own
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in layers_of(student)[0].parameters())

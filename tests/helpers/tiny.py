@@ -10,6 +10,8 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from palmtop.models.family import FAMILIES
+
 WORDS = {
     "weather": "rain snow sun wind storm cloud warm cold umbrella forecast outside tomorrow".split(),
     "music": "play song album loud guitar piano singer volume track band listen radio".split(),
@@ -160,6 +162,7 @@ _ROBERTA = _Vocabulary(("<s>", "<pad>", "</s>", "<unk>", "<mask>"), "<s>", "</s>
 _XLMR = _Vocabulary(("<s>", "<pad>", "</s>", "<unk>", "<mask>"), "<s>", "</s>", "<pad>", "unigram")
 _ALBERT = _Vocabulary(("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"), "[CLS]", "[SEP]", "<pad>", "unigram")
 _DEBERTA = _Vocabulary(("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"), "[CLS]", "[SEP]", "[PAD]", "unigram")
+_MODERN = _Vocabulary(("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"), "[CLS]", "[SEP]", "[PAD]", "bpe")
 
 VOCABULARIES = {
     "albert": _ALBERT,
@@ -168,10 +171,15 @@ VOCABULARIES = {
     "distilbert": _BERT,
     "electra": _BERT,
     "mobilebert": _BERT,
+    "modernbert": _MODERN,
     "mpnet": _Vocabulary(_ROBERTA.special, "<s>", "</s>", "<pad>", "wordpiece"),
     "roberta": _ROBERTA,
+    "squeezebert": _BERT,
     "xlm-roberta": _XLMR,
 }
+
+TAKEN_APART = [name for name, family in FAMILIES.items() if family.plan]
+"""Families whose layers are six linear layers; what cuts or shares layers refuses the others by name."""
 
 
 def write_tokenizer(folder: Path, family: str) -> int:
@@ -326,8 +334,19 @@ def _config(family: str, vocabulary: int, layers: int) -> Any:
             embedding_size=16,
             num_feedforward_networks=2,
         ),
+        "modernbert": lambda: transformers.ModernBertConfig(
+            **common,
+            layer_types=["sliding_attention", *["full_attention"] * (layers - 1)],
+            local_attention=8,  # fewer than a text's tokens, so that a window that is lost is seen
+            initializer_cutoff_factor=3.0,
+            bos_token_id=None,
+            eos_token_id=None,
+            cls_token_id=style.special.index(style.first),
+            sep_token_id=style.special.index(style.last),
+        ),
         "mpnet": lambda: transformers.MPNetConfig(**common),
         "roberta": lambda: transformers.RobertaConfig(**common, type_vocab_size=1),
+        "squeezebert": lambda: transformers.SqueezeBertConfig(**common, embedding_size=32),
         "xlm-roberta": lambda: transformers.XLMRobertaConfig(**common, type_vocab_size=1),
     }
     return special[family]()

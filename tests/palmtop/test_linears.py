@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import write_model
+from tiny import TAKEN_APART, write_model
 
+from palmtop.errors import UserError
 from palmtop.models.family import FAMILIES
 from palmtop.models.linears import PARTS, layers_of, part_of
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TAKEN_APART)
 def test_the_parts_of_a_layer_have_the_widths_of_their_names(tmp_path: Path, family: str) -> None:
     from transformers import AutoModel
 
@@ -27,7 +28,7 @@ def test_the_parts_of_a_layer_have_the_widths_of_their_names(tmp_path: Path, fam
         assert parts["feed_forward_out"].out_features == narrow
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TAKEN_APART)
 def test_without_values_the_attention_hands_on_nothing(tmp_path: Path, family: str) -> None:
     from transformers import AutoModel
 
@@ -40,3 +41,14 @@ def test_without_values_the_attention_hands_on_nothing(tmp_path: Path, family: s
     model(input_ids=torch.tensor([[1, 5, 6, 7, 2]]))
     assert context
     assert all(float(given.abs().max()) == 0 for given in context)
+
+
+@pytest.mark.parametrize("family", sorted({*FAMILIES} - {*TAKEN_APART}))
+def test_layers_that_are_built_otherwise_are_found_whole_and_not_taken_apart(tmp_path: Path, family: str) -> None:
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(write_model(tmp_path / "model", family), attn_implementation="eager")
+    first, last = layers_of(model)
+    assert type(first) is type(last)
+    with pytest.raises(UserError, match=f"the layers of the family '{family}' can't be taken apart: its .*; distil it"):
+        part_of(first, "query", family)

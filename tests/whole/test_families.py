@@ -1,22 +1,27 @@
 """Every family goes the whole way: adopt, fine-tune, distil to fewer layers, every format, parity on padded inputs."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tiny import sentences, write_model, write_task
+from tiny import TAKEN_APART, sentences, write_model, write_task
+from tiny_bundles import adopted
 from transformers import AutoModelForSequenceClassification
 
 from palmtop import stage, target
 from palmtop.bundle import Bundle, Format
 from palmtop.data.encoding import Encoding, pad
 from palmtop.data.tokenization import HostTokenizer
+from palmtop.errors import UserError
 from palmtop.making import make
 from palmtop.models.family import FAMILIES, inputs_of, longest_input
+from palmtop.models.linears import layers_of
 from palmtop.models.opening import keep_layers, open_classifier
 from palmtop.signature import Signature
+from palmtop.stage import Outline
 
 SPREAD = 1e-4
 """Float32 rounding over a few layers is some 1e-6 of the spread of the logits."""
@@ -73,6 +78,70 @@ def test_a_family_that_is_not_known_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "xlnet"}')
     with pytest.raises(Exception, match="is of the family 'xlnet', which palmtop doesn't know; known: albert, bert"):
         stage.find("adopt")(model=str(tmp_path)).outline(None)
+
+
+TAKE_APART = {"inverted_bottleneck", "magnitude", "mobilebert", "movement", "prune_structures", "share", "shrink"}
+"""Stages that read or cut the six linear layers of a transformer layer."""
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_stage_that_does_not_work_on_a_family_is_refused_by_name_before_any_work(family: str) -> None:
+    known = Outline("torch", family, 4, ("a", "b"), 32, 32, 4, task="classification")
+    refuses = FAMILIES[family].refuses
+    assert FAMILIES[family].plan or refuses.keys() >= TAKE_APART
+    for name, why in refuses.items():
+        with pytest.raises(UserError) as raised:
+            stage.check_fit(name, stage.find(name).model_construct(), known)
+        assert str(raised.value) == f"{name} isn't for the family '{family}': {why}"
+        assert FAMILIES[family].plan or "distil it" in why
+
+
+def test_layers_that_can_not_be_the_first_are_told_before_any_work() -> None:
+    known = Outline("torch", "modernbert", 4, ("a", "b"), 32, 32, 4, task="classification")
+    told = (
+        r"layers \[1, 3\] of a model of the family 'modernbert' can't stand without layer 0, which has no norm before "
+        "its attention: choose layers from 0 on"
+    )
+    for name, settings in (
+        ("distill", {"layers": (1, 3)}),
+        ("finetune", {"layers": (1, 3)}),
+        ("transfer", {"layers": 2, "matches": "hidden"}),
+    ):
+        with pytest.raises(UserError, match=told):
+            stage.find(name)(**settings).outline(known)
+    with pytest.raises(UserError, match=told):
+        stage.find("distill_masked_lm")(layers=(1, 3), text="x").outline(replace(known, labels=None))
+
+
+def test_local_layers_keep_their_windows_whichever_are_kept(tmp_path: Path) -> None:
+    kinds = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
+    source = adopted(tmp_path, "modernbert", num_hidden_layers=4, layer_types=kinds)
+    kept = keep_layers(open_classifier(source.path), [0, 2, 3])
+    assert kept.config.layer_types == ["full_attention", "sliding_attention", "full_attention"]
+    assert [layer.attention_type for layer in layers_of(kept)] == kept.config.layer_types
+
+
+def test_a_head_that_takes_the_mean_leaves_padding_out(tmp_path: Path) -> None:
+    source = adopted(tmp_path / "model", "modernbert", classifier_pooling="mean")
+    for use, settings in (("to_tflite", {"lengths": "any"}), ("to_onnx", {}), ("to_tfjs", {})):
+        assert _make(use, settings, source, tmp_path / use).card.facts["parity_difference"] < SPREAD
+
+
+@pytest.mark.parametrize("family", sorted({*FAMILIES} - {*TAKEN_APART}))
+def test_what_needs_no_parts_works_where_layers_are_built_otherwise(family: str, tmp_path: Path) -> None:
+    short: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-3, "batch_size": 16}
+    teacher = adopted(tmp_path / "model", family)
+    imitating = {"matches": "hidden", "layers": 1, "layer_map": (2,), "choose": "spread", "prediction_epochs": 1}
+    student = _make("transfer", short | imitating, teacher, tmp_path / "student")
+    assert student.card.facts["layers_copied"] == [0]
+    factorized = _make("factorize", short | {"form": "keep_norm", "embedding_size": 8}, teacher, tmp_path / "factors")
+    assert factorized.card.facts["output_error_after_fit"] < factorized.card.facts["output_error_before_fit"]
+    recovered = _make("recover", short | {"teacher": str(teacher.path)}, factorized, tmp_path / "recovered")
+    for use, settings in (("to_tflite", {"lengths": [24]}), ("to_onnx", {})):
+        made = _make(use, settings, recovered, tmp_path / use)
+        assert made.card.facts["parity_difference"] < SPREAD
+        small = _make("quantize", {"tolerance": 2.0}, made, tmp_path / f"{use}-int8")
+        assert small.card.facts["parity_difference"] < 1.0  # random weights: it shows that the file runs
 
 
 def test_inputs_and_lengths_follow_the_config() -> None:

@@ -6,12 +6,13 @@ import json
 import subprocess
 import sys
 import zipfile
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from palmtop import stage_files, target
+from palmtop.models.family import EVERY_FAMILY
 from palmtop.recipe import recipe
 from palmtop.stage import Stage, find
 
@@ -81,6 +82,40 @@ def test_no_file_imports_in_a_circle_however_late() -> None:
         for name in leaves:
             del arrows[name]
     assert not arrows, f"in a circle, or leading to one: {sorted(arrows)}"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[:2] != ("palmtop", "families")], ids=str)
+def test_a_family_is_known_by_its_facts_alone(path: Path) -> None:
+    """Outside palmtop/families nothing asks which family a model is of, and no table goes by families' names."""
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    asked = [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Compare) and names_a_family(node))
+        or (isinstance(node, ast.Dict) and len(named := families_in(node.keys)) > 1 and len(named) == len(node.keys))
+    ]
+    assert not asked, f"{path}: say it as a fact in palmtop/families/family.py"
+
+
+def names_a_family(node: ast.Compare) -> bool:
+    """Whether one side, or something listed on one side, is a model_type, written out or as a family's own."""
+    sides = [node.left, *node.comparators]
+    listed = [inner for side in sides if isinstance(side, ast.Tuple | ast.List | ast.Set) for inner in side.elts]
+    of_a_family = [side for side in sides if ast.unparse(side).endswith("STATIC.model_type")]
+    return bool(families_in([*sides, *listed]) or of_a_family)
+
+
+def families_in(nodes: Sequence[ast.expr | None]) -> list[str]:
+    """The model_types that are written out."""
+    return [str(node.value) for node in nodes if isinstance(node, ast.Constant) and node.value in EVERY_FAMILY]
+
+
+def test_a_family_is_found_by_its_file() -> None:
+    files = {path.stem for path in (ROOT / "palmtop" / "families").glob("*.py")} - {"__init__", "family"}
+    assert files == {name.replace("-", "_") for name in EVERY_FAMILY}
+    stages = stage_files.names()
+    for family in EVERY_FAMILY.values():
+        assert not family.refuses.keys() - stages.keys(), f"{family.model_type} refuses stages that there aren't"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)

@@ -1,0 +1,20 @@
+"""GPT-2 (Radford et al. 2019): a decoder, distilled as a language model only."""
+
+from palmtop.families.family import Family
+
+FAMILY = Family(
+    "gpt2",
+    "GPT-2",
+    layers="transformer.h",
+    built_otherwise="its queries, keys and values are one matrix",
+    kind="decoder",
+    layer_count="n_layer",
+    width="n_embd",
+    positions="n_positions",
+    activation="activation_function",
+    feed_forward="n_inner",
+    token_types=False,
+    word_head="lm_head",
+    table="wte",
+    token_rows=("lm_head.weight",),
+)
