@@ -2,6 +2,7 @@
 
 import importlib.resources
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,8 @@ PROGRAM = "program.pt2"
 """The graph that the file was lowered from, beside it: 'quantize' starts from it. No app fetches it, and it counts in
 no size."""
 SCHEMA = "schema.fbs"
+UNBOUNDED = re.compile(r"(: )-?(?:inf|nan)\b")
+"""What is no JSON: the bounds of an activation that has none, a ReLU's upper one."""
 BY_NUMBER = {1: np.int8, 3: np.int32, 4: np.int64, 6: np.float32}
 """torch's numbers of types, as the program has them."""
 BY_NAME = {"fp32": np.float32, "qcint8": np.int8, "qint8": np.int8, "qint32": np.int32, "qcint32": np.int32}
@@ -28,10 +31,18 @@ BY_NAME = {"fp32": np.float32, "qcint8": np.int8, "qint8": np.int8, "qint32": np
 def write(program: "ExportedProgram", file: Path) -> dict[str, int]:
     """Lower a program into a file; returns into how many parts for XNNPACK, and how many operators its own kernels run
     between them."""
+    from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS, GeluConfig
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    class ExactGelu(GeluConfig):  # type: ignore[misc]  # executorch is untyped where it isn't installed
+        """XNNPACK has the exact GELU alone, and takes the one by tanh (ALBERT's) for it in silence."""
+
+        def check_constraints(self, node: Any, ep: Any) -> bool:
+            return node.kwargs.get("approximate", "none") == "none" and bool(super().check_constraints(node, ep))
+
+    configs = [ExactGelu if config is GeluConfig else config for config in ALL_PARTITIONER_CONFIGS]
+    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner(configs=configs)])
     calls = [node.name for node in lowered.exported_program().graph.nodes if node.op == "call_function"]
     parts = sum(name.startswith("executorch_call_delegate") for name in calls)
     between = sum(not name.startswith(("executorch_call_delegate", "getitem", "sym_size")) for name in calls)
@@ -82,5 +93,6 @@ def _graph(payload: bytes) -> dict[str, Any]:
         (folder / SCHEMA).write_bytes(importlib.resources.files(serialization).joinpath(SCHEMA).read_bytes())
         (folder / "part.bin").write_bytes(payload[start : start + header.flatbuffer_size])
         _flatc_decompile(name, str(folder / SCHEMA), str(folder / "part.bin"))
-        found: dict[str, Any] = json.loads((folder / "part.json").read_text(encoding="utf-8"))
+        text = (folder / "part.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(UNBOUNDED.sub(r"\1null", text))
     return found

@@ -190,15 +190,18 @@ def _lookups_by_row(graph: Any, nodes: Sequence[str]) -> None:
 
 
 def _lookup(name: str, table: str, ids: str, output: str) -> list[Any]:
-    """Nodes from token ids to rows of the table, [..., width] float32."""
+    """Nodes from token ids to rows of the table, [..., width] float32.
+
+    What is between has names of its own: a linear layer that reads the rows rounds them to `{output}_scale` and others.
+    """
     from onnx import TensorProto
     from onnx.helper import make_node
 
     return [
-        make_node(LOOKUP, [f"{table}_int8", ids], [f"{output}_int8"], f"{name}_int8"),
-        make_node("Cast", [f"{output}_int8"], [f"{output}_wide"], f"{name}_wide", to=TensorProto.FLOAT),
-        make_node(LOOKUP, [f"{table}_scale", ids], [f"{output}_scale"], f"{name}_scale"),
-        make_node("Mul", [f"{output}_wide", f"{output}_scale"], [output], f"{name}_product"),
+        make_node(LOOKUP, [f"{table}_int8", ids], [f"{output}_row_int8"], f"{name}_int8"),
+        make_node("Cast", [f"{output}_row_int8"], [f"{output}_row_wide"], f"{name}_wide", to=TensorProto.FLOAT),
+        make_node(LOOKUP, [f"{table}_scale", ids], [f"{output}_row_scale"], f"{name}_scale"),
+        make_node("Mul", [f"{output}_row_wide", f"{output}_row_scale"], [output], f"{name}_product"),
     ]
 
 

@@ -4,6 +4,9 @@ quantizers read right."""
 from collections import Counter
 from typing import Any
 
+MATRIX = 2
+"""The rank of a matrix."""
+
 
 def join_equal(model: Any) -> int:
     """Let every tensor of a model that equals another in type, shape and bytes be that other, in place; returns how
@@ -12,11 +15,15 @@ def join_equal(model: Any) -> int:
     torch's exporter writes the weights of a layer once for each use in some graphs, and quantizers do so with what they
     make of them.
     """
+    from onnx import TensorProto
     from onnx.numpy_helper import to_array
 
     first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
     other: dict[str, str] = {}
     for tensor in list(model.graph.initializer):
+        if tensor.data_type == TensorProto.INT8 and len(tensor.dims) < MATRIX:
+            # zero points: where ONNX Runtime turns int8 weights into uint8, two products with one zero point fail
+            continue
         kept = first.setdefault((tensor.data_type, tuple(tensor.dims), to_array(tensor).tobytes()), tensor.name)
         if kept != tensor.name:
             other[tensor.name] = kept

@@ -179,13 +179,14 @@ def test_answers_are_computed_again_when_their_file_was_touched(
         Subject("floor", bundles["floor"], linear, linear.machine().as_dict()),
         Task.find(task).load("evaluation"),
     )
-    first = answers(subject, split, tmp_path, 1)
+    kind = Task.find(task).of_kind
+    first = answers(subject, split, kind, tmp_path, 1)
     path = next((tmp_path / "predictions").glob("*.npy"))
     good, note = path.read_bytes(), path.with_suffix(".json").stat().st_mtime_ns
-    answers(subject, split, tmp_path, 1)
+    answers(subject, split, kind, tmp_path, 1)
     assert path.with_suffix(".json").stat().st_mtime_ns == note  # kept
     path.write_bytes(good[:-4] + b"\0\0\0\0")
-    np.testing.assert_array_equal(answers(subject, split, tmp_path, 1).outputs, first.outputs)
+    np.testing.assert_array_equal(answers(subject, split, kind, tmp_path, 1).outputs, first.outputs)
     assert path.read_bytes() == good
 
 

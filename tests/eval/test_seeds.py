@@ -37,7 +37,9 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
 
 def test_means_and_paired_gains_are_those_of_their_definitions(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     (plan,) = plans(bundles, OPTIONS, lambda _: None)
-    outputs = {subject: answers(subject, plan.split, tmp_path, 1).outputs for subject in plan.subjects}
+    outputs = {
+        subject: answers(subject, plan.split, plan.task.of_kind, tmp_path, 1).outputs for subject in plan.subjects
+    }
     right = {subject.name: outputs[subject].argmax(axis=1) == plan.split.labels for subject in plan.subjects}
     plain, taught = seed_means(plan, outputs, "plain")
     assert (plain.name, plain.seeds, plain.gain) == ("plain", (0, 1, 2), None)
@@ -70,7 +72,7 @@ def test_a_control_of_several_settings_is_compared_setting_by_setting(
     }
     (plan,) = plans(bundles | renamed, OPTIONS, lambda _: None)
     outputs = {
-        subject: answers(subject, plan.split, tmp_path, 1).outputs
+        subject: answers(subject, plan.split, plan.task.of_kind, tmp_path, 1).outputs
         for subject in plan.subjects
         if subject.name in renamed
     }
@@ -82,7 +84,10 @@ def test_a_control_of_several_settings_is_compared_setting_by_setting(
 
 def test_outputs_that_are_no_numbers_have_no_mean(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     (plan,) = plans(bundles, OPTIONS, lambda _: None)
-    outputs = {subject: answers(subject, plan.split, tmp_path, 1).outputs.copy() for subject in plan.subjects}
+    outputs = {
+        subject: answers(subject, plan.split, plan.task.of_kind, tmp_path, 1).outputs.copy()
+        for subject in plan.subjects
+    }
     next(values for subject, values in outputs.items() if subject.name == "taught-7")[3] = np.nan
     _, taught = seed_means(plan, outputs, "plain")
     assert (taught.mean.value, taught.gain and taught.gain.value) == (None, None)
