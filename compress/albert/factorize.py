@@ -21,6 +21,7 @@ from palmtop.models.opening import open_with_head
 from palmtop.signature import Signature
 from palmtop.stage import Outline
 from palmtop.task import Split, Task, task_input
+from palmtop.task_kinds import find
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,6 +85,11 @@ class Factorize(TrainingStage):
         """A classifier of the form's family."""
         if source is None or source.labels is None or source.family is None:
             raise UserError("factorize needs a model with a task's head: put a 'finetune' step before it")
+        if self.form == "albert" and source.task is not None and (kind := find(source.task)).per_token:
+            raise UserError(
+                f"form albert gives a model that answers for a whole text, and this one is to {kind.token_work}: take "
+                "form: keep_norm"
+            )
         self._check_family(source.family)
         self._check_changes(source.changes)
         if source.width is not None:

@@ -17,6 +17,7 @@ from palmtop.models.opening import open_with_head
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage
 from palmtop.task import Task, task_input
+from palmtop.task_kinds import find
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -160,7 +161,8 @@ class Share(Stage):
 
         grouped = family_named(source.family).groups is not None
         can = not self._against_albert() and not source.changes and (grouped or source.family in SOURCES)
-        return self.form != "own" and can
+        whole_text = source.task is None or not find(source.task).per_token
+        return self.form != "own" and can and whole_text
 
     def _check(self, source: Outline) -> None:
         from palmtop.compress.albert.as_albert import REASONS

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from palmtop import __version__
+from palmtop.cli.grids import families, kinds
 from palmtop.cli.init import init
 from palmtop.cli.look import explain, tokens
 from palmtop.cli.predict import predict
@@ -66,7 +67,21 @@ def app_for(words: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global)
-    for command in (run, measure, compare, predict, verify, explain, tokens, stages, recipes, init, setup):
+    for command in (
+        run,
+        measure,
+        compare,
+        predict,
+        verify,
+        explain,
+        tokens,
+        stages,
+        kinds,
+        families,
+        recipes,
+        init,
+        setup,
+    ):
         app.command()(telling()(command))
     _add_stages(app, words)
     return app

@@ -22,8 +22,8 @@ FAMILY = Family(
     fixed={
         "relative_attention_num_buckets": (
             32,
-            "{where} has relative_attention_num_buckets {value}, which transformers ignores (it computes with 32): its "
-            "answers would not be the model's own",
+            "{where} has relative_attention_num_buckets {value}, which transformers ignores (it computes with 32): "
+            "its answers would not be the model's own",
         )
     },
     token_types=False,

@@ -92,6 +92,9 @@ class TokenClassification(TaskKind):
     refuses: ClassVar[Mapping[str, str]] = {
         "tfidf": "the linear floor gives one label a text",
         "static": "a model without layers knows no word from another",
+        "mobilebert": "the student it builds answers for a whole text: distil to fewer layers with 'distill' or "
+        "'tinybert'",
+        "inverted_bottleneck": "the teacher it builds answers for a whole text: distil to fewer layers with 'distill'",
     }
     no_task_client: ClassVar[str] = "they classify texts, this model tags words"
 
@@ -143,8 +146,8 @@ class TokenClassification(TaskKind):
         tags = np.unique(labels[labels != ABSENT])
         if len(tags) <= 1:
             raise UserError(
-                f"{where}: all words have the tag '{task.label_names[int(tags[0])]}': there is nothing to learn; check "
-                f"the column '{task.label}'"
+                f"{where}: all words have the tag '{task.label_names[int(tags[0])]}': there is nothing to learn; "
+                f"check the column '{task.label}'"
             )
 
     def describe(self, task: Definition) -> str:
