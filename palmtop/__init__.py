@@ -12,6 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from palmtop.version import VERSION
+
 if TYPE_CHECKING:
     from palmtop.bundle import Bundle
     from palmtop.eval.reports.draw_table import Table
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from palmtop.recipe.recipe import Recipe
     from palmtop.task import Task
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = ["Bundle", "Recipe", "Task", "compare", "load", "make", "measure"]
 
 _HOMES = {

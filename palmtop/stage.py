@@ -18,6 +18,7 @@ from palmtop.models.family import check_refused, family_named, kind_of
 from palmtop.models.reshaped import changed
 from palmtop.settings import Settings
 from palmtop.stage_files import class_name, names
+from palmtop.version import VERSION
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ def versions(stage: type[Stage], source: Format | None = None) -> dict[str, str]
     Raises:
         UserError: packages are missing, with the command that installs them.
     """
-    found, lacking = {"palmtop": _palmtop_version()}, []
+    found, lacking = {"palmtop": VERSION}, []
     for package in (*stage.packages, *(stage.packages_for.get(source, ()) if source else ())):
         try:
             found[package] = version(package)
@@ -221,9 +222,3 @@ def versions(stage: type[Stage], source: Format | None = None) -> dict[str, str]
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", stage.__name__).lower()
         raise UserError(f"the stage {name} needs {', '.join(lacking)}: pip install 'palmtop[{stage.extra}]'")
     return found
-
-
-def _palmtop_version() -> str:
-    from palmtop import __version__
-
-    return __version__

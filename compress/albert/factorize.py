@@ -85,7 +85,7 @@ class Factorize(TrainingStage):
         """A classifier of the form's family."""
         if source is None or source.labels is None or source.family is None:
             raise UserError("factorize needs a model with a task's head: put a 'finetune' step before it")
-        if self.form == "albert" and source.task is not None and (kind := find(source.task)).per_token:
+        if self.form != "keep_norm" and source.task is not None and (kind := find(source.task)).per_token:
             raise UserError(
                 f"form albert gives a model that answers for a whole text, and this one is to {kind.token_work}: take "
                 "form: keep_norm"

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from palmtop import __version__
 from palmtop.cli.grids import families, kinds
 from palmtop.cli.init import init
 from palmtop.cli.look import explain, tokens
 from palmtop.cli.predict import predict
 from palmtop.cli.setup import setup
 from palmtop.errors import UserError, from_os
+from palmtop.version import VERSION
 
 if TYPE_CHECKING:
     from palmtop.bundle import Bundle
@@ -106,7 +106,7 @@ def telling() -> Iterator[None]:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(__version__)
+        print(VERSION)
         raise typer.Exit
 
 

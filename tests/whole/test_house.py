@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from palmtop import stage_files, target
+from palmtop import stage_files, target, task_kinds
 from palmtop.models.family import EVERY_FAMILY
 from palmtop.recipe import recipe
 from palmtop.stage import Stage, find
@@ -56,7 +56,8 @@ def imports(path: Path, known: Container[str] = ()) -> Iterator[tuple[str, bool]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "palmtop":
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield (inner if node.module == "palmtop" or inner in known else node.module or ""), node in late
+                is_module = inner in known or (not known and node.module == "palmtop")
+                yield (inner if is_module else node.module or ""), node in late
 
 
 def room_of(module: str) -> str | None:
@@ -71,6 +72,20 @@ def test_who_may_import_whom(path: Path) -> None:
         room = room_of(module)
         assert room is None or room == own or (front_door and late), f"{path} imports {module}"
         assert front_door or not f"{module}.".startswith("palmtop.cli."), f"{path} imports {module}"
+
+
+def test_no_file_asks_for_a_kind_of_task_but_the_kinds_own() -> None:
+    """A comparison with a kind's name is a branch that every new kind has to find."""
+    asked = [
+        f"{path}:{node.lineno}"
+        for path in MODULES
+        if path.parts[:2] != ("palmtop", "task_kinds")
+        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Compare)
+        for side in ast.walk(node)
+        if isinstance(side, ast.Constant) and side.value in task_kinds.names()
+    ]
+    assert not asked
 
 
 def test_no_file_imports_in_a_circle_however_late() -> None:

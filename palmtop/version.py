@@ -1,0 +1,3 @@
+"""The version of palmtop."""
+
+VERSION = "0.1.0"
