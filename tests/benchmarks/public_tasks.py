@@ -1,9 +1,10 @@
 """Write tasks of public data sets, which palmtop may not bring along, for the benchmarks: SST-2, MRPC, STS-B, TREC,
-SQuAD 1.1.
+SQuAD 1.1, GoEmotions, WNUT17, UNER-EWT.
 
     python tests/benchmarks/public_tasks.py DATA TASKS
 
-DATA holds the folders sst2, mrpc, stsb, trec and squad with the files as they are published; TASKS gets NAME.yaml and
+DATA holds the folders sst2, mrpc, stsb, trec, squad, goemotions, wnut17 and uner_ewt with the files as they are
+published; TASKS gets NAME.yaml and
 JSONL files. SST-2's evaluation is dev and test together (2,693 sentences: dev alone cannot resolve two points). Where
 no validation split is published, a tenth of the training rows (of SST-2: 2,000 phrases; of SQuAD 10 articles) is held
 out, drawn once with a fixed seed.
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from palmtop.data.rows import Source, read
 
 Row = dict[str, Any]
 
@@ -54,6 +57,30 @@ def main(data: Path, tasks: Path) -> None:
         kind="question_answering",
         label="answers",
     )
+    emotions = data / "goemotions"
+    names = _lines(emotions / "labels.txt")
+    splits = (_goemotions(emotions / f"{split}.tsv.gz", names) for split in ("train", "dev", "test"))
+    _write(tasks, "goemotions", "text", *splits, kind="multi_label")
+    for name, files in (
+        ("wnut17", ("train.conll.gz", "dev.conll", "test.conll")),
+        ("uner-ewt", ("train.prerelease.iob2.gz", "dev.iob2.gz", "test.iob2.gz")),
+    ):
+        parts = [_tags(data / name.replace("-", "_") / file) for file in files]
+        _write(tasks, name, "tokens", *parts, kind="token_classification", label="tags")
+
+
+def _goemotions(path: Path, labels: list[str]) -> list[Row]:
+    rows = (line.split("\t") for line in _lines(path))
+    return [{"text": text.strip(), "label": [labels[int(one)] for one in ids.split(",")]} for text, ids, _ in rows]
+
+
+def _tags(path: Path) -> list[Row]:
+    """Sentences of a CoNLL file, as lists of words and of tags."""
+    columns = read(Source(file=str(path))).columns
+    return [
+        {"tokens": list(words), "tags": list(tags)}
+        for words, tags in zip(columns["tokens"], columns["tags"], strict=True)
+    ]
 
 
 def _sst2(path: Path) -> list[Row]:
