@@ -19,7 +19,7 @@ from palmtop.compress.learning.encoded import Encoded
 from palmtop.data.tokenization import FILE as TOKENIZER
 from palmtop.errors import UserError
 from palmtop.folders import cache
-from palmtop.models.opening import open_with_head
+from palmtop.models.opening import open_as_named
 from palmtop.processes import rank
 from palmtop.signature import Signature
 
@@ -103,7 +103,7 @@ def text_scale(vectors: Float[ndarray, "tokens width"], data: Encoded) -> float:
 
 
 def _compute(teacher: Bundle, pooling: Pooling, say: Callable[[str], None]) -> Float[ndarray, "tokens hidden"]:
-    model = open_with_head(teacher.path)
+    model = open_as_named(teacher.path, teacher.name)
     vocabulary = int(model.config.vocab_size)
     say(f"teacher's states of {vocabulary:,} tokens, each alone")
     with unchanged(model):
