@@ -113,10 +113,7 @@ class Runner(target.Runner):
 
     def __init__(self, session: "_Session", folder: Path, threads: int, most_rows: int) -> None:
         self._signature = Signature.read(folder)
-        self._kind, self._tokenizer = (
-            task_kinds.by_output(self._signature.output),
-            HostTokenizer.of(folder, self._signature),
-        )
+        self._kind, self._folder = task_kinds.by_output(self._signature.output), folder
         self._session, self._most_rows = session, most_rows
         self._page, served = session.open_page(folder, threads)
         self._open = True
@@ -139,9 +136,10 @@ class Runner(target.Runner):
         rows = self._page.ask("tokenize", {"texts": [list(text) for text in texts]})
         places: list[Int64[ndarray, "tokens 2"] | None] = [None] * len(texts)
         if self._kind.per_token:
+            host = HostTokenizer.of(self._folder, self._signature)
             places = [
                 known.places if len(known) == len(row["ids"]) else np.full((len(row["ids"]), 2), -1, np.int64)
-                for known, row in zip(self._tokenizer.encode(texts), rows, strict=True)
+                for known, row in zip(host.encode(texts), rows, strict=True)
             ]
         return [
             Encoding(
