@@ -93,7 +93,7 @@ def _label_faults(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> li
     if kind.per_token:
         each = kind.outputs_per_token or len(labels)
         uneven = [row for row in rows if len(row.outputs) != each * len(row.input_ids)]
-        return [f"{folder / GOLDEN} hasn't {kind.golden_says} of {uneven[0].text!r}: {AGAIN}"] if uneven else []
+        return [f"{folder / GOLDEN} hasn't {kind.golden_wants} of {uneven[0].text!r}: {AGAIN}"] if uneven else []
     outputs = {len(row.outputs) for row in rows}
     if outputs != {len(labels)}:
         return [

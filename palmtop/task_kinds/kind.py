@@ -382,6 +382,8 @@ class TaskKind(ABC):
 
     golden_says: ClassVar[str] = "an output for each label and token"
     """What golden.jsonl holds, where there is an answer for every token."""
+    golden_wants: ClassVar[str] = "an output for each label and token"
+    """The same, where some of it isn't there."""
     outputs_per_token: ClassVar[int | None] = None
     """Numbers in golden.jsonl for each token, where that isn't as many as labels."""
 

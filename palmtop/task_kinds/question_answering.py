@@ -78,6 +78,7 @@ class QuestionAnswering(TaskKind):
     cut_rows_are_left_out: ClassVar[bool] = True
     filler: ClassVar[float] = spans.OUTSIDE
     golden_says: ClassVar[str] = "start and end logits for each token"
+    golden_wants: ClassVar[str] = "a start and an end logit for each token"
     outputs_per_token: ClassVar[int | None] = len(SPAN)
 
     def check_definition(self, task: Definition) -> None:
