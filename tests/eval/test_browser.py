@@ -155,9 +155,11 @@ def test_groups_hold_every_text_once_and_are_small() -> None:
 
 def test_clocks(runner: Runner) -> None:
     texts = runner.tokenize(TEXTS)
-    answers = runner.latencies_ms(texts, None, 23), runner.latencies_ms(texts[:1], 64, 23)
+    answers = runner.latencies_ms(texts, None, 23), runner.latencies_ms(texts[:1], 12, 23)
     for milliseconds in (*answers, runner.tokenize_latencies_ms(TEXTS, 23)):
         assert len(milliseconds) == 23 and min(milliseconds) >= 0 and max(milliseconds) > 0  # the runs asked for
+    with pytest.raises(UserError, match=r"^64 tokens are more than the artefact accepts \(12\)"):
+        runner.latencies_ms(texts[:1], 64, 23)
 
 
 def test_runners_share_a_browser(target: Target, runner: Runner, bundle: Path) -> None:
