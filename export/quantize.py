@@ -101,8 +101,9 @@ class Quantize(Stage):
                 f"{self.scheme} isn't for {source.format}; for that there is {', '.join(quantizer.schemes)}"
             )
         if self.kept_modules and not quantizer.modules_named:
+            called = file_format.find(source.format).called or source.format
             raise UserError(
-                f"kept_modules: the layers of a {source.format} model don't have their modules' names; quantize without"
+                f"kept_modules: the layers of a {called} model don't have their modules' names; quantize without"
             )
         return super().outline(source)
 

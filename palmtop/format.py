@@ -48,6 +48,8 @@ class FileFormat:
     """A format: its files, who reads, runs and quantizes them. Others are named, not imported: this is data."""
 
     name: str
+    called: str | None = None
+    """As people write it, where that is another word."""
     files: tuple[str, ...] = ()
     """Names of the model's own files, weights and graph, as patterns; the first tells the format of the model in an
     app's folder. An app has none of its own."""

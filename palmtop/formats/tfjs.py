@@ -4,6 +4,7 @@ from palmtop.format import FileFormat, InApp, Quantizer
 
 FORMAT = FileFormat(
     name="tfjs",
+    called="TensorFlow.js",
     files=("model.json", "*.bin"),
     target="browser",
     reader="palmtop.formats.read_tfjs.read",
