@@ -41,6 +41,7 @@ def write(program: "ExportedProgram", file: Path) -> dict[str, int]:
         def check_constraints(self, node: Any, ep: Any) -> bool:
             return node.kwargs.get("approximate", "none") == "none" and bool(super().check_constraints(node, ep))
 
+    _part_from_others(program)
     configs = [ExactGelu if config is GeluConfig else config for config in ALL_PARTITIONER_CONFIGS]
     lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner(configs=configs)])
     calls = [node.name for node in lowered.exported_program().graph.nodes if node.op == "call_function"]
@@ -49,6 +50,19 @@ def write(program: "ExportedProgram", file: Path) -> dict[str, int]:
     with file.open("wb") as out:
         lowered.to_executorch().write_to_file(out)
     return {"xnnpack_parts": parts, "operators_between": between}
+
+
+def _part_from_others(program: "ExportedProgram") -> None:
+    """Give every constant a storage of its own: executorch 1.5 writes a constant's bytes from the start of its storage,
+    so a part of a larger tensor (one group of a grouped convolution) would get the first part's values, in silence."""
+    import torch
+
+    for constants in (program.state_dict, program.constants):
+        for name, tensor in constants.items():
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().nbytes() != tensor.nbytes:
+                own = tensor.detach().clone(memory_format=torch.contiguous_format)
+                weight = isinstance(tensor, torch.nn.Parameter)
+                constants[name] = torch.nn.Parameter(own, requires_grad=False) if weight else own
 
 
 def matrices(folder: Path) -> Iterator[Stored]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tiny import sentences
 from tiny_bundles import sealed
 
@@ -17,6 +18,7 @@ from palmtop.eval.explaining.explain import explain
 from palmtop.eval.measuring.size import model_bytes
 from palmtop.eval.verify import verify
 from palmtop.export import stored_once
+from palmtop.export.executorch_file import write
 from palmtop.making import make
 from palmtop.signature import Signature
 from palmtop.stage import Outline
@@ -44,6 +46,29 @@ def test_it_answers_as_torch_at_every_length(teacher: Bundle, exported: Bundle) 
     assert max(map(len, encodings)) == longest
     expected = parity.answers(("torch", teacher.path), encodings)
     assert np.abs(parity.answers(("executorch", exported.path), encodings) - expected).max() < 1e-4
+
+
+class _Halves(torch.nn.Module):
+    """Two linear layers whose weights are halves of one tensor, the second read from its middle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        both = torch.randn(8, 4)
+        self.register_buffer("first", both[:4])
+        self.register_buffer("second", both[4:])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(torch.nn.functional.linear(x, self.first), self.second)
+
+
+def test_a_constant_that_is_a_part_of_a_larger_one_keeps_its_own_values(tmp_path: Path) -> None:
+    from executorch.runtime import Runtime
+
+    module, x = _Halves().eval(), torch.randn(1, 4)
+    write(torch.export.export(module, (x,)), tmp_path / "halves.pte")
+    method = Runtime.get().load_program(tmp_path / "halves.pte").load_method("forward")
+    assert method is not None
+    torch.testing.assert_close(method.execute([x])[0], module(x))
 
 
 def test_int8_is_a_quarter_of_the_weights_and_agrees(exported: Bundle, int8: Bundle) -> None:
