@@ -10,6 +10,8 @@ from pathlib import Path
 from palmtop import format as file_format
 
 ROOMS = ("compress", "export")
+METHOD = re.compile(r"^    (?:@|def |async def )", re.MULTILINE)
+"""Where a method of a class begins."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,8 @@ class Description:
     """What the list of stages says of one."""
 
     name: str
+    room: str
+    """The folder that it stands in: compress or export."""
     summary: str
     accepts: frozenset[str]
     produces: str
@@ -59,7 +63,8 @@ def _describe(name: str, module: str) -> Description:
     accepts, produces = (_declared(module, class_name(name), wanted) for wanted in ("accepts", "produces"))
     return Description(
         name,
-        " ".join((ast.get_docstring(_tree(module)) or "").split("\n\n")[0].split()),
+        module.split(".")[1],
+        " ".join((ast.get_docstring(_head(module, class_name(name))) or "").split("\n\n")[0].split()),
         _formats(accepts),
         ast.literal_eval(produces) if produces else "?",
     )
@@ -77,7 +82,7 @@ def _formats(accepts: ast.expr | None) -> frozenset[str]:
 
 def _declared(module: str, kind: str, wanted: str) -> ast.expr | None:
     """The value that a class, or the nearest of its bases within palmtop, gives to a class variable."""
-    body = _tree(module).body
+    body = _head(module, kind).body
     where = {node.name: module for node in body if isinstance(node, ast.ClassDef)}
     where |= {
         alias.name: node.module or "" for node in body if isinstance(node, ast.ImportFrom) for alias in node.names
@@ -93,10 +98,15 @@ def _declared(module: str, kind: str, wanted: str) -> ast.expr | None:
 
 
 @cache
-def _tree(module: str) -> ast.Module:
+def _head(module: str, kind: str) -> ast.Module:
+    """A file up to the first method of a class: its imports, and the class's fields. Parsing all of every file would
+    take most of the time that `palmtop --help` has."""
     room, *inside, name = module.split(".")[1:] if module.count(".") > 1 else ("", *module.split(".")[1:])
     folder = _folder(room) if room else Path(__file__).parent
-    return ast.parse(folder.joinpath(*inside, f"{name}.py").read_text(encoding="utf-8"))
+    text = folder.joinpath(*inside, f"{name}.py").read_text(encoding="utf-8")
+    start = re.search(rf"^class {kind}\b", text, re.MULTILINE)
+    end = METHOD.search(text, start.end()) if start else None
+    return ast.parse(text[: end.start()] if end else text)
 
 
 @cache

@@ -12,6 +12,7 @@ import typer
 
 from palmtop.cli.grids import families, kinds
 from palmtop.cli.init import init
+from palmtop.cli.listing import STAGES, Listing
 from palmtop.cli.look import explain, tokens
 from palmtop.cli.predict import predict
 from palmtop.cli.setup import setup
@@ -60,11 +61,12 @@ def app_for(words: Sequence[str]) -> typer.Typer:
     """The commands. Of the stages only the one named in `words` is imported; the others are listed by their first
     line."""
     app = typer.Typer(
+        cls=Listing,
         help="Make a text transformer small, export it, and measure each artefact in its own runtime.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(_global)
     for command in (
@@ -253,9 +255,9 @@ def _add_stages(app: typer.Typer, words: Sequence[str]) -> None:
     named = next((word for word in words if not word.startswith("-")), None)
     for known in descriptions():
         action = stage_command.command(known.name) if known.name == named else stage_command.placeholder(known)
-        app.command(known.name, help=None if known.name == named else known.summary, rich_help_panel="Stages")(
-            telling()(action)
-        )
+        app.command(
+            known.name, help=None if known.name == named else known.summary, rich_help_panel=STAGES[known.room]
+        )(telling()(action))
 
 
 def _measure_into(folder: Path, bundles: "dict[str, Bundle]", options: "MeasureText") -> None:
