@@ -16,7 +16,7 @@ from palmtop.cli.listing import STAGES, Listing
 from palmtop.cli.look import explain, tokens
 from palmtop.cli.predict import predict
 from palmtop.cli.setup import setup
-from palmtop.errors import UserError, from_os
+from palmtop.errors import UserError, did_you_mean, from_os
 from palmtop.version import VERSION
 
 if TYPE_CHECKING:
@@ -222,13 +222,27 @@ def verify(bundle: Annotated[Path, typer.Argument(help="Bundle folder; of an app
     print(f"{bundle}: nothing wrong")
 
 
-def stages() -> None:
+def stages(
+    room: Annotated[str | None, typer.Argument(help="Only those of one room: compress or export.")] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print each with all its settings, as the room's README has it.")
+    ] = False,
+) -> None:
     """List the stages: what each takes, what it makes, what it does."""
-    from palmtop.stage_files import descriptions
+    from palmtop.stage_files import ROOMS, descriptions
 
+    rooms = ROOMS if room is None else (room,)
+    if not set(rooms) <= set(ROOMS):
+        raise UserError(f"no room '{room}' of stages; {did_you_mean(rooms[0], ROOMS)}")
+    if markdown:
+        from palmtop.cli.stage_reference import reference
+
+        print("\n".join(reference(each) for each in rooms), end="")
+        return
     rows = [
         (known.name, ", ".join(sorted(known.accepts)) or "nothing", known.produces, known.summary)
         for known in descriptions()
+        if known.room in rooms
     ]
     _print_table(("stage", "takes", "makes", "what it does"), rows)
 

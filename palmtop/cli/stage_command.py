@@ -3,6 +3,7 @@
 import inspect
 import types
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -19,6 +20,18 @@ if TYPE_CHECKING:
 
 LIMITS = {"ge": "at least", "gt": "over", "le": "at most", "lt": "under"}
 """How a range that pydantic checks is told in the help."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is said of one setting, in its command's help and in its room's README."""
+
+    text: str
+    """What it is, and its range."""
+    takes: str
+    """What may be given, alternatives with | between them."""
+    default: str
+    """As it would be given; empty where there is none, or None."""
 
 
 def placeholder(known: Description) -> Callable[[], None]:
@@ -63,6 +76,12 @@ def value_of(text: str, annotation: Any) -> Any:
     return text
 
 
+def told(field: "FieldInfo") -> Told:
+    """What is said of a setting: its docstring, its range, what it takes, its default."""
+    text = " ".join((field.description or "").split()) + _limits(field)
+    return Told(text, _metavar(field.annotation), _default(field))
+
+
 def _make(name: str, kind: "type[Stage]", source: Path | None, out: Path, given: dict[str, Any]) -> None:
     from palmtop.making import make_by_name
     from palmtop.processes import rank
@@ -96,14 +115,13 @@ def _places(kind: "type[Stage]") -> list[inspect.Parameter]:
 
 def _option(name: str, field: "FieldInfo") -> inspect.Parameter:
     """An option that is not given stays None, so that the default remains the setting's own."""
-    flag = "--" + name.replace("_", "-")
-    text = " ".join((field.description or "").split()) + _limits(field)
+    flag, said = "--" + name.replace("_", "-"), told(field)
     if bool in _choices(field.annotation):
-        option = typer.Option(f"{flag}/--no-{flag[2:]}", help=text, show_default=str(field.default).lower())
+        option = typer.Option(f"{flag}/--no-{flag[2:]}", help=said.text, show_default=said.default)
         return inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[bool | None, option], default=None
         )
-    option = typer.Option(flag, help=text, metavar=_metavar(field.annotation), show_default=_default(field))
+    option = typer.Option(flag, help=said.text, metavar=said.takes, show_default=said.default or False)
     if field.is_required():
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, option])
     return inspect.Parameter(
@@ -111,10 +129,12 @@ def _option(name: str, field: "FieldInfo") -> inspect.Parameter:
     )
 
 
-def _default(field: "FieldInfo") -> str | bool:
+def _default(field: "FieldInfo") -> str:
     value = field.get_default(call_default_factory=True, validated_data={}) if not field.is_required() else None
     if value is None:
-        return False
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
@@ -133,10 +153,9 @@ def _slots(limit: Any) -> tuple[str, ...]:
 
 
 def _metavar(annotation: Any) -> str:
-    if literal := next((part for part in _parts(annotation) if get_origin(part) is Literal), None):
-        return "|".join(map(str, get_args(literal)))
-    words = {int: "INTEGER", float: "NUMBER", tuple: "A,B,...", dict: "{...}", str: "TEXT"}
-    return "|".join(word for kind, word in words.items() if kind in _choices(annotation)) or "TEXT"
+    named = [str(value) for part in _parts(annotation) if get_origin(part) is Literal for value in get_args(part)]
+    words = {bool: "true|false", int: "INTEGER", float: "NUMBER", tuple: "A,B,...", dict: "{...}", str: "TEXT"}
+    return "|".join([*named, *(word for kind, word in words.items() if kind in _choices(annotation))]) or "TEXT"
 
 
 def _parts(annotation: Any) -> tuple[Any, ...]:
