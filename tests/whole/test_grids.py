@@ -1,4 +1,4 @@
-"""A stage takes a kind of task, or a family, or refuses it by name before work; README shows the grid of kinds."""
+"""A stage takes a kind of task, or a family, or refuses it by name before work; a README shows the grids."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from palmtop.errors import UserError
 from palmtop.models.family import EVERY_FAMILY
 from palmtop.stage import Outline, check_fit, check_task
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[2] / "compress" / "README.md").read_text(encoding="utf-8")
 NO_KINDS = [(name, kind) for name in task_kinds.names() for kind in stage_files.names()]
 NO_FAMILIES = [(family, name) for family, facts in EVERY_FAMILY.items() for name in facts.refuses]
 
@@ -36,8 +36,9 @@ def test_a_stage_that_a_family_refuses_says_so_with_the_reason(family: str, name
     assert name in stage_files.names()
 
 
-def test_readme_shows_the_grid_that_the_command_prints() -> None:
+def test_readme_shows_the_grids_that_the_commands_print() -> None:
     assert as_markdown(*kinds_grid()) in README
+    assert as_markdown(*families_grid()) in README
 
 
 def test_the_commands_print_the_grids_and_the_reasons(capsys: pytest.CaptureFixture[str]) -> None:
