@@ -104,3 +104,9 @@ def test_links_lead_somewhere(name: str) -> None:
         there = (ROOT / name).parent / file if file else ROOT / name
         assert there.exists(), f"{name}: {file}"
         assert not heading or heading in anchors(there.read_text(encoding="utf-8")), f"{name}: {file}#{heading}"
+
+
+@pytest.mark.parametrize("name", ["PAPERS.md", "BENCHMARKS.md", "CONTRIBUTING.md"])
+def test_files_that_are_named_are_there(name: str) -> None:
+    named = set(re.findall(r"`((?:compress|export|eval|palmtop|tests)/[\w/.-]+)`", read(name)))
+    assert not [path for path in named if not (ROOT / path).exists()]
