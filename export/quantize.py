@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from palmtop import format as file_format
 from palmtop.bundle import Bundle, Format
+from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.export import check_export
 from palmtop.export.quantization.kept_modules import layers_of
@@ -45,6 +46,7 @@ class Quantize(Stage):
 
     accepts: ClassVar[frozenset[Format]] = file_format.quantized()
     produces: ClassVar[Format | Literal["same"]] = "same"
+    effect: ClassVar[Effect] = "rounds"
     packages_for: ClassVar[dict[Format, tuple[str, ...]]] = {
         each.name: each.quantizer.packages for each in file_format.every() if each.quantizer
     }

@@ -25,6 +25,7 @@ from palmtop.bundle import Bundle, FileEntry, Format, sha256_of
 from palmtop.data.encoding import Encoding, Text
 from palmtop.data.tokenization import FILE as TOKENIZER
 from palmtop.data.tokenization import HostTokenizer
+from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.export import stored_once
 from palmtop.export.app.clients import QUESTION_ANSWERER, client_for, task_clients, why_not
@@ -68,6 +69,7 @@ class ToApp(Stage):
 
     accepts: ClassVar[frozenset[Format]] = file_format.in_apps()
     produces: ClassVar[Format] = "app"
+    effect: ClassVar[Effect] = "none"
     packages: ClassVar[tuple[str, ...]] = ("tokenizers",)
     packages_for: ClassVar[dict[Format, tuple[str, ...]]] = {
         each.name: each.in_app.packages for each in file_format.every() if each.in_app

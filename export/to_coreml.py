@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from palmtop.bundle import Bundle, Format
+from palmtop.effect import Effect
 from palmtop.export import stored_once
 from palmtop.stage import Outline, Stage
 
@@ -14,6 +15,7 @@ class ToCoreml(Stage):
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "coreml"
+    effect: ClassVar[Effect] = "none"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "coremltools")
     extra: ClassVar[str] = "coreml"
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from palmtop.bundle import Bundle, Format
+from palmtop.effect import Effect
 from palmtop.export import check_export
 from palmtop.stage import Outline, Stage
 
@@ -16,6 +17,7 @@ class ToExecutorch(Stage):
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "executorch"
+    effect: ClassVar[Effect] = "none"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "executorch")
     extra: ClassVar[str] = "executorch"
 

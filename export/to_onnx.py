@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from palmtop.bundle import Bundle, Format
+from palmtop.effect import Effect
 from palmtop.export import check_export
 from palmtop.stage import Outline, Stage
 
@@ -19,6 +20,7 @@ class ToOnnx(Stage):
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "onnx"
+    effect: ClassVar[Effect] = "none"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
     extra: ClassVar[str] = "onnx"
 

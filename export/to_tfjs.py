@@ -7,6 +7,7 @@ from pydantic import Field
 
 from palmtop import target
 from palmtop.bundle import Bundle, Format
+from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.export import check_export
 from palmtop.stage import Outline, Stage
@@ -20,6 +21,7 @@ class ToTfjs(Stage):
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "tfjs"
+    effect: ClassVar[Effect] = "none"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "playwright")
     extra: ClassVar[str] = "web"
 

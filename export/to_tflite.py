@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format
+from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.export import check_export
 from palmtop.export.file_timing import mean_ms, medians_by_length_ms
@@ -33,6 +34,7 @@ class ToTflite(Stage):
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "tflite"
+    effect: ClassVar[Effect] = "none"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "litert-torch", "ai-edge-litert")
     extra: ClassVar[str] = "tflite"
 

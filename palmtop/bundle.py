@@ -11,7 +11,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
+from palmtop import effect as effects
 from palmtop import format as file_format
+from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.paths import without_paths
 
@@ -54,6 +56,8 @@ class Ancestor(_Frozen):
     stage: str
     format: Format
     settings: dict[str, Any] = {}
+    effect: Effect | None = None
+    """What the stage did to the model; None on cards from before stages said it, where the stage is no more."""
 
 
 class FileEntry(_Frozen):
@@ -73,6 +77,9 @@ class Card(_Frozen):
     lineage: tuple[Ancestor, ...]
     """From the first ancestor to this bundle's source; the bundle itself is not in it. An app's names no folder of the
     machine that it was made on."""
+    effect: Effect | None = None
+    """What the stage did to the model, as it said itself; not on cards from before stages said it (`Bundle.lineage`
+    knows). No part of the origin: it follows from the stage, and what was made before it was written stays equal."""
     facts: dict[str, Any]
     """What happened, as the stage measured it; not what was asked for."""
     files: dict[str, FileEntry]
@@ -105,12 +112,16 @@ class Bundle:
 
     @property
     def lineage(self) -> tuple[Ancestor, ...]:
-        """The way to this bundle, itself included."""
+        """The way to this bundle, itself included; each step with its effect, on old cards too."""
         made = self.card.origin
-        return (
-            *self.card.lineage,
-            Ancestor(digest=self.digest, stage=made.stage, format=self.format, settings=made.settings),
+        itself = Ancestor(
+            digest=self.digest,
+            stage=made.stage,
+            format=self.format,
+            settings=made.settings,
+            effect=self.card.effect,
         )
+        return tuple(map(_with_effect, (*self.card.lineage, itself)))
 
     @property
     def in_torch(self) -> str | None:
@@ -171,11 +182,21 @@ def is_sealed(path: Path) -> bool:
     return (path / CARD).is_file()
 
 
-def seal(folder: Path, bundle_format: Format, origin: Origin, source: Bundle | None, facts: dict[str, Any]) -> None:
+def seal(
+    folder: Path,
+    bundle_format: Format,
+    origin: Origin,
+    source: Bundle | None,
+    facts: dict[str, Any],
+    effect: Effect | None = None,
+) -> None:
     """Hash what a stage left in `folder` and write the card, durably, as the last thing.
 
     An app is handed to others: of the paths in its ancestors' settings only the last parts are kept. Its origin is kept
     whole: it is compared with that of the next run.
+
+    Args:
+        effect: what the stage says that it does to a model; None where nobody says it.
     """
     files = {
         path.relative_to(folder).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=sha256_of(path))
@@ -187,6 +208,7 @@ def seal(folder: Path, bundle_format: Format, origin: Origin, source: Bundle | N
         digest=_digest(bundle_format, files),
         origin=origin,
         lineage=_handed_out(lineage) if bundle_format == "app" else lineage,
+        effect=effect,
         facts=facts,
         files=files,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -208,6 +230,11 @@ def write_durably(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+
+
+def _with_effect(step: Ancestor) -> Ancestor:
+    """An old card doesn't say it: then it is what the stage says today."""
+    return step if step.effect is not None else step.model_copy(update={"effect": effects.of_stage(step.stage)})
 
 
 def _handed_out(lineage: tuple[Ancestor, ...]) -> tuple[Ancestor, ...]:

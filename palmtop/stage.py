@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format
+from palmtop.effect import Effect
 from palmtop.errors import UserError, did_you_mean
 from palmtop.families.family import Kind
 from palmtop.models.family import check_refused, family_named, kind_of
@@ -52,6 +53,8 @@ class Stage(Settings, ABC):
     """Kinds of transformers that it works on."""
     produces: ClassVar[Format | Literal["same"]]
     """Format of the result; same: that of its source."""
+    effect: ClassVar[Effect]
+    """What it does to the model; the driver writes it to the result's card."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages it needs, whose versions can change the result."""
     packages_for: ClassVar[Mapping[Format, tuple[str, ...]]] = {}

@@ -54,6 +54,14 @@ def class_name(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
 
 
+def effect(name: str) -> str | None:
+    """What the stage called `name` says that it does to a model (palmtop.effect); None where there is no such
+    stage."""
+    module = names().get(name)
+    said = _declared(module, class_name(name), "effect") if module is not None else None
+    return ast.literal_eval(said) if said is not None else None
+
+
 def descriptions() -> list[Description]:
     """Every stage, read from its file without importing it."""
     return [_describe(name, module) for name, module in names().items()]

@@ -15,6 +15,7 @@ from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
 from palmtop.compress.learning.training_settings import TrainingStage
+from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.models.family import FAMILIES
 from palmtop.models.opening import open_with_head
@@ -48,6 +49,7 @@ class Factorize(TrainingStage):
     """
 
     produces: ClassVar[Format] = "torch"
+    effect: ClassVar[Effect] = "cuts"
 
     form: Form = "albert"
     """albert: the norm on the narrow side, x = M LN(W'[t] + P'[i] + S'[k]) + b, never exact, opens with AutoModel

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from palmtop.bundle import Bundle, Format
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.torch_bundles import task_of, write_classifier
+from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.models.family import check_refused, family_named, plan_of
 from palmtop.models.opening import open_with_head
@@ -35,6 +36,7 @@ class Share(Stage):
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
     produces: ClassVar[Format] = "torch"
+    effect: ClassVar[Effect] = "cuts"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "scipy")
 
     what: Literal["all", "attention", "feed_forward"] = "all"

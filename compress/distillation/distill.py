@@ -56,4 +56,4 @@ class Distill(DistillationWeights, DistillingStage):
             fitted = fit(student, data, loss, self, scratch, said.batch)
         write_classifier(student, source, teaching.task, teaching.signature, out)
         keep_logs(scratch, out)
-        return fitted.facts() | said.facts() | data.facts() | {"layers_copied": layers}
+        return fitted.facts() | said.facts() | data.facts() | {"layers_copied": layers, "teacher": source.digest}

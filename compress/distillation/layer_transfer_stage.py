@@ -90,6 +90,7 @@ class LayerTransferStage(LayerTransferSettings, ABC):
             | {
                 "layers_copied": [] if self.sizes.any else copied,
                 "matches": [match.model_dump(exclude_none=True) for match in matches],
+                "teacher": source.digest,
             }
         )
 

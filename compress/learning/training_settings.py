@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from palmtop.bundle import Format
+from palmtop.effect import Effect
 from palmtop.stage import Stage
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ class AnyTraining(Stage, ABC):
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
     produces: ClassVar[Format] = "torch"
+    effect: ClassVar[Effect] = "teaches"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate", "tokenizers", "tensorboard")
     distributed: ClassVar[bool] = True
 

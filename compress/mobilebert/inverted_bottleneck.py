@@ -120,6 +120,7 @@ class InvertedBottleneck(AnswerWeights, TaughtBySource):
                 "inner_width": teacher.config.hidden_size,
                 "heads": model.config.num_attention_heads,
                 "parameters": sum(parameter.numel() for parameter in model.parameters()),
+                "teacher": source.digest,
             }
         )
 

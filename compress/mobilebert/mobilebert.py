@@ -57,7 +57,7 @@ class Mobilebert(MobilebertSettings):
             heard, cost = self._heard(pair.transfer, source, data, scratch)
             fitted = train(pair, self, teaching.task, data, heard, (scratch, out))
         write_classifier(pair.student, source, teaching.task, teaching.signature, out)
-        return fitted | pair.facts() | cost | data.facts()
+        return fitted | pair.facts() | cost | data.facts() | {"teacher": source.digest}
 
     def _heard(
         self, transfer: "Transfer", source: Bundle, data: Encoded, scratch: Path

@@ -19,6 +19,7 @@ from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
 from palmtop.compress.learning.training_settings import TrainingStage
+from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.models.family import family_named
 from palmtop.models.opening import open_with_head, with_head
@@ -38,6 +39,7 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
     whole."""
 
     produces: ClassVar[Format] = "torch"
+    effect: ClassVar[Effect] = "zeros"
     fewest_steps: ClassVar[int] = 0
     """Fewer than these, as measured, may leave the method's masks unlearnt."""
 

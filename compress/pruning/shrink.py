@@ -9,6 +9,7 @@ from pydantic import Field
 from palmtop.bundle import Bundle, Format
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.torch_bundles import task_of, write_classifier
+from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.models.family import check_family
 from palmtop.models.opening import open_with_head
@@ -25,6 +26,7 @@ class Shrink(Stage):
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
     produces: ClassVar[Format] = "torch"
+    effect: ClassVar[Effect] = "cuts"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers")
 
     width_multiple: int = Field(default=8, ge=1, le=256)

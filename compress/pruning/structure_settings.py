@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from palmtop.bundle import Format
+from palmtop.effect import Effect
 from palmtop.stage import Stage
 
 
@@ -14,6 +15,7 @@ class StructureSettings(Stage, ABC):
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
     produces: ClassVar[Format] = "torch"
+    effect: ClassVar[Effect] = "cuts"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers")
 
     criterion: Literal["magnitude", "fisher", "second_order"] = "second_order"

@@ -14,6 +14,7 @@ from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
 from palmtop.compress.learning.training_settings import TrainingStage
+from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.models.opening import open_with_head
 from palmtop.stage import Outline
@@ -31,6 +32,7 @@ class QuantizeAware(DistillationWeights, StatesKept, TrainingStage):
 
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "torch"
+    effect: ClassVar[Effect] = "rounds"
 
     linear_bits: int = 4
     """Bits of the weights of linear layers: 8 or 4."""

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format, sha256_of
+from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.models.family import family_of, inputs_of, kind_of, longest_input
 from palmtop.models.opening import head_of, open_as_named
@@ -51,6 +52,7 @@ class Adopt(Stage):
 
     accepts: ClassVar[frozenset[Format]] = frozenset()
     produces: ClassVar[Format] = "torch"
+    effect: ClassVar[Effect] = "none"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "safetensors")
 
     model: str = Field(min_length=1)

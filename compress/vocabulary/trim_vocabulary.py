@@ -27,6 +27,7 @@ from palmtop.compress.vocabulary.tokenizer_files import Renumbered, is_tokenizer
 from palmtop.compress.vocabulary.tokenizer_vocabulary import UNUSED, Vocabulary
 from palmtop.compress.vocabulary.weight_rows import INDEX, Cut, cut_config, cut_weights, token_ids, weight_files
 from palmtop.data import rows
+from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.families.family import Family
 from palmtop.models.family import family_of
@@ -44,6 +45,7 @@ class TrimVocabulary(Stage):
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "torch"
+    effect: ClassVar[Effect] = "cuts"
     packages: ClassVar[tuple[str, ...]] = ("torch", "tokenizers", "safetensors")
 
     task: str | dict[str, Any] | None = None

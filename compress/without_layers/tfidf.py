@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from palmtop.bundle import Bundle, Format
 from palmtop.data.encoding import Text
+from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.stage import Outline, Stage
 from palmtop.task import Task
@@ -24,6 +25,7 @@ class Tfidf(Stage):
 
     accepts: ClassVar[frozenset[Format]] = frozenset()
     produces: ClassVar[Format] = "linear"
+    effect: ClassVar[Effect] = "teaches"
     packages: ClassVar[tuple[str, ...]] = ("scikit-learn", "safetensors")
 
     task: str | dict[str, Any]

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from palmtop import format as file_format
-from palmtop.bundle import Bundle
 from palmtop.data.encoding import Text
-from palmtop.eval.measuring.conditions import conditions, precision
+from palmtop.eval.measuring.conditions import conditions, precision, quantized_from
 from palmtop.eval.measuring.latency import Timings, quantiles, side_by_side
 from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.nonzeros import nonzeros
@@ -41,7 +40,7 @@ class Cost:
         """Size, non-zeros and loading of one subject, if they aren't known yet."""
         bundle = subject.bundle
         stored = (
-            {"precision": precision(bundle)} | _quantized_from(bundle) | conditions(bundle, self.plan.bundles.values())
+            {"precision": precision(bundle)} | quantized_from(bundle) | conditions(bundle, self.plan.bundles.values())
         )
         if not self.ledger.knows(subject, SIZES, stored):
             sizes = (Score(measure(bundle), "bytes") for measure in (model_bytes, download_bytes, gzip_bytes))
@@ -112,15 +111,6 @@ class Cost:
             if padded == OWN_LENGTH
             else ""
         )
-
-
-def _quantized_from(bundle: Bundle) -> dict[str, str]:
-    """The digest of the float file that a quantized one was made of, so that the two are set side by side."""
-    return (
-        {"quantized_from": bundle.lineage[-2].digest}
-        if bundle.card.origin.stage == "quantize" and bundle.card.lineage
-        else {}
-    )
 
 
 def _by_quantile(timings: Timings) -> dict[str, Score]:

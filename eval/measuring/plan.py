@@ -196,17 +196,17 @@ def _baseline(subjects: list[Subject], options: MeasureText) -> Subject | None:
 
 
 def _teacher(bundles: Mapping[str, Bundle], options: MeasureText) -> str | None:
-    """The bundle that was named, or the first that was fine-tuned."""
+    """The bundle that was named, or the first in torch that was fine-tuned."""
     if options.teacher in bundles:
         return options.teacher
-    return next(
-        (
-            name
-            for name, bundle in bundles.items()
-            if bundle.format == "torch" and bundle.card.origin.stage == "finetune"
-        ),
-        None,
-    )
+    return next((name for name, bundle in bundles.items() if bundle.format == "torch" and _is_fine_tuned(bundle)), None)
+
+
+def _is_fine_tuned(bundle: Bundle) -> bool:
+    """Whether it was taught, and by no teacher. Who had one says so; cards of before say at least what became of the
+    teacher's signals."""
+    facts = bundle.card.facts
+    return bundle.lineage[-1].effect == "teaches" and facts.get("teacher") is None and "signals" not in facts
 
 
 def _check_comparable(options: MeasureText, by_task: Mapping[str, Mapping[str, Bundle]]) -> None:

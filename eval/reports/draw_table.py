@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from palmtop.errors import UserError, did_you_mean
-from palmtop.eval.reports.pruning_verdicts import stages_of
+from palmtop.eval.reports.pruning_verdicts import is_pruned
 from palmtop.eval.reports.table import COLUMNS, NOT_MEASURED, Cell, Row, Section, milliseconds
 from palmtop.measurement import NOT_RUN
 
@@ -117,7 +117,7 @@ def _markdown_section(section: Section) -> str:
     headings = {"metric": section.metric.replace("_", " "), "latency_ms": time}
     lines = ["", f"## {section.task}", ""]
     left_out = {
-        *(() if any(stages_of(row) for row in section.rows) else OF_PRUNED),
+        *(() if any(map(is_pruned, section.rows)) else OF_PRUNED),
         *(() if several_lengths else OF_LENGTHS),
     }
     for columns in (QUALITY, SPEED):
@@ -179,7 +179,7 @@ def _time(cell: Cell) -> str:
 
 WORDS = 2
 OF_PRUNED = ("gzip_mb", "nonzero_percent")
-"""Columns that are drawn where something was pruned; elsewhere they say little. CSV and JSON have them always."""
+"""Columns that are drawn where weights were zeroed; elsewhere they say little. CSV and JSON have them always."""
 OF_LENGTHS = ("timed_at",)
 """Columns that are drawn where not all rows were timed at one length."""
 NO_LENGTH = (NOT_MEASURED, NOT_RUN, "not padded")

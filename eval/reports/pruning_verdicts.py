@@ -1,28 +1,32 @@
-"""The verdict on what was pruned: what is zero, what that saves, and what it doesn't, beside the unpruned form of the
-same model."""
+"""The verdict on what was pruned or cut: what that saves, and what it doesn't, beside the form of the same model with
+all its weights; what is zero is told only where weights were zeroed."""
 
 from collections.abc import Sequence
 
+from palmtop import effect
+from palmtop.effect import Effect
 from palmtop.eval.measuring.timed import apart
 from palmtop.eval.reports.table import Row, milliseconds
 from palmtop.measurement import Measurement
 
-SMALLER = "shrink"
-"""The one after which matrices are smaller, not only emptier."""
 TIMES = 1.5
 """From here on a speed is told as a multiple."""
 
 
-def stages_of(row: Row) -> list[str]:
-    """The pruning stages of a measured artefact."""
-    size = row.numbers.get("model_bytes")
-    found: list[str] = size.conditions.get("pruned_by", []) if size else []
-    return found
+def is_pruned(row: Row) -> bool:
+    """Whether weights of a measured artefact were zeroed. A trimmed vocabulary is no pruning: fewer rows, none of them
+    empty."""
+    return "zeros" in _taken_out(row).values()
 
 
 def verdicts(rows: Sequence[Row]) -> list[str]:
-    """A sentence for each pruned artefact. What wasn't measured is said to be so."""
-    return [_verdict(row, rows) for row in rows if stages_of(row)]
+    """A sentence for each pruned artefact, where what wasn't measured is said to be so; and for each that was only cut,
+    if the form that it was cut of is in the table: alone its row says it all."""
+    return [
+        _verdict(row, beside, rows)
+        for row, beside in ((row, _beside(row, rows)) for row in rows)
+        if is_pruned(row) or (_is_smaller(row) and beside is not None)
+    ]
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
@@ -32,24 +36,40 @@ def notes(rows: Sequence[Row]) -> list[str]:
             "MB compressed: what is fetched, each file alone through gzip, as a web server sends it; % not zero: of "
             "the weights in the file, biases and norms among them"
         ]
-        if any(map(stages_of, rows))
+        if any(map(is_pruned, rows))
         else []
     )
 
 
-def _verdict(row: Row, rows: Sequence[Row]) -> str:
-    beside = _beside(row, rows)
-    parts = [_zeros(row), _bytes(row)]
+def _taken_out(row: Row) -> dict[str, Effect]:
+    """The stages that took weights out of a measured artefact, and how. Numbers from before stages said their effect
+    name them all as pruning."""
+    size = row.numbers.get("model_bytes")
+    said = size.conditions if size else {}
+    if "cut_by" in said:
+        return {name: "cuts" if name in said["cut_by"] else "zeros" for name in said.get("pruned_by", said["cut_by"])}
+    return {name: effect.of_stage(name) or "zeros" for name in said.get("pruned_by", ())}
+
+
+def _is_smaller(row: Row) -> bool:
+    """Whether matrices or tables are smaller, not only emptier."""
+    return "cuts" in _taken_out(row).values()
+
+
+def _verdict(row: Row, beside: Row | None, rows: Sequence[Row]) -> str:
+    how, zeros = ("pruned", [_zeros(row)]) if is_pruned(row) else ("cut", [])
+    parts = [*zeros, _bytes(row)]
     if beside is None:
         parts.append("its unpruned form was not measured with it")
     else:
         parts += [_speed(row, beside), _download(row, beside), *_structured(row, rows, beside)]
-    return f"{row}, pruned by {' and '.join(stages_of(row))}: {'; '.join(parts)}"
+    return f"{row}, {how} by {' and '.join(_taken_out(row))}: {'; '.join(parts)}"
 
 
 def _beside(row: Row, rows: Sequence[Row]) -> Row | None:
-    """The unpruned form on the same target of the same machine."""
-    digest = row.numbers["model_bytes"].conditions.get("unpruned")
+    """The form with all its weights on the same target of the same machine."""
+    size = row.numbers.get("model_bytes")
+    digest = size.conditions.get("unpruned") if size else None
     return next(
         (other for other in rows if (other.digest, other.target, other.machine) == (digest, row.target, row.machine)),
         None,
@@ -101,19 +121,20 @@ def _download(row: Row, beside: Row) -> str:
 
 def _structured(row: Row, rows: Sequence[Row], beside: Row) -> list[str]:
     """Of a model that is only emptier: the fastest one with smaller matrices, beside the same unpruned form, that is as
-    good."""
+    good and faster than this one."""
     good, ours = row.cells["metric"], _latency(row)
-    if SMALLER in stages_of(row) or good.value is None or ours is None:
+    if _is_smaller(row) or good.value is None or ours is None:
         return []
     base = _latency(beside)
     timed = [
         (other, latency)
         for other in rows
-        if SMALLER in stages_of(other)
+        if _is_smaller(other)
         and _beside(other, rows) is beside
         and (other.cells["metric"].value or 0) >= (good.low if good.low is not None else good.value)
         and (latency := _latency(other)) is not None
         and _together(latency, base)
+        and (latency.value or 0) < (ours.value or 0)
     ]
     if not timed or base is None or not _together(ours, base):
         return []

@@ -32,7 +32,7 @@ def notes(rows: Sequence[Row], task: str, machines: Sequence[dict[str, Any]], ba
 
 
 def verdicts(rows: Sequence[Row], task: str, metric: str) -> tuple[str, ...]:
-    """A line for each artefact that is slower than the baseline or not valid or pruned, and what the floor says."""
+    """A line for each artefact that is slower than the baseline, not valid, pruned or cut, and what the floor says."""
     slower = [_slower(row, rows) for row in rows if (row.cells["speedup"].value or 1) < 1]
     broken = [
         f"{row}: {metric} is not valid: {row.cells['metric'].why}"

@@ -264,6 +264,19 @@ def test_what_cannot_be_measured_is_told_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("fact", [{"teacher": "digest"}, {"signals": "cache"}])  # signals: on cards of before
+def test_the_teacher_is_the_first_that_had_none(
+    fact: dict[str, Any], bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    shutil.copytree(bundles["student"].path, tmp_path / "taught", ignore=shutil.ignore_patterns("palmtop.json"))
+    taught = sealed(tmp_path / "taught", "torch", "distill", bundles["teacher"], fact)
+    options = MeasureOptions(on=("host_onnx",))
+    (plan,) = plans({"taught": taught, "onnx": bundles["onnx"], "tuned": bundles["teacher"]}, options, print)
+    assert plan.teacher == "tuned"
+    (plan,) = plans({"taught": taught, "onnx": bundles["onnx"]}, options, print)
+    assert plan.teacher is None
+
+
 def test_a_bundle_without_a_task_is_named_and_left_out(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     (tmp_path / "base").mkdir()
     copy_beside(bundles["teacher"], tmp_path / "base")

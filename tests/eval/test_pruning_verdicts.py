@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from tiny_bundles import copy_beside, onnx_bundle, sealed
 from palmtop.anatomy import stored
 from palmtop.bundle import Bundle
 from palmtop.eval.compare import compare
-from palmtop.eval.measuring.conditions import PRUNING, conditions, precision, pruning, unpruned
+from palmtop.eval.measuring.conditions import conditions, precision, pruning, quantized_from, unpruned
 from palmtop.eval.measuring.nonzeros import nonzeros
 from palmtop.eval.measuring.size import gzip_bytes
 from palmtop.eval.reports.draw_table import render
@@ -36,6 +37,13 @@ def _pruned_bundle(folder: Path, source: Bundle, stage: str = "magnitude") -> Bu
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     copy_beside(source, folder)
     (folder / "config.json").write_bytes((source.path / "config.json").read_bytes())
+    return sealed(folder, "torch", stage, source)
+
+
+def _like(folder: Path, source: Bundle, stage: str) -> Bundle:
+    """A bundle that a stage might have made, told apart from its source by a file."""
+    shutil.copytree(source.path, folder, ignore=shutil.ignore_patterns("palmtop.json"))
+    (folder / "made_by.txt").write_text(stage)
     return sealed(folder, "torch", stage, source)
 
 
@@ -177,7 +185,8 @@ def _sized(
 
 
 def _verdict(section: Section, name: str = "sparse") -> str:
-    return next(line for line in section.verdicts if line.startswith(f"{name} on") and "pruned by" in line)
+    told = (f"{name} on host_litert, pruned by ", f"{name} on host_litert, cut by ")
+    return next(line for line in section.verdicts if line.startswith(told))
 
 
 WHOLE = _sized("base", 1.8, 1.0, None, ())
@@ -299,6 +308,61 @@ def test_the_columns_are_drawn_where_something_was_pruned(tmp_path: Path) -> Non
     assert rows[0]["cells"]["gzip_mb"]["value"] == pytest.approx(1.8)
 
 
-def test_every_stage_that_takes_something_out_is_known() -> None:
-    for name in ("magnitude", "movement", "shrink", "trim_vocabulary"):
-        assert name in PRUNING and find(name)
+def test_every_stage_that_takes_something_out_says_so() -> None:
+    for name in ("magnitude", "movement"):
+        assert find(name).effect == "zeros"
+    for name in ("prune_structures", "shrink", "trim_vocabulary", "factorize", "share"):
+        assert find(name).effect == "cuts"
+
+
+def test_a_trimmed_vocabulary_is_cut_and_not_pruned(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    trimmed = _like(tmp_path / "trimmed", bundles["whole"], "trim_vocabulary")
+    given = [*bundles.values(), trimmed]
+    assert pruning(trimmed) == []
+    assert conditions(trimmed, given) == {"cut_by": ["trim_vocabulary"], "unpruned": bundles["whole"].digest}
+    tuned = _like(tmp_path / "tuned", trimmed, "finetune")
+    assert conditions(tuned, [*given, tuned])["unpruned"] == bundles["whole"].digest
+    sparse = _pruned_bundle(tmp_path / "sparse", tuned)
+    assert conditions(sparse, [*given, tuned, sparse]) == {"pruned_by": ["magnitude"], "unpruned": tuned.digest}
+    smaller = _like(tmp_path / "smaller", sparse, "shrink")
+    assert conditions(smaller, [*given, tuned, sparse, smaller]) == {
+        "pruned_by": ["magnitude", "shrink"],
+        "cut_by": ["shrink"],
+        "unpruned": tuned.digest,
+    }
+
+
+@pytest.mark.parametrize("key", ["cut_by", "pruned_by"])  # pruned_by: in numbers from before stages said their effect
+def test_of_a_trimmed_vocabulary_nothing_is_said_about_zeros(key: str, tmp_path: Path) -> None:
+    how = {"precision": "float32", key: ["trim_vocabulary"]}
+    numbers = [*numbers_of("base", 0.94, 10), *WHOLE]
+    for name, beside in (("trimmed", "digest of base"), ("alone", None)):
+        numbers += numbers_of(name, 0.94, 9)
+        numbers += _sized(name, 0.9, 1.0, None, (), conditions=how | {"unpruned": beside})
+    section = section_of(write_run(tmp_path / "run", *numbers))
+    assert [line for line in section.verdicts if " by " in line] == [
+        "trimmed on host_litert, cut by trim_vocabulary: 2.00 MB as a file, 0.90 MB to fetch compressed; 11 % faster "
+        "on host_litert than base (9.00 ms against 10.00 ms); 50 % smaller as a compressed download"
+    ]
+    drawn = render(compare([tmp_path / "run"]), "markdown")
+    assert "zero" not in drawn and "pruned" not in drawn
+
+
+def test_a_smaller_form_that_is_no_faster_is_no_advice(tmp_path: Path) -> None:
+    numbers = [
+        *numbers_of("base", 0.94, 10),
+        *WHOLE,
+        *numbers_of("sparse", 0.93, 9),
+        *_sized("sparse", 0.7, 0.1, "digest of base", ("movement",)),
+        *numbers_of("trimmed", 0.94, 10),
+        *_sized("trimmed", 0.9, 1.0, "digest of base", ("trim_vocabulary",)),
+    ]
+    assert "structured form" not in _verdict(section_of(write_run(tmp_path / "run", *numbers)))
+
+
+def test_only_a_file_is_quantized_from_a_file(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"0")
+    small = sealed(tmp_path, "onnx", "quantize", bundles["whole-onnx"], {"precision": "dynamic_int8"})
+    assert quantized_from(small) == {"quantized_from": bundles["whole-onnx"].digest}
+    on_grid = _like(tmp_path / "grid", bundles["whole"], "quantize_aware")
+    assert quantized_from(on_grid) == quantized_from(bundles["whole-onnx"]) == {}

@@ -82,6 +82,22 @@ def test_logs_may_change(tmp_path: Path) -> None:
     Bundle.open(bundle.path).verify()
 
 
+def test_an_old_card_says_no_effect_and_the_stage_does(tmp_path: Path) -> None:
+    """Cards from before stages said it; of a stage that is no more nothing is known."""
+    bundles = [sealed(tmp_path / "gone")]
+    for number, stage in enumerate(("magnitude", "to_tflite")):
+        (folder := tmp_path / stage).mkdir()
+        (folder / "model.bin").write_text(stage)
+        seal(folder, "torch", ORIGIN.model_copy(update={"stage": stage}), bundles[number], {})
+        card = json.loads((folder / "palmtop.json").read_text())
+        for said in (card, *card["lineage"]):
+            said.pop("effect")
+        (folder / "palmtop.json").write_text(json.dumps(card))
+        bundles.append(Bundle.open(folder))
+    bundles[-1].verify()
+    assert [step.effect for step in bundles[-1].lineage] == [None, "zeros", "none"]
+
+
 def test_the_card_is_plain_json(tmp_path: Path) -> None:
     card = json.loads((sealed(tmp_path / "a").path / "palmtop.json").read_text())
     assert card["files"]["model.bin"]["size_bytes"] == len("weights")

@@ -1,6 +1,7 @@
 """Making a bundle: kept, continued, replaced as a whole, alone; whatever kills the process, and whenever."""
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from palmtop.bundle import Bundle, Format, is_sealed
+from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.making import lock_on, make
 from palmtop.measure_settings import MeasureText
@@ -31,6 +33,7 @@ class Write(Stage):
 
     accepts: ClassVar[frozenset[Format]] = frozenset()
     produces: ClassVar[Format] = "torch"
+    effect: ClassVar[Effect] = "none"
     distributed: ClassVar[bool] = True
 
     parts: int = 3
@@ -54,6 +57,7 @@ class Longer(Stage):
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
     produces: ClassVar[Format] = "torch"
+    effect: ClassVar[Effect] = "cuts"
 
     text: str = "more"
     """What the new file holds."""
@@ -136,6 +140,20 @@ def test_made_and_kept(tmp_path: Path) -> None:
     assert make("write", Write(), None, tmp_path / "a", said.append).card.created == made.card.created
     assert said == ["a: write", "a: made before with the same settings and inputs, kept"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "cache"]
+
+
+def test_the_card_says_what_the_stage_does_and_an_equal_one_without_is_kept(tmp_path: Path) -> None:
+    first = make("write", Write(), None, tmp_path / "a", quiet)
+    made = make("longer", Longer(), first, tmp_path / "b", quiet)
+    assert (made.card.effect, [step.effect for step in made.lineage]) == ("cuts", ["none", "cuts"])
+    card = json.loads((made.path / "palmtop.json").read_text())
+    assert "effect" not in card["origin"]
+    for said in (card, *card["lineage"]):
+        del said["effect"]
+    (made.path / "palmtop.json").write_text(json.dumps(card))  # as a card of before
+    said: list[str] = []
+    assert make("longer", Longer(), first, tmp_path / "b", said.append).card.effect is None
+    assert said == ["b: made before with the same settings and inputs, kept"]
 
 
 def test_other_settings_replace_it(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ import sys
 import zipfile
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from palmtop import stage_files, target, task_kinds
+from palmtop import effect, stage_files, target, task_kinds
 from palmtop.models.family import EVERY_FAMILY
 from palmtop.recipe import recipe
 from palmtop.stage import Stage, find
@@ -28,6 +29,15 @@ MODULES = sorted(
         if not any((ROOT / "palmtop" / linked) in path.parents for linked in ROOMS)
     }
 )
+
+
+OUTSIDE_THE_STAGES = [
+    path
+    for path in MODULES
+    if path.parts[0] not in stage_files.ROOMS
+    and path.parts[:2] not in (("palmtop", "families"), ("palmtop", "task_kinds"))
+]
+"""Without those files either in which stages are refused by name, with the reason."""
 
 
 def dotted(path: Path) -> str:
@@ -168,6 +178,33 @@ def test_the_list_of_stages_read_from_files_is_that_of_the_classes() -> None:
         kind = find(known.name)
         assert (known.accepts, known.produces) == (kind.accepts, kind.produces), known.name
         assert known.summary
+
+
+@pytest.mark.parametrize("name", sorted(stage_files.names()))
+def test_a_stage_says_what_it_does_to_the_model(name: str) -> None:
+    assert find(name).effect in get_args(effect.Effect)
+    assert effect.of_stage(name) == find(name).effect
+
+
+@pytest.mark.parametrize(
+    "path",
+    OUTSIDE_THE_STAGES,
+    ids=str,
+)
+def test_what_a_stage_did_is_asked_by_its_effect(path: Path) -> None:
+    """Nothing outside the stages' rooms compares with a stage's name or lists some, but for what is refused by name,
+    and a recipe's text, which says which stages to run."""
+    known = stage_files.names()
+    asked = [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Compare | ast.Tuple | ast.List | ast.Set)
+        and (sides := [node.left, *node.comparators] if isinstance(node, ast.Compare) else node.elts)
+        and (named := [isinstance(side, ast.Constant) and side.value in known for side in sides])
+        and (any(named) if isinstance(node, ast.Compare) else all(named))
+        and ".use " not in ast.unparse(node)
+    ]
+    assert not asked, f"{path}: say it by palmtop.effect"
 
 
 def test_every_target_is_named_like_its_file() -> None:
