@@ -1,7 +1,6 @@
 """Quantize an exported file: smaller weights, and on most processors faster products."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -12,7 +11,7 @@ from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.export import check_export
 from palmtop.export.quantization.kept_modules import layers_of
-from palmtop.stage import Outline, Stage
+from palmtop.stage import Outline, Stage, Work
 
 if TYPE_CHECKING:
     from palmtop.export.quantization.quantizable import Calibration, Quantizable
@@ -109,7 +108,7 @@ class Quantize(Stage):
             )
         return super().outline(source)
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Quantize, write, compare with the float file in the format's own runtime, and time both in turns."""
         from palmtop.export.quantization.trials import Trials, copy_beside, speed, write
 
@@ -117,15 +116,17 @@ class Quantize(Stage):
         if source.card.facts.get("precision") != "float32":
             raise UserError(f"{source.name} is {source.card.facts.get('precision')} already: quantize the float32 file")
         file = _quantizable(self, source)
-        chosen = Trials(source, file, scratch, self.sample).choose(self.max_drop) if self.auto else None
+        chosen = Trials(source, file, work.scratch, self.sample).choose(self.max_drop) if self.auto else None
         kept = chosen.kept if chosen else layers_of(self.kept_modules, file.layers())
-        copy_beside(source, file, out)
-        write(file, out, kept)
+        copy_beside(source, file, work.out)
+        write(file, work.out, kept)
         found = check_export.check(
-            (source.format, source.path), (source.format, out), self.tolerance or TOLERANCE.get(self.scheme, COARSE)
+            (source.format, source.path),
+            (source.format, work.out),
+            self.tolerance or TOLERANCE.get(self.scheme, COARSE),
         )
         told = chosen.facts() if chosen else _facts(kept, file)
-        return {"precision": self.scheme} | file.facts(out) | found | told | speed(source, out)
+        return {"precision": self.scheme} | file.facts(work.out) | found | told | speed(source, work.out)
 
 
 def _facts(kept: Sequence[str], file: "Quantizable") -> dict[str, Any]:

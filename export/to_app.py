@@ -32,7 +32,7 @@ from palmtop.export.app.clients import QUESTION_ANSWERER, client_for, task_clien
 from palmtop.paths import without_paths, without_places
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
-from palmtop.stage import Outline, Stage
+from palmtop.stage import Outline, Stage, Work
 from palmtop.task import Task
 
 PAGE = Path(__file__).parent / "page"
@@ -105,7 +105,7 @@ class ToApp(Stage):
             raise UserError(f"task_clients: required is for tflite, this is {source.format}: leave it out")
         return Outline("app", source.family, source.layers, source.labels, task=source.task)
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Copy, pack, ask for the golden answers, and write the manifest."""
         assert source is not None  # the driver checked `accepts`
         task = Task.of(source.path)
@@ -113,14 +113,14 @@ class ToApp(Stage):
             raise UserError(f"{source.name} has no task, so there are no labels to ship: export a fine-tuned model")
         for pattern in (*file_format.find(source.format).files, *BESIDE):
             for path in source.path.glob(pattern):
-                shutil.copyfile(path, out / path.name)
-        if (out / TOKENIZER_CONFIG).is_file():
-            (out / TOKENIZER_CONFIG).write_text(
-                without_places((out / TOKENIZER_CONFIG).read_text(encoding="utf-8")), encoding="utf-8"
+                shutil.copyfile(path, work.out / path.name)
+        if (work.out / TOKENIZER_CONFIG).is_file():
+            (work.out / TOKENIZER_CONFIG).write_text(
+                without_places((work.out / TOKENIZER_CONFIG).read_text(encoding="utf-8")), encoding="utf-8"
             )
-        clients = self._fit(source, task, out)
-        texts = self._write_golden(source, task, out)
-        self._manifest(source, task, out, clients).write(out)
+        clients = self._fit(source, task, work.out)
+        texts = self._write_golden(source, task, work.out)
+        self._manifest(source, task, work.out, clients).write(work.out)
         told = {
             "artefact": source.format,
             "precision": _precision(source),

@@ -1,12 +1,11 @@
 """Write an .mlpackage through coremltools, for one text of any length. It is converted and checked, not run."""
 
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from palmtop.bundle import Bundle, Format
 from palmtop.effect import Effect
 from palmtop.export import stored_once
-from palmtop.stage import Outline, Stage
+from palmtop.stage import Outline, Stage, Work
 
 
 class ToCoreml(Stage):
@@ -30,7 +29,7 @@ class ToCoreml(Stage):
 
         return outline_of_export("to_coreml", source, self.produces, self.probabilities)
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Convert, write, and look whether the package takes, gives and holds what it should."""
         from palmtop.converter_log import CONVERSION, captured
         from palmtop.export.coreml_package import features, operators, write
@@ -39,20 +38,20 @@ class ToCoreml(Stage):
 
         assert source is not None  # the driver checked `accepts`
         signature, output = signature_of_export(source, self.probabilities)
-        with captured(out / CONVERSION):
+        with captured(work.out / CONVERSION):
             program, passes = clean_any_length(
                 edge_classifier(source, self.probabilities), signature.inputs, signature.max_length
             )
-            write(program, out, output, self.precision == "float16")
+            write(program, work.out, output, self.precision == "float16")
         wanted = dict.fromkeys(signature.inputs, "int32"), {output: self.precision}
-        if (found := features(out)) != wanted:
+        if (found := features(work.out)) != wanted:
             raise RuntimeError(f"the package takes and gives {found}, where it should {wanted}")
-        signature.write(out)
-        copy_app_files(source, out)
-        facts = stored_once.check("coreml", out)
+        signature.write(work.out)
+        copy_app_files(source, work.out)
+        facts = stored_once.check("coreml", work.out)
         return {
             "precision": self.precision,
             "run": "converted, not run",
             "passes": passes,
-            "operators": operators(out),
+            "operators": operators(work.out),
         } | facts

@@ -1,6 +1,5 @@
 """Write a .pte through ExecuTorch's XNNPACK backend, for one text of any length."""
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -8,7 +7,7 @@ from pydantic import Field
 from palmtop.bundle import Bundle, Format
 from palmtop.effect import Effect
 from palmtop.export import check_export
-from palmtop.stage import Outline, Stage
+from palmtop.stage import Outline, Stage, Work
 
 
 class ToExecutorch(Stage):
@@ -32,7 +31,7 @@ class ToExecutorch(Stage):
 
         return outline_of_export("to_executorch", source, self.produces, self.probabilities)
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Lower, write, and compare with torch in ExecuTorch's own runtime."""
         import torch
 
@@ -43,13 +42,13 @@ class ToExecutorch(Stage):
 
         assert source is not None  # the driver checked `accepts`
         signature, _ = signature_of_export(source, self.probabilities)
-        with captured(out / CONVERSION):
+        with captured(work.out / CONVERSION):
             program, passes = clean_any_length(
                 edge_classifier(source, self.probabilities), signature.inputs, signature.max_length
             )
-            torch.export.save(program, out / PROGRAM)
-            facts = write(program, out / FILE)
-        signature.write(out)
-        copy_app_files(source, out)
-        found = check_export.check(("torch", source.path), ("executorch", out), self.tolerance)
+            torch.export.save(program, work.out / PROGRAM)
+            facts = write(program, work.out / FILE)
+        signature.write(work.out)
+        copy_app_files(source, work.out)
+        found = check_export.check(("torch", source.path), ("executorch", work.out), self.tolerance)
         return {"precision": "float32", "passes": passes} | facts | found

@@ -8,7 +8,7 @@ from pydantic import Field
 from palmtop.bundle import Bundle, Format
 from palmtop.effect import Effect
 from palmtop.export import check_export
-from palmtop.stage import Outline, Stage
+from palmtop.stage import Outline, Stage, Work
 
 FILE = "model.onnx"
 PLACES = "pkg.torch.onnx.stack_trace"
@@ -35,7 +35,7 @@ class ToOnnx(Stage):
 
         return outline_of_export("to_onnx", source, self.produces, self.probabilities)
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Convert, write, and compare with torch in ONNX Runtime."""
         import torch
 
@@ -45,23 +45,23 @@ class ToOnnx(Stage):
 
         assert source is not None  # the driver checked `accepts`
         signature, output = signature_of_export(source, self.probabilities)
-        with captured(out / CONVERSION):
+        with captured(work.out / CONVERSION):
             program, passes = clean_any_size(
                 edge_classifier(source, self.probabilities), signature.inputs, signature.max_length
             )
             torch.onnx.export(
                 program,
                 (),
-                str(out / FILE),
+                str(work.out / FILE),
                 input_names=list(signature.inputs),
                 output_names=[output],
                 external_data=False,
                 verbose=False,
             )
-        signature.write(out)
-        copy_app_files(source, out)
-        joined = _tidied(out / FILE)
-        found = check_export.check(("torch", source.path), ("onnx", out), self.tolerance)
+        signature.write(work.out)
+        copy_app_files(source, work.out)
+        joined = _tidied(work.out / FILE)
+        found = check_export.check(("torch", source.path), ("onnx", work.out), self.tolerance)
         return {"precision": "float32", "passes": passes, "joined_tensors": joined} | found
 
 

@@ -1,6 +1,5 @@
 """Write a TensorFlow.js graph model straight from torch's graph, for any batch and length."""
 
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -10,7 +9,7 @@ from palmtop.bundle import Bundle, Format
 from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.export import check_export
-from palmtop.stage import Outline, Stage
+from palmtop.stage import Outline, Stage, Work
 
 TOLERANCE = {"float32": 1e-3, "float16": 5e-2}
 
@@ -42,7 +41,7 @@ class ToTfjs(Stage):
             raise UserError(f"to_tfjs checks what it writes in a browser, but {lack}")
         return outline_of_export("to_tfjs", source, self.produces, self.probabilities)
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Convert, write, and compare with torch in Chromium."""
         from palmtop.converter_log import CONVERSION, captured
         from palmtop.export.graph.edge import copy_app_files, edge_classifier, signature_of_export
@@ -51,12 +50,14 @@ class ToTfjs(Stage):
 
         assert source is not None  # the driver checked `accepts`
         signature, output = signature_of_export(source, self.probabilities)
-        with captured(out / CONVERSION):
+        with captured(work.out / CONVERSION):
             program, passes = clean_any_size(
                 edge_classifier(source, self.probabilities), signature.inputs, signature.max_length
             )
-            facts = write_graph_model(program, signature.inputs, output, out, self.precision)
-        signature.write(out)
-        copy_app_files(source, out)
-        found = check_export.check(("torch", source.path), ("tfjs", out), self.tolerance or TOLERANCE[self.precision])
+            facts = write_graph_model(program, signature.inputs, output, work.out, self.precision)
+        signature.write(work.out)
+        copy_app_files(source, work.out)
+        found = check_export.check(
+            ("torch", source.path), ("tfjs", work.out), self.tolerance or TOLERANCE[self.precision]
+        )
         return {"precision": self.precision, "passes": passes} | facts | found

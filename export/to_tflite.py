@@ -15,7 +15,7 @@ from palmtop.export import check_export
 from palmtop.export.file_timing import mean_ms, medians_by_length_ms
 from palmtop.export.lengths import Histogram, cheapest, cost_facts, cost_facts_of_any, longest_needed, probes
 from palmtop.signature import Signature
-from palmtop.stage import Outline, Stage
+from palmtop.stage import Outline, Stage, Work
 from palmtop.task import Task
 
 if TYPE_CHECKING:
@@ -77,16 +77,16 @@ class ToTflite(Stage):
             task_kinds.find(made.task).check_length(min(self.lengths))
         return made
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Convert, write, and compare with torch in the LiteRT interpreter."""
         assert source is not None  # the driver checked `accepts`
         if self.lengths == "any":
-            return self._of_any_length(source, out)
+            return self._of_any_length(source, work.out)
         histogram = _histogram(source) if self.lengths == "auto" else None
-        lengths = self._cheapest(source, histogram, scratch) if histogram else self._given(source)
-        passes = self._write(source, lengths, out)
-        found = check_export.check(("torch", source.path), ("tflite", out), self.tolerance)
-        cost = cost_facts(histogram, lengths, medians_by_length_ms("tflite", out, lengths)) if histogram else {}
+        lengths = self._cheapest(source, histogram, work.scratch) if histogram else self._given(source)
+        passes = self._write(source, lengths, work.out)
+        found = check_export.check(("torch", source.path), ("tflite", work.out), self.tolerance)
+        cost = cost_facts(histogram, lengths, medians_by_length_ms("tflite", work.out, lengths)) if histogram else {}
         return {"precision": "float32", "lengths": list(lengths), "passes": passes} | found | cost
 
     def _of_any_length(self, source: Bundle, out: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from palmtop.errors import UserError, from_os, full_disk
 from palmtop.folders import cache
 from palmtop.processes import processes, rank
 from palmtop.settings import build
-from palmtop.stage import Stage
+from palmtop.stage import Stage, Work
 from palmtop.task import Task
 
 Say = Callable[[str], None]
@@ -64,7 +64,7 @@ def make(name: str, stage: Stage, source: Bundle | None, out: Path, say: Say) ->
     if out.exists() and not is_sealed(out) and (out.is_file() or any(out.iterdir())):
         raise UserError(f"{out} exists and isn't a bundle: choose another folder with --out, or empty it")
     if rank() > 0:
-        return _work_along(stage, source, out, origin)
+        return _work_along(stage, source, out, origin, say)
     with lock_on(out):
         try:
             return _make(name, stage, source, out, origin, say)
@@ -123,46 +123,46 @@ def _kept(out: Path) -> Bundle:
 
 
 def _make(name: str, stage: Stage, source: Bundle | None, out: Path, origin: Origin, say: Say) -> Bundle:
-    work = _workshop(out, origin)
-    if not is_sealed(work / "bundle"):
-        say(f"{out.name}: {name}" + ("" if _is_empty(work / "scratch") else ", continuing what was cut short"))
+    shop = _workshop(out, origin)
+    if not is_sealed(shop / "bundle"):
+        say(f"{out.name}: {name}" + ("" if _is_empty(shop / "scratch") else ", continuing what was cut short"))
         started = time.monotonic()
-        facts = _fill(stage, source, work)
-        _await_others(stage, work)
+        facts = _fill(stage, source, shop, say)
+        _await_others(stage, shop)
         facts["seconds"] = round(time.monotonic() - started, 1)
         made_in = stage.format_of(source.format if source else None)
-        seal(work / "bundle", made_in, origin, source, facts, stage.effect)
-    _put_in_place(work / "bundle", out)
-    shutil.rmtree(work)
+        seal(shop / "bundle", made_in, origin, source, facts, stage.effect)
+    _put_in_place(shop / "bundle", out)
+    shutil.rmtree(shop)
     return Bundle.open(out)
 
 
-def _fill(stage: Stage, source: Bundle | None, work: Path) -> dict[str, Any]:
-    shutil.rmtree(work / "bundle", ignore_errors=True)
-    (work / "bundle").mkdir()
+def _fill(stage: Stage, source: Bundle | None, shop: Path, say: Say) -> dict[str, Any]:
+    shutil.rmtree(shop / "bundle", ignore_errors=True)
+    (shop / "bundle").mkdir()
     if source is not None:
         source.verify()
-    return stage.run(source, work / "bundle", work / "scratch")
+    return stage.run(source, _work_in(shop, say))
 
 
-def _await_others(stage: Stage, work: Path) -> None:
+def _await_others(stage: Stage, shop: Path) -> None:
     """The other processes may still use the workshop after the last thing they did together."""
     others = processes() - 1 if stage.distributed else 0
-    while len(list((work / ENDED).iterdir())) < others:
+    while len(list((shop / ENDED).iterdir())) < others:
         time.sleep(0.05)
 
 
 def _workshop(out: Path, origin: Origin) -> Path:
     """The hidden sibling where the bundle is made; emptied if it was left by something other than an equal run."""
-    work = _workshop_path(out)
+    shop = _workshop_path(out)
     wanted = origin.model_dump_json()
-    if work.exists() and _text(work / "origin.json") != wanted:
-        shutil.rmtree(work)
-    shutil.rmtree(work / ENDED, ignore_errors=True)
+    if shop.exists() and _text(shop / "origin.json") != wanted:
+        shutil.rmtree(shop)
+    shutil.rmtree(shop / ENDED, ignore_errors=True)
     for folder in ("scratch", ENDED):
-        (work / folder).mkdir(parents=True, exist_ok=True)
-    write_durably(work / "origin.json", wanted)
-    return work
+        (shop / folder).mkdir(parents=True, exist_ok=True)
+    write_durably(shop / "origin.json", wanted)
+    return shop
 
 
 def _put_in_place(made: Path, out: Path) -> None:
@@ -174,17 +174,17 @@ def _put_in_place(made: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _work_along(stage: Stage, source: Bundle | None, out: Path, origin: Origin) -> Bundle:
+def _work_along(stage: Stage, source: Bundle | None, out: Path, origin: Origin, say: Say) -> Bundle:
     """What the other processes of a distributed run do: train along where the stage is distributed, then wait."""
-    work = _workshop_path(out)
+    shop = _workshop_path(out)
     if stage.distributed:
-        while _text(work / "origin.json") != origin.model_dump_json() and not _is_made(out, origin):
+        while _text(shop / "origin.json") != origin.model_dump_json() and not _is_made(out, origin):
             time.sleep(0.05)
-        if not is_sealed(work / "bundle") and not _is_made(
+        if not is_sealed(shop / "bundle") and not _is_made(
             out, origin
         ):  # in this order: the first process moves it from here to there
-            stage.run(source, work / "bundle", work / "scratch")
-            (work / ENDED / str(rank())).touch()
+            stage.run(source, _work_in(shop, say))
+            (shop / ENDED / str(rank())).touch()
     while not _is_made(out, origin):
         time.sleep(0.2)
     return Bundle.open(out)
@@ -192,6 +192,10 @@ def _work_along(stage: Stage, source: Bundle | None, out: Path, origin: Origin) 
 
 def _is_made(out: Path, origin: Origin) -> bool:
     return is_sealed(out) and Bundle.open(out).card.origin == origin
+
+
+def _work_in(shop: Path, say: Say) -> Work:
+    return Work(shop / "bundle", shop / "scratch", say)
 
 
 def _workshop_path(out: Path) -> Path:

@@ -4,7 +4,7 @@ import importlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,6 +44,19 @@ class Outline:
     """The kind of the task that its head is for; None when it has none."""
 
 
+@dataclass(frozen=True)
+class Work:
+    """Where a stage works, and how it is heard."""
+
+    out: Path
+    """The folder that becomes the bundle, empty when `run` starts."""
+    scratch: Path
+    """A folder that outlives a killed process: what lies there when `run` starts was left by an equal run, cut
+    short."""
+    say: Callable[[str], None]
+    """Tells the user a line."""
+
+
 class Stage(Settings, ABC):
     """One step of work. The fields are its settings: YAML keys, command-line flags and the docs come from them."""
 
@@ -67,11 +80,8 @@ class Stage(Settings, ABC):
     """Whether all processes of a distributed run take part; otherwise the first does the work."""
 
     @abstractmethod
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
-        """Make the model in `out` (an empty folder) from `source`, which is only read, and return the facts.
-
-        `scratch` outlives a killed process: what lies there when `run` starts was left by an equal run, cut short.
-        """
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
+        """Make the model in `work.out` from `source`, which is only read, and return the facts."""
 
     def outline(self, source: Outline | None) -> Outline:
         """What the result will be.

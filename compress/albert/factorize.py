@@ -20,7 +20,7 @@ from palmtop.errors import UserError
 from palmtop.models.family import FAMILIES
 from palmtop.models.opening import open_with_head
 from palmtop.signature import Signature
-from palmtop.stage import Outline
+from palmtop.stage import Outline, Work
 from palmtop.task import Split, Task, task_input
 from palmtop.task_kinds import find
 
@@ -99,7 +99,7 @@ class Factorize(TrainingStage):
         changes = source.changes if self.form != "keep_norm" else (*source.changes, "palmtop_embedding_size")
         return replace(source, family=self._family(source.family), embedding_width=None, changes=changes)
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Decompose, build, fit, measure, and write a Hugging Face folder."""
         from palmtop.compress.albert.embedding_fit import EmbeddingOutput, output_error, solve_mapping
         from palmtop.compress.albert.factorized_model import build
@@ -134,10 +134,10 @@ class Factorize(TrainingStage):
         }
         if self.fit_output:
             without_dropout(student)
-            fitted = fit(student, data, _fit_loss(teacher, data), self, scratch, special=Special(whole_table=True))
+            fitted = fit(student, data, _fit_loss(teacher, data), self, work.scratch, special=Special(whole_table=True))
             facts |= {"output_error_after_fit": output_error(student.cpu(), teacher.cpu(), held)} | fitted.facts()
-        write_classifier(made, source, task, signature, out)
-        keep_logs(scratch, out)
+        write_classifier(made, source, task, signature, work.out)
+        keep_logs(work)
         return facts
 
     def _table(self, model: "PreTrainedModel") -> Any:

@@ -2,7 +2,6 @@
 request."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -16,7 +15,7 @@ from palmtop.errors import UserError
 from palmtop.models.family import check_refused, family_named, plan_of
 from palmtop.models.opening import open_with_head
 from palmtop.signature import Signature
-from palmtop.stage import Outline, Stage
+from palmtop.stage import Outline, Stage, Work
 from palmtop.task import Task, task_input
 from palmtop.task_kinds import find
 
@@ -88,7 +87,7 @@ class Share(Stage):
             return replace(source, family="albert", layer_sets=self.groups)
         return replace(source, changes=(*source.changes, KEY))
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Choose or compute the shared weights, build, compare hidden states, and write a Hugging Face folder."""
         from palmtop.compress.albert.as_albert import to_albert
         from palmtop.compress.albert.hidden_fit import HiddenStates
@@ -114,7 +113,7 @@ class Share(Stage):
             made = in_groups(model if grouped else to_albert(model, model.config.hidden_size), shared)
         else:
             made = in_own_class(model, used, shared, self.rank)
-        write_classifier(made, source, task, signature, out)
+        write_classifier(made, source, task, signature, work.out)
         return {
             "class": type(made).__name__,
             "sets": sets,

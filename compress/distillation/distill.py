@@ -1,7 +1,6 @@
 """Distil a fine-tuned teacher into a student with fewer of its layers (DistilBERT's task form, Sanh et al. 2019)."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Self
 
 from pydantic import model_validator
@@ -17,7 +16,7 @@ from palmtop.compress.start.finetune import check_kind
 from palmtop.errors import UserError
 from palmtop.models.family import check_kept
 from palmtop.models.opening import keep_layers
-from palmtop.stage import Outline
+from palmtop.stage import Outline, Work
 from palmtop.task_kinds import find
 
 
@@ -42,18 +41,18 @@ class Distill(DistillationWeights, DistillingStage):
         check_kept(teacher.family, chosen)
         return replace(teacher, layers=len(chosen), layer_sets=None)
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Make the student, ask the teacher once, train, and write a Hugging Face folder."""
         assert source is not None  # the driver checked `accepts`
         teaching = self.teaching(source)
         last = teaching.model.config.num_hidden_layers
         layers = self.chosen_layers(last)
         student = keep_layers(teaching.model, layers)
-        data = self.training_data(teaching.task, source, teaching.signature, scratch)
+        data = self.training_data(teaching.task, source, teaching.signature, work)
         loss = distillation_loss(self, teaching.task, self.cosine_weight)
         with unchanged(teaching.model):
-            said = self.ask(source, data, self.last(last), self.epochs, scratch)
-            fitted = fit(student, data, loss, self, scratch, said.batch)
-        write_classifier(student, source, teaching.task, teaching.signature, out)
-        keep_logs(scratch, out)
+            said = self.ask(source, data, self.last(last), self.epochs, work)
+            fitted = fit(student, data, loss, self, work.scratch, said.batch)
+        write_classifier(student, source, teaching.task, teaching.signature, work.out)
+        keep_logs(work)
         return fitted.facts() | said.facts() | data.facts() | {"layers_copied": layers, "teacher": source.digest}

@@ -12,6 +12,7 @@ from palmtop.compress.distillation.teachers import TaughtBySource
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.layer_choice import Choice, start_layers
 from palmtop.signature import Signature
+from palmtop.stage import Work
 from palmtop.task import Task
 
 
@@ -38,14 +39,14 @@ class DistillingStage(TaughtBySource, ABC):
             {"augment_with": weights_in(Path(self.augment_with))} if self.augment_with is not None else {}
         )
 
-    def training_data(self, task: Task, source: Bundle, signature: Signature, scratch: Path) -> Encoded:
+    def training_data(self, task: Task, source: Bundle, signature: Signature, work: Work) -> Encoded:
         """The task's training texts, tokenized, with those that were made of them."""
         split = task.load("train")
         if self.augment_with is not None:
             augmentation = Augmentation(
                 self.augment_copies, self.augment_candidates, self.augment_probability, self.seed
             )
-            split = augmented_once(split, Path(self.augment_with), augmentation, scratch, print)
+            split = augmented_once(split, Path(self.augment_with), augmentation, work.scratch, work.say)
         return Encoded.of(split, source.path, signature)
 
     def chosen_layers(self, teacher_layers: int) -> list[int]:

@@ -4,7 +4,6 @@ teacher's answers."""
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from palmtop.bundle import Bundle
@@ -16,7 +15,7 @@ from palmtop.compress.distillation.teachers import fine_tuned
 from palmtop.compress.learning.layer_choice import explicit_map, uniform_map
 from palmtop.compress.learning.torch_bundles import write_classifier
 from palmtop.models.family import check_kept
-from palmtop.stage import Outline
+from palmtop.stage import Outline, Work
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -61,7 +60,7 @@ class LayerTransferStage(LayerTransferSettings, ABC):
         check(self.chosen_matches(pair), pair)  # heads (1 here) are compared when the models are there
         return replace(teacher, layers=layers, layer_sets=None, width=self.width or teacher.width)
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Make the student, ask the teacher, train, and write a Hugging Face folder."""
         from palmtop.compress.distillation.transfer_training import Comparison, TransferTraining  # brings torch
 
@@ -73,17 +72,17 @@ class LayerTransferStage(LayerTransferSettings, ABC):
         matches = self._checked_matches(teacher, student)
         comparison = Comparison(matches, teacher, student)
         comparison.check()
-        data = self.training_data(teaching.task, source, teaching.signature, scratch)
+        data = self.training_data(teaching.task, source, teaching.signature, work)
         with unchanged(teacher):
             asked = self.ask(
                 source,
                 data,
                 [*comparison.hidden_layers, *self.last(teacher.config.num_hidden_layers)],
                 self.passes,
-                scratch,
+                work,
             )
-            facts = TransferTraining(self, teaching.task, student, data, comparison, asked).run(scratch, out)
-        write_classifier(student, source, teaching.task, teaching.signature, out)
+            facts = TransferTraining(self, teaching.task, student, data, comparison, asked).run(work)
+        write_classifier(student, source, teaching.task, teaching.signature, work.out)
         return (
             facts
             | data.facts()

@@ -2,7 +2,6 @@
 tokens and labels."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
@@ -18,7 +17,7 @@ from palmtop.compress.learning.torch_bundles import shortened, task_of, write_cl
 from palmtop.compress.learning.training_settings import TrainingStage
 from palmtop.errors import UserError
 from palmtop.models.opening import open_with_head
-from palmtop.stage import Outline
+from palmtop.stage import Outline, Work
 from palmtop.task import task_input
 
 
@@ -54,7 +53,7 @@ class Recover(DistillationWeights, StatesKept, TrainingStage):
         check_named_task(source.labels, self.task)
         return replace(source, format="torch")
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Ask the teacher once, train, and write a Hugging Face folder of the source's shape."""
         assert source is not None  # the driver checked `accepts`
         teacher = named_teacher(self.teacher, source)
@@ -63,8 +62,8 @@ class Recover(DistillationWeights, StatesKept, TrainingStage):
         check_pair(student.config, taught, task, compared=self.cosine_weight > 0)
         check_inputs(taught, signature.inputs, teacher.name)
         data = Encoded.of(task.load("train"), source.path, signature)
-        said = signals(teacher, data, self.wanted(self.last(taught.num_hidden_layers)), print)
-        fitted = fit(student, data, distillation_loss(self, task, self.cosine_weight), self, scratch, said.batch)
-        write_classifier(student, source, task, signature, out)
-        keep_logs(scratch, out)
+        said = signals(teacher, data, self.wanted(self.last(taught.num_hidden_layers)), work.say)
+        fitted = fit(student, data, distillation_loss(self, task, self.cosine_weight), self, work.scratch, said.batch)
+        write_classifier(student, source, task, signature, work.out)
+        keep_logs(work)
         return fitted.facts() | data.facts() | {"teacher": teacher.digest}

@@ -19,7 +19,7 @@ from palmtop.errors import UserError
 from palmtop.models.opening import open_with_head
 from palmtop.settings import Settings
 from palmtop.signature import Signature
-from palmtop.stage import Outline
+from palmtop.stage import Outline, Work
 from palmtop.task import Task, task_input
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ class TaughtBySource(StatesKept, TrainingStage, ABC):
         check_inputs(model.config, signature.inputs, source.name)
         return Teaching(model, task, signature)
 
-    def training_data(self, task: Task, source: Bundle, signature: Signature, scratch: Path) -> Encoded:
-        """The task's training texts, tokenized; a stage that makes more of them keeps them in `scratch`."""
+    def training_data(self, task: Task, source: Bundle, signature: Signature, work: Work) -> Encoded:
+        """The task's training texts, tokenized; a stage that makes more of them keeps them in its scratch folder."""
         return Encoded.of(task.load("train"), source.path, signature)
 
-    def ask(self, teacher: Bundle, data: Encoded, hidden: Sequence[int], passes: float, scratch: Path) -> Asked:
+    def ask(self, teacher: Bundle, data: Encoded, hidden: Sequence[int], passes: float, work: Work) -> Asked:
         """The teacher's logits and the hidden states of some layers (indices of `hidden_states`), for so many passes
         over the data."""
         return ask(
@@ -86,8 +86,8 @@ class TaughtBySource(StatesKept, TrainingStage, ABC):
             data,
             self.wanted(hidden),
             Budget(self.teacher_signals, self.signals_limit_gb, passes),
-            scratch,
-            print,
+            work.scratch,
+            work.say,
         )
 
 

@@ -23,6 +23,7 @@ from palmtop.compress.learning.fit import fit
 from palmtop.compress.learning.special import Fitted, Special
 from palmtop.models.family import family_named
 from palmtop.models.pruned_layers import head_size
+from palmtop.stage import Work
 from palmtop.task import Task
 
 if TYPE_CHECKING:
@@ -123,13 +124,13 @@ class TransferTraining:
         self._prediction = distillation_loss(settings, task, settings.cosine_weight)
         self._last = settings.last(comparison.teacher_layers)
 
-    def run(self, scratch: Path, out: Path) -> dict[str, Any]:
+    def run(self, work: Work) -> dict[str, Any]:
         """Train, and say what happened."""
         wanted = [phases.Phase("layers", self._imitate_layers)]
         if self._settings.prediction == "after":
             wanted.append(phases.Phase("prediction", self._predict))
-        done = phases.run(self._student, wanted, scratch)
-        phases.keep_logs(wanted, scratch, out)
+        done = phases.run(self._student, wanted, work.scratch)
+        phases.keep_logs(wanted, work)
         return {"steps": sum(facts["steps"] for facts in done.values()), "phases": done} | self._asked.facts()
 
     def _imitate_layers(self, folder: Path) -> Fitted:

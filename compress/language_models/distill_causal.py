@@ -1,7 +1,7 @@
 """Distil a decoder on plain text into one with fewer layers (DistilGPT2: the causal form of Sanh et al. 2019)."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -17,7 +17,7 @@ from palmtop.families.family import Kind
 from palmtop.models.family import inputs_of
 from palmtop.models.opening import keep_layers
 from palmtop.signature import Signature
-from palmtop.stage import Outline, outline_of
+from palmtop.stage import Outline, Work, outline_of
 
 if TYPE_CHECKING:
     from palmtop.compress.language_models.teacher_words import TeacherWords
@@ -49,7 +49,7 @@ class DistillCausal(OnTextByTeacher):
         layers = len(self._layers(source.layers))
         return replace(source, layers=layers, layer_sets=layers)
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Make the student, train, and write a Hugging Face folder that AutoModelForCausalLM opens."""
         from palmtop.compress.language_models.text_learning import learn, told_of
         from palmtop.compress.language_models.word_losses import Weights, language_loss
@@ -60,15 +60,15 @@ class DistillCausal(OnTextByTeacher):
         teacher = open_language_model(source.path, "causal").model
         student = keep_layers(teacher, layers)
         text = self._text(source, signature)
-        said = self._answers(source, text) if self.keep_answers else None
+        said = self._answers(source, text, work.say) if self.keep_answers else None
         weights = Weights(self.clm_weight, self.soft_weight, self.cosine_weight, 0.0, self.temperature, False)
         answering = Answering(teacher)
         loss = language_loss(weights, Asked(student), inputs_of(student.config.to_dict()), answering)
         with unchanged(teacher):
-            facts = told_of(answering, teacher, text, self.batch_size)
-            facts |= learn(student, text, loss, self, scratch, said=said)
-        write_language_model(student, source, signature, out)
-        keep_logs(scratch, out)
+            facts = told_of(answering, teacher, text, self.batch_size, work.say)
+            facts |= learn(student, text, loss, self, work.scratch, said=said)
+        write_language_model(student, source, signature, work.out)
+        keep_logs(work)
         return facts | {"layers_copied": layers}
 
     def _layers(self, available: int) -> list[int]:
@@ -85,12 +85,12 @@ class DistillCausal(OnTextByTeacher):
         measured = (apart, NextWords(apart, self.batch_size)) if apart else None
         return LearntText(learnt, NextWords(learnt, self.batch_size), measured, counts)
 
-    def _answers(self, teacher: Bundle, text: "LearntText") -> "TeacherWords":
+    def _answers(self, teacher: Bundle, text: "LearntText", say: Callable[[str], None]) -> "TeacherWords":
         from palmtop.compress.language_models.teacher_words import WantedWords, words
 
         return words(
             teacher,
             text.targets,
             WantedWords("causal", self.top, self.temperature, False, self.cosine_weight > 0),
-            print,
+            say,
         )

@@ -6,8 +6,8 @@ other ones, and the paper (1910.01108) gives none. The optimizer's moments are A
 and 0.98, epsilon 1e-6).
 """
 
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -21,7 +21,7 @@ from palmtop.compress.learning.torch_bundles import shortened
 from palmtop.errors import UserError
 from palmtop.models.family import check_kept, family_named, inputs_of
 from palmtop.models.opening import keep_layers
-from palmtop.stage import Outline, outline_of
+from palmtop.stage import Outline, Work, outline_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -85,7 +85,7 @@ class DistillMaskedLm(OnTextByTeacher, OnMaskedText):
             source, family=family, layers=layers, layer_sets=layers if source.layer_sets == source.layers else None
         )
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Make the student, train, and write a Hugging Face folder that AutoModelForMaskedLM opens."""
         from palmtop.compress.language_models.masked_text import dropping, masked_text
         from palmtop.compress.language_models.text_learning import learn, told_of
@@ -103,16 +103,16 @@ class DistillMaskedLm(OnTextByTeacher, OnMaskedText):
             self._check_teacher(teacher, source, taught.config, student.model.config)
         dropout = dropping(self, student.model)
         text = masked_text(self, source, signature, fixed=self.masks == "fixed")
-        said = self._answers(teacher, text) if self.masks == "fixed" else None
+        said = self._answers(teacher, text, work.say) if self.masks == "fixed" else None
         answering = Answering(taught)
         loss = language_loss(
             self._weights(), Asked(student.model), inputs_of(student.model.config.to_dict()), answering
         )
         with unchanged(taught):
-            facts = told_of(answering, taught, text, self.batch_size)
-            facts |= learn(student.model, text, loss, self, scratch, student.new, said)
-        write_language_model(student.model, source, signature, out)
-        keep_logs(scratch, out)
+            facts = told_of(answering, taught, text, self.batch_size, work.say)
+            facts |= learn(student.model, text, loss, self, work.scratch, student.new, said)
+        write_language_model(student.model, source, signature, work.out)
+        keep_logs(work)
         return facts | {
             "layers_copied": layers,
             "family": student.model.config.model_type,
@@ -167,7 +167,7 @@ class DistillMaskedLm(OnTextByTeacher, OnMaskedText):
             self.soft_positions == "all",
         )
 
-    def _answers(self, teacher: Bundle, text: "LearntText") -> "TeacherWords":
+    def _answers(self, teacher: Bundle, text: "LearntText", say: Callable[[str], None]) -> "TeacherWords":
         from palmtop.compress.language_models.teacher_words import WantedWords, words
 
         everywhere = self.soft_weight > 0 and self.soft_positions == "all"
@@ -175,5 +175,5 @@ class DistillMaskedLm(OnTextByTeacher, OnMaskedText):
             teacher,
             text.targets,
             WantedWords("masked", self.top, self.temperature, everywhere, self.cosine_weight > 0),
-            print,
+            say,
         )

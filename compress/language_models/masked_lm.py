@@ -2,7 +2,6 @@
 on."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from palmtop.bundle import Bundle, Format
@@ -10,7 +9,7 @@ from palmtop.compress.language_models.text_settings import OnMaskedText, write_l
 from palmtop.compress.learning.fit import keep_logs
 from palmtop.compress.learning.torch_bundles import shortened
 from palmtop.errors import UserError
-from palmtop.stage import Outline, outline_of
+from palmtop.stage import Outline, Work, outline_of
 
 
 class MaskedLm(OnMaskedText):
@@ -31,7 +30,7 @@ class MaskedLm(OnMaskedText):
         kind_of_model(self, source.family)
         return replace(source, labels=None)
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Train and write a Hugging Face folder that AutoModelForMaskedLM opens."""
         import torch
 
@@ -49,7 +48,7 @@ class MaskedLm(OnMaskedText):
             opened.model.base_model.requires_grad_(False)
         weights = Weights(words=1.0, order=self.sentence_order_weight)
         loss = language_loss(weights, Asked(opened.model), signature.inputs, None)
-        facts = learn(opened.model, text, loss, self, scratch, head_parts(opened.new))
-        write_language_model(opened.model, source, signature, out)
-        keep_logs(scratch, out)
+        facts = learn(opened.model, text, loss, self, work.scratch, head_parts(opened.new))
+        write_language_model(opened.model, source, signature, work.out)
+        keep_logs(work)
         return facts | {"new_weights": list(opened.new), "dropout": dropout}

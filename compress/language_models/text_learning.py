@@ -2,6 +2,7 @@
 after."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,9 @@ def mean_terms(
     return {name: round(total / len(data), 6) for name, total in sums.items()}
 
 
-def told_of(teacher: "Answering", model: "PreTrainedModel", text: LearntText, batch_size: int) -> dict[str, Any]:
+def told_of(
+    teacher: "Answering", model: "PreTrainedModel", text: LearntText, batch_size: int, say: Callable[[str], None]
+) -> dict[str, Any]:
     """How well a teacher does itself on the text kept apart; said aloud where it does no better than chance."""
     from palmtop.compress.language_models.word_losses import teachers_own
 
@@ -118,7 +121,7 @@ def told_of(teacher: "Answering", model: "PreTrainedModel", text: LearntText, ba
     own = mean_terms(model, *text.held_out, teachers_own(teacher), batch_size)
     chance = math.log(model.config.vocab_size)
     if own["words"] > NEARLY * chance and rank() == 0:
-        print(
+        say(
             f"the teacher finds the right words no better than by chance (loss {own['words']:.2f}, chance "
             f"{chance:.2f}): its head looks untrained; train it with the stage 'masked_lm', or take another teacher"
         )

@@ -14,6 +14,7 @@ from palmtop.compress.learning.training_settings import AnyTraining
 from palmtop.compress.learning.used_rows import only_used_rows
 from palmtop.errors import UserError
 from palmtop.processes import processes, rank
+from palmtop.stage import Work
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -52,10 +53,10 @@ def fit(
     return Fitted(loop.state.global_step, arguments.world_size, arguments.device.type, precision, loop.recent_terms())
 
 
-def keep_logs(scratch: Path, out: Path) -> None:
+def keep_logs(work: Work) -> None:
     """Move the TensorBoard logs of a training into the bundle; only the first process of a distributed run does."""
-    if rank() == 0 and (scratch / LOGS).is_dir():
-        shutil.move(scratch / LOGS, out / LOGS)
+    if rank() == 0 and (work.scratch / LOGS).is_dir():
+        shutil.move(work.scratch / LOGS, work.out / LOGS)
 
 
 def _arguments(settings: AnyTraining, precision: Precision, rows: int, scratch: Path) -> Any:

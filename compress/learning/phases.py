@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from palmtop.bundle import LOGS, write_durably
 from palmtop.compress.learning.special import Fitted
 from palmtop.processes import rank
+from palmtop.stage import Work
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -52,14 +53,14 @@ def run(model: "Module", phases: Sequence[Phase], scratch: Path) -> dict[str, di
     return facts
 
 
-def keep_logs(phases: Sequence[Phase], scratch: Path, out: Path) -> None:
+def keep_logs(phases: Sequence[Phase], work: Work) -> None:
     """Move each phase's TensorBoard logs into the bundle, under its name; only the first process of a distributed run
     does."""
     for phase in phases:
-        logs = scratch / phase.name / LOGS
+        logs = work.scratch / phase.name / LOGS
         if rank() == 0 and logs.is_dir():
-            (out / LOGS).mkdir(exist_ok=True)
-            shutil.move(logs, out / LOGS / phase.name)
+            (work.out / LOGS).mkdir(exist_ok=True)
+            shutil.move(logs, work.out / LOGS / phase.name)
 
 
 def _keep(model: "Module", folder: Path, facts: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 layers."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,7 +17,7 @@ from palmtop.compress.learning.torch_bundles import write_classifier
 from palmtop.errors import UserError, raise_all
 from palmtop.models.family import FAMILIES
 from palmtop.models.ib_bert import KEY
-from palmtop.stage import Outline
+from palmtop.stage import Outline, Work
 from palmtop.task import Task
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class InvertedBottleneck(AnswerWeights, TaughtBySource):
             task=source.task,
         )
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Survey the teacher, build, train, and write a folder that palmtop opens (transformers alone has no such
         model)."""
         from palmtop.compress.mobilebert.ib_weights import ib_bert_from
@@ -90,7 +89,7 @@ class InvertedBottleneck(AnswerWeights, TaughtBySource):
         teaching = self.teaching(source)
         teacher = teaching.model
         width = self._width(teacher.config)
-        data = self.training_data(teaching.task, source, teaching.signature, scratch)
+        data = self.training_data(teaching.task, source, teaching.signature, work)
         with unchanged(teacher):
             found = survey(
                 Watched(teacher, normalised=True, attention=False), data, sample_of(len(data), self.sample, self.seed)
@@ -105,12 +104,18 @@ class InvertedBottleneck(AnswerWeights, TaughtBySource):
                 self.dropout,
             )
             transfer = self._transfer(model, teacher, aligned_bases(found, width))
-            asked = self.ask(source, data, transfer.hidden(transfer.facing), self.epochs, scratch)
+            asked = self.ask(source, data, transfer.hidden(transfer.facing), self.epochs, work)
             fitted = fit(
-                model, data, self._loss(transfer, teaching.task), self, scratch, asked.batch, Special(whole_table=True)
+                model,
+                data,
+                self._loss(transfer, teaching.task),
+                self,
+                work.scratch,
+                asked.batch,
+                Special(whole_table=True),
             )
-        write_classifier(model, source, teaching.task, teaching.signature, out)
-        keep_logs(scratch, out)
+        write_classifier(model, source, teaching.task, teaching.signature, work.out)
+        keep_logs(work)
         return (
             fitted.facts()
             | asked.facts()

@@ -2,7 +2,6 @@
 2004.02984)."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palmtop.bundle import Bundle
@@ -13,7 +12,7 @@ from palmtop.compress.learning.torch_bundles import write_classifier
 from palmtop.compress.mobilebert.inverted_bottleneck import check_teacher
 from palmtop.compress.mobilebert.mobilebert_settings import MobilebertSettings
 from palmtop.models.family import family_named
-from palmtop.stage import Outline
+from palmtop.stage import Outline, Work
 
 if TYPE_CHECKING:
     from palmtop.compress.learning.training_loop import Signals
@@ -43,7 +42,7 @@ class Mobilebert(MobilebertSettings):
             "torch", "mobilebert", sizes.layers, source.labels, self.width, self.embedding_size, task=source.task
         )
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Build the student, run the phases of the strategy, and write a Hugging Face folder."""
         from palmtop.compress.mobilebert.mobilebert_pair import pair_of
         from palmtop.compress.mobilebert.mobilebert_phases import train
@@ -51,21 +50,19 @@ class Mobilebert(MobilebertSettings):
         assert source is not None  # the driver checked `accepts`
         teaching = self.teaching(source)
         sizes = self.sizes(teaching.model.config)
-        data = self.training_data(teaching.task, source, teaching.signature, scratch)
+        data = self.training_data(teaching.task, source, teaching.signature, work)
         with unchanged(teaching.model):
             pair = pair_of(teaching.model, sizes, self, data)
-            heard, cost = self._heard(pair.transfer, source, data, scratch)
-            fitted = train(pair, self, teaching.task, data, heard, (scratch, out))
-        write_classifier(pair.student, source, teaching.task, teaching.signature, out)
+            heard, cost = self._heard(pair.transfer, source, data, work)
+            fitted = train(pair, self, teaching.task, data, heard, work)
+        write_classifier(pair.student, source, teaching.task, teaching.signature, work.out)
         return fitted | pair.facts() | cost | data.facts() | {"teacher": source.digest}
 
-    def _heard(
-        self, transfer: "Transfer", source: Bundle, data: Encoded, scratch: Path
-    ) -> "tuple[Heard, dict[str, Any]]":
+    def _heard(self, transfer: "Transfer", source: Bundle, data: Encoded, work: Work) -> "tuple[Heard, dict[str, Any]]":
         """What gives the teacher's answers and some of its hidden states, and what that costs."""
-        answers = signals(source, data, Wanted(), print).batch
+        answers = signals(source, data, Wanted(), work.say).batch
         if not self.transfer_epochs:
             return lambda _: answers, {}
         passes = self.transfer_epochs + (self.epochs if self.strategy == "auxiliary" else 0)
-        asked = self.ask(source, data, transfer.hidden(range(1, len(transfer.facing) + 1)), passes, scratch)
+        asked = self.ask(source, data, transfer.hidden(range(1, len(transfer.facing) + 1)), passes, work)
         return lambda hidden: asked.only(hidden) if hidden else answers, asked.facts()

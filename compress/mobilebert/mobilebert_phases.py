@@ -16,6 +16,7 @@ from palmtop.compress.learning.special import Fitted, Special
 from palmtop.compress.mobilebert.mobilebert_pair import PROJECTIONS, Pair
 from palmtop.compress.mobilebert.mobilebert_settings import MobilebertSettings
 from palmtop.models.linears import layers_of
+from palmtop.stage import Work
 from palmtop.task import Task
 
 if TYPE_CHECKING:
@@ -61,15 +62,13 @@ def train(
     task: Task,
     data: Encoded,
     heard: Callable[[Sequence[int]], "Signals"],
-    folders: tuple[Path, Path],
+    work: Work,
 ) -> dict[str, Any]:
     """Run the phases and return what they were.
 
     Args:
         heard: hidden states -> the teacher's answers, and those states if there are any.
-        folders: scratch and the bundle's.
     """
-    scratch, out = folders
 
     def phase(number: int, plan: Plan) -> phases.Phase:
         own = settings.model_copy(update={"epochs": plan.epochs, "seed": settings.seed + number})
@@ -84,8 +83,8 @@ def train(
         return phases.Phase(plan.name, run)
 
     made = [phase(number, plan) for number, plan in enumerate(plans(settings, pair.sizes.layers))]
-    facts = phases.run(pair.student, made, scratch)
-    phases.keep_logs(made, scratch, out)
+    facts = phases.run(pair.student, made, work.scratch)
+    phases.keep_logs(made, work)
     if pair.transfer.projections is not None:
         delattr(pair.student, PROJECTIONS)
     each = {name: {"steps": said["steps"], "loss": said["loss"]} for name, said in facts.items()}

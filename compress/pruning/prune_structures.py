@@ -2,7 +2,6 @@
 retraining."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from palmtop.bundle import Bundle
@@ -15,7 +14,7 @@ from palmtop.models.family import check_family
 from palmtop.models.opening import keep_layers, open_with_head
 from palmtop.models.reshaped import check_own_weights, with_shape
 from palmtop.signature import Signature
-from palmtop.stage import Outline
+from palmtop.stage import Outline, Work
 
 CHECKED = 64
 """Texts on which the smaller model is compared with the masked one, and by which whole layers are chosen."""
@@ -42,7 +41,7 @@ class PruneStructures(StructureSettings):
         left = source.layers - self.drop_layers
         return replace(source, format="torch", layers=left, layer_sets=left, changes=with_shape(source.changes))
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Choose, remove, fit, cut, compare, write a Hugging Face folder (which palmtop opens: its layers differ in
         width)."""
         from palmtop.compress.pruning.calibration import calibration_batches
@@ -59,8 +58,8 @@ class PruneStructures(StructureSettings):
         layers = len(layers_of(model))
         left = layers_to_keep(model, layers, self.drop_layers, few, task) if self.drop_layers else list(range(layers))
         model = keep_layers(model, left).eval() if self.drop_layers else model
-        chosen = chosen_structures(model, self, layers, batches, task)
+        chosen = chosen_structures(model, self, layers, batches, task, work.say)
         smaller = sliced(chosen.masked, kept_of(chosen.sublayers, chosen.kept))
         facts = shape_facts(smaller, before) | check_equal(chosen.masked, smaller, few)
-        write_classifier(smaller, source, task, signature, out)
+        write_classifier(smaller, source, task, signature, work.out)
         return facts | chosen.facts | {"layers_kept": left, "rows": min(self.rows, len(data))}

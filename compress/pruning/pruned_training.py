@@ -3,8 +3,8 @@ model."""
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -23,7 +23,7 @@ from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.models.family import family_named
 from palmtop.models.opening import open_with_head, with_head
-from palmtop.stage import Outline
+from palmtop.stage import Outline, Work
 from palmtop.task import Task, task_input
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
             _taught_for(task.label_names if task is not None else source.labels, self.teacher)
         return replace(source, format="torch", labels=source.labels if task is None else task.label_names)
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Attach masks, ask the teacher once, train, fold the masks, and write a Hugging Face folder."""
         from palmtop.compress.pruning.masks import Masks
 
@@ -120,22 +120,22 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
         model.base_model.embeddings.requires_grad_(not self.freeze_embeddings)
         masks = Masks(model, self.rule(), self.granularity)
         data = Encoded.of(task.load("train"), source.path, signature)
-        warning = self._few_steps(len(data))
-        said = signals(teacher, data, Wanted(), print) if teacher is not None else None
+        warning = self._few_steps(len(data), work.say)
+        said = signals(teacher, data, Wanted(), work.say) if teacher is not None else None
         head = family_named(model.config.model_type).new_head if new else ()
         fitted = fit(
             model,
             data,
             _with_penalty(distillation_loss(self, task), masks),
             self,
-            scratch,
+            work.scratch,
             said.batch if said else None,
             Special(head, self.head_rate, self.rates(), masks.each_step),
         )
         masks.fold()
         model.requires_grad_(True)
-        write_classifier(model, source, task, signature, out)
-        keep_logs(scratch, out)
+        write_classifier(model, source, task, signature, work.out)
+        keep_logs(work)
         return (
             fitted.facts()
             | masks.facts()
@@ -144,7 +144,7 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
             | {"new_weights": new, "teacher": teacher.digest if teacher is not None else None}
         )
 
-    def _few_steps(self, rows: int) -> dict[str, str]:
+    def _few_steps(self, rows: int, say: Callable[[str], None]) -> dict[str, str]:
         """A fact where the training is too short to rely on; told before it starts, too."""
         steps = math.ceil(self.epochs * rows / self.batch_size)
         if steps >= self.fewest_steps:
@@ -153,7 +153,7 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
             f"{steps} steps of training are few to learn in which weights to keep (fewer than {self.fewest_steps}): "
             "raise epochs, or take magnitude, which ranks them by what they are"
         )
-        print(told)
+        say(told)
         return {"few_steps": told}
 
     def _teacher(self, source: Bundle, task: Task) -> Bundle | None:

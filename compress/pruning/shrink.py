@@ -1,7 +1,6 @@
 """Cut out the heads and feed-forward neurons that pruning has zeroed: smaller matrices, the same answers."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -15,7 +14,7 @@ from palmtop.models.family import check_family
 from palmtop.models.opening import open_with_head
 from palmtop.models.reshaped import check_own_weights, with_shape
 from palmtop.signature import Signature
-from palmtop.stage import Outline, Stage
+from palmtop.stage import Outline, Stage, Work
 
 CHECKED = 64
 """Texts on which the smaller model is compared with its source."""
@@ -44,7 +43,7 @@ class Shrink(Stage):
         check_own_weights(source.changes)
         return replace(source, format="torch", changes=with_shape(source.changes))
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Find what is dead, cut it out, compare the answers, write a Hugging Face folder."""
         from palmtop.compress.pruning.calibration import calibration_batches
         from palmtop.compress.pruning.slicing import alive, check_equal, shape_facts, sliced
@@ -61,5 +60,5 @@ class Shrink(Stage):
             )
         data = Encoded.of(task.load("train"), source.path, signature)
         difference = check_equal(model, smaller, calibration_batches(data, CHECKED, 0))
-        write_classifier(smaller, source, task, signature, out)
+        write_classifier(smaller, source, task, signature, work.out)
         return found | difference

@@ -1,7 +1,7 @@
 """Choosing the structures that stay, by criterion and budget, and making the model masked to them."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +41,14 @@ class Chosen:
 
 
 def chosen_structures(
-    model: "PreTrainedModel", settings: StructureSettings, full_layers: int, batches: "Sequence[Batch]", task: Task
+    model: "PreTrainedModel",
+    settings: StructureSettings,
+    full_layers: int,
+    batches: "Sequence[Batch]",
+    task: Task,
+    say: Callable[[str], None],
 ) -> Chosen:
-    """Choose by the settings' criterion within their budget.
+    """Choose by the settings' criterion within their budget; `say` before a latency table is measured.
 
     Raises:
         UserError: the budget can't be met, or the model is within it already.
@@ -51,7 +56,7 @@ def chosen_structures(
     if settings.criterion == "second_order" or (settings.criterion == "fisher" and settings.rescale):
         check_layers(model.config)
     sublayers = sublayers_of(model)
-    cost = _Cost(model, settings, full_layers)
+    cost = _Cost(model, settings, full_layers, say)
     cost.check(sublayers)
     paths, gradients = _paths(model, sublayers, settings, batches, task)
     levels = []
@@ -146,14 +151,16 @@ def _fit(
 class _Cost:
     """What sub-layers cost, in milliseconds or multiply-adds, and how much of it the settings leave."""
 
-    def __init__(self, model: "PreTrainedModel", settings: StructureSettings, full_layers: int) -> None:
+    def __init__(
+        self, model: "PreTrainedModel", settings: StructureSettings, full_layers: int, say: Callable[[str], None]
+    ) -> None:
         self._model, self._settings, self._layers = model, settings, model.config.num_hidden_layers
         config = model.config
         heads, size = int(config.num_attention_heads), head_size(config)
         neurons = int(getattr(config, family_named(config.model_type).feed_forward))
         widths = Widths(config.hidden_size, heads, size, neurons)
         self._table = (
-            latency_table(widths, settings.length, settings.threads, print) if settings.speedup is not None else None
+            latency_table(widths, settings.length, settings.threads, say) if settings.speedup is not None else None
         )
         self._fixed = self._table.ends_ms if self._table else 0.0
         whole = [

@@ -1,6 +1,5 @@
 """Train a float model on the grid of the integers that its .tflite will hold, taught by the float model it was."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -17,7 +16,7 @@ from palmtop.compress.learning.training_settings import TrainingStage
 from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.models.opening import open_with_head
-from palmtop.stage import Outline
+from palmtop.stage import Outline, Work
 from palmtop.task import task_input
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ class QuantizeAware(DistillationWeights, StatesKept, TrainingStage):
         check_named_task(source.labels, self.task)
         return source
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Plan, ask the teacher once, train, and write a Hugging Face folder whose weights lie on the grid."""
         from palmtop.compress.learning.dropout import without_dropout
         from palmtop.compress.quantization.fake_quantized import join_only_type, plan, round_in_training, write_back
@@ -113,15 +112,15 @@ class QuantizeAware(DistillationWeights, StatesKept, TrainingStage):
         check_pair(model.config, taught, task, compared=self.cosine_weight > 0)
         chosen = plan(model, *self._roundings(), self.int8_modules)
         data = Encoded.of(task.load("train"), source.path, signature)
-        said = signals(teacher, data, self.wanted(self.last(taught.num_hidden_layers)), print)
+        said = signals(teacher, data, self.wanted(self.last(taught.num_hidden_layers)), work.say)
         join_only_type(model)
         if not self.dropout:
             without_dropout(model)
         round_in_training(model, chosen, self.activations)
-        fitted = fit(model, data, distillation_loss(self, task, self.cosine_weight), self, scratch, said.batch)
+        fitted = fit(model, data, distillation_loss(self, task, self.cosine_weight), self, work.scratch, said.batch)
         write_back(model, chosen)
-        write_classifier(model, source, task, signature, out)
-        keep_logs(scratch, out)
+        write_classifier(model, source, task, signature, work.out)
+        keep_logs(work)
         return fitted.facts() | _counts(chosen) | data.facts() | {"scheme": self._scheme, "teacher": teacher.digest}
 
     @property

@@ -19,7 +19,7 @@ from palmtop.models.family import family_of, inputs_of, kind_of, longest_input
 from palmtop.models.opening import head_of, open_as_named
 from palmtop.models.whole_weights import check_shards
 from palmtop.signature import Signature
-from palmtop.stage import Outline, Stage, outline_of_config
+from palmtop.stage import Outline, Stage, Work, outline_of_config
 from palmtop.task import Task
 
 PACKAGE = "package:"
@@ -88,21 +88,23 @@ class Adopt(Stage):
         kind = Task.find(self.task).kind if labels is not None and self.task is not None else None
         return replace(outline_of_config("torch", config | {"model_type": family.model_type}, labels), task=kind)
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Copy weights, config and tokenizer; add signature.json and, with a head, task.json."""
         outline = self.outline(None)
         patterns = [*TOKENIZER, "config.json", "*.safetensors", "*.index.json", *(PICKLES if self.read_pickle else ())]
         folder = _local(self.model) if _is_local(self.model) else _from_hub(self.model, self.revision, patterns)
         _check_files(folder, self.model, self.read_pickle)
         config = _config(folder, self.model, self.trust_remote_code)
-        _copy_weights(folder, out, self.read_pickle)
-        _copy_tokenizer(folder, out, self.trust_remote_code)
-        pad_id = _pad_id(out, config, self.model)
-        open_as_named(out, self.model)
+        _copy_weights(folder, work.out, self.read_pickle)
+        _copy_tokenizer(folder, work.out, self.trust_remote_code)
+        pad_id = _pad_id(work.out, config, self.model)
+        open_as_named(work.out, self.model)
         output = task_kinds.find(outline.task).output if outline.task is not None else "logits"
-        Signature(inputs=inputs_of(config), output=output, max_length=longest_input(config), pad_id=pad_id).write(out)
+        Signature(inputs=inputs_of(config), output=output, max_length=longest_input(config), pad_id=pad_id).write(
+            work.out
+        )
         if outline.labels is not None and self.task is not None:
-            Task.find(self.task).write(out)
+            Task.find(self.task).write(work.out)
         return {
             "model": self.model,
             "family": outline.family,

@@ -1,7 +1,6 @@
 """Fine-tune a pretrained transformer on the task: a head of its own on top, plain labels."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from palmtop import task_kinds
@@ -16,7 +15,7 @@ from palmtop.compress.learning.training_settings import TrainingStage
 from palmtop.errors import UserError
 from palmtop.models.family import check_kept, family_named
 from palmtop.models.opening import keep_layers, outputs_of, with_head
-from palmtop.stage import Outline
+from palmtop.stage import Outline, Work
 from palmtop.task import Task, task_input
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Finetune(TrainingStage):
             check_kept(source.family, chosen)
         return replace(tuned, layers=len(chosen), layer_sets=None)
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Train and write a Hugging Face folder that AutoModelForSequenceClassification, or ...ForQuestionAnswering,
         opens."""
         assert source is not None  # the driver checked `accepts`
@@ -80,9 +79,9 @@ class Finetune(TrainingStage):
         family = family_named(model.config.model_type)
         heads = {"new_head": family.new_head, "span_head": family.span_head, "token_head": family.token_head}
         head = heads[kind.head] if new else ()
-        fitted = fit(model, data, loss, self, scratch, special=Special(head, self.head_rate))
-        write_classifier(model, source, task, signature, out)
-        keep_logs(scratch, out)
+        fitted = fit(model, data, loss, self, work.scratch, special=Special(head, self.head_rate))
+        write_classifier(model, source, task, signature, work.out)
+        keep_logs(work)
         return fitted.facts() | data.facts() | {"new_weights": new}
 
 

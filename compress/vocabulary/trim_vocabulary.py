@@ -33,7 +33,7 @@ from palmtop.families.family import Family
 from palmtop.models.family import family_of
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
-from palmtop.stage import Outline, Stage
+from palmtop.stage import Outline, Stage, Work
 from palmtop.task import Task, task_input
 
 CONFIG = "config.json"
@@ -87,7 +87,7 @@ class TrimVocabulary(Stage):
             )
         return super().outline(source)
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Count, choose, and write a Hugging Face folder that opens as the source does."""
         assert source is not None  # the driver checked `accepts`
         config, signature = json.loads((source.path / CONFIG).read_text(encoding="utf-8")), Signature.read(source.path)
@@ -101,9 +101,14 @@ class TrimVocabulary(Stage):
         trimmed = _trimmed(vocabulary, kept, int(config["pad_token_id"]), longest)
         covered = self._covered(vocabulary, trimmed, texts)
         facts = _write(
-            source, out, config, family, Cut(trimmed.order, _positions(config, family, trimmed.pad, longest)), trimmed
+            source,
+            work.out,
+            config,
+            family,
+            Cut(trimmed.order, _positions(config, family, trimmed.pad, longest)),
+            trimmed,
         )
-        signature.model_copy(update={"max_length": longest, "pad_id": trimmed.pad}).write(out)
+        signature.model_copy(update={"max_length": longest, "pad_id": trimmed.pad}).write(work.out)
         sizes = {
             "tokenizer": vocabulary.kind,
             "tokens_before": len(vocabulary),

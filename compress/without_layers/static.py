@@ -3,7 +3,6 @@ teacher's answers."""
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -32,7 +31,7 @@ from palmtop.compress.without_layers.token_vectors import (
 from palmtop.errors import UserError
 from palmtop.models.family import STATIC
 from palmtop.signature import Signature
-from palmtop.stage import Outline
+from palmtop.stage import Outline, Work
 from palmtop.task import Task, task_input
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ class Static(AnswerWeights, TrainingStage):
         kind = task.kind if task is not None else source.task
         return Outline("torch", STATIC.model_type, 0, labels, self.width, self.width, 0, task=kind)
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Make the table, ask the teacher once, train, and write a Hugging Face folder that palmtop opens."""
         assert source is not None  # the driver checked `accepts`
         task, signature = task_of(source, self.task), shortened(source, self.max_length)
@@ -109,27 +108,27 @@ class Static(AnswerWeights, TrainingStage):
         if self.soft_weight:
             check_labels({int(index): label for index, label in config["id2label"].items()}, task)
         data = Encoded.of(task.load("train"), source.path, signature)
-        states = states_of_tokens(source, self.pooling, print)
+        states = states_of_tokens(source, self.pooling, work.say)
         self._check_width(states.shape[1])
         made = reduced(states, self.width)
         table, tokens = self._weighted(made, data), _own_tokens(data, len(states))
-        said = signals(source, data, Wanted(), print) if self.soft_weight else None
+        said = signals(source, data, Wanted(), work.say) if self.soft_weight else None
         model = self._model(table[tokens], task, signature)
         fitted = fit(
             model,
             _renumbered(data, tokens, len(table)),
             distillation_loss(self, task),
             self,
-            scratch,
+            work.scratch,
             said.batch if said else None,
             Special(rates={"word_embeddings": self.table_rate}),
         )
         table[tokens] = model.word_embeddings.weight.detach().cpu().numpy()
         _put_table(model, table)
         write_classifier(
-            model, source, task, signature.model_copy(update={"inputs": ("input_ids", "attention_mask")}), out
+            model, source, task, signature.model_copy(update={"inputs": ("input_ids", "attention_mask")}), work.out
         )
-        keep_logs(scratch, out)
+        keep_logs(work)
         return (
             fitted.facts()
             | data.facts()

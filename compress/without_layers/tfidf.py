@@ -1,7 +1,6 @@
 """The floor: TF-IDF and logistic regression on the task's own data, which every transformer must beat."""
 
 import json
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -13,7 +12,7 @@ from palmtop.bundle import Bundle, Format
 from palmtop.data.encoding import Text
 from palmtop.effect import Effect
 from palmtop.errors import UserError
-from palmtop.stage import Outline, Stage
+from palmtop.stage import Outline, Stage, Work
 from palmtop.task import Task
 
 WEIGHTS = "model.safetensors"
@@ -61,7 +60,7 @@ class Tfidf(Stage):
             )
         return self
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Fit on the training split; write plain arrays and the vocabulary, no pickle."""
         from safetensors.numpy import save_file
 
@@ -79,9 +78,9 @@ class Tfidf(Stage):
         whole, scale = quantized(weights)
         save_file(
             {"idf": np.ascontiguousarray(vectorizer.idf_, np.float32), "weights": whole, "scale": scale, "bias": bias},
-            out / WEIGHTS,
+            work.out / WEIGHTS,
         )
-        (out / VOCABULARY).write_text(
+        (work.out / VOCABULARY).write_text(
             json.dumps(
                 {
                     "analyzer": self.analyzer,
@@ -93,7 +92,7 @@ class Tfidf(Stage):
             ),
             encoding="utf-8",
         )
-        task.write(out)
+        task.write(work.out)
         return {"rows": len(train), "features": features.shape[1], "precision": "int8"}
 
     def _vectorizer(self) -> Any:

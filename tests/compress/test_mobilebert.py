@@ -27,7 +27,7 @@ from palmtop.making import make
 from palmtop.models.ib_bert import is_ib_bert
 from palmtop.models.opening import open_classifier
 from palmtop.signature import Signature
-from palmtop.stage import Outline
+from palmtop.stage import Outline, Work
 from palmtop.task import Task
 
 SIZES = {"layers": 2, "inner_width": 16, "heads": 4, "feed_forward": 24, "stack": 2}
@@ -378,7 +378,12 @@ def prepared(source: Bundle, settings: Mobilebert) -> tuple[Pair, Callable[[Path
     def run(scratch: Path) -> dict[str, Any]:
         (scratch / "out").mkdir(parents=True)
         return train(
-            pair, settings, task, data, lambda hidden: said(source, data, hidden).batch, (scratch, scratch / "out")
+            pair,
+            settings,
+            task,
+            data,
+            lambda hidden: said(source, data, hidden).batch,
+            Work(scratch / "out", scratch, print),
         )
 
     return pair, run

@@ -29,6 +29,7 @@ from palmtop.making import make
 from palmtop.models.language_model import open_language_model
 from palmtop.models.opening import open_classifier
 from palmtop.signature import Signature
+from palmtop.stage import Work
 from palmtop.task import Task
 
 FAST: dict[str, Any] = {
@@ -220,7 +221,7 @@ def test_a_teacher_that_would_miss_its_token_types_is_refused(taught_bert: Taugh
         match=r"the teacher teacher takes input_ids, attention_mask, token_type_ids, but its signature.json "
         r"says input_ids, attention_mask: adopt the model again",
     ):
-        stage.find(use)(**settings).run(source, tmp_path / "out", tmp_path / "scratch")
+        stage.find(use)(**settings).run(source, Work(tmp_path / "out", tmp_path / "scratch", print))
 
 
 def test_token_types_change_what_a_teacher_says(taught_bert: Taught, tmp_path: Path) -> None:
@@ -353,7 +354,10 @@ def test_a_stage_learns_from_more_texts_with_their_labels(taught_bert: Taught, w
     (tmp_path / "scratch").mkdir()
     task = Task.find(taught_bert.task)
     data = distill.training_data(
-        task, taught_bert.teacher, Signature.read(taught_bert.teacher.path), tmp_path / "scratch"
+        task,
+        taught_bert.teacher,
+        Signature.read(taught_bert.teacher.path),
+        Work(tmp_path / "out", tmp_path / "scratch", print),
     )
     kept = json.loads((tmp_path / "scratch" / KEPT).read_text())
     assert len(data) == facts["rows"]

@@ -22,7 +22,7 @@ from palmtop.errors import UserError
 from palmtop.making import lock_on, make
 from palmtop.measure_settings import MeasureText
 from palmtop.recipe.recipe import Recipe, Step
-from palmtop.stage import Stage
+from palmtop.stage import Stage, Work
 
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree")
 """What a process does to a folder, as Python's audit hooks tell it, just before it is done."""
@@ -41,15 +41,15 @@ class Write(Stage):
     seconds: float = 0.0
     """How long it takes."""
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Write; the first process of a distributed run writes the model."""
         rank = os.environ.get("RANK", "0")
-        with (scratch / f"runs-{rank}").open("a", encoding="utf-8") as file:
+        with (work.scratch / f"runs-{rank}").open("a", encoding="utf-8") as file:
             file.write("x")
         for part in range(self.parts if rank == "0" else 0):
-            (out / f"part{part}").write_text(f"part {part}\n", encoding="utf-8")
+            (work.out / f"part{part}").write_text(f"part {part}\n", encoding="utf-8")
         time.sleep(self.seconds)
-        return {"runs": len((scratch / f"runs-{rank}").read_text(encoding="utf-8"))}
+        return {"runs": len((work.scratch / f"runs-{rank}").read_text(encoding="utf-8"))}
 
 
 class Longer(Stage):
@@ -62,29 +62,38 @@ class Longer(Stage):
     text: str = "more"
     """What the new file holds."""
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Copy and add."""
         assert source is not None
         for name in source.card.files:
-            shutil.copy(source.path / name, out / name)
-        (out / self.text).write_text(self.text, encoding="utf-8")
+            shutil.copy(source.path / name, work.out / name)
+        (work.out / self.text).write_text(self.text, encoding="utf-8")
         return {}
+
+
+class Telling(Write):
+    """Says what it does."""
+
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
+        """Say it, and write."""
+        work.say(f"writing {self.parts} parts")
+        return super().run(source, work)
 
 
 class Full(Write):
     """Finds the disk full."""
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Write until it is full."""
-        raise OSError(errno.ENOSPC, "No space left on device", str(out / "part0"))
+        raise OSError(errno.ENOSPC, "No space left on device", str(work.out / "part0"))
 
 
 class FullInRust(Write):
     """Writes through a library that has words of its own for a full disk."""
 
-    def run(self, source: Bundle | None, out: Path, scratch: Path) -> dict[str, Any]:
+    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Write 400 kB."""
-        save_file({"weights": np.zeros(100_000, np.float32)}, out / "model.safetensors")
+        save_file({"weights": np.zeros(100_000, np.float32)}, work.out / "model.safetensors")
         return {}
 
 
@@ -154,6 +163,13 @@ def test_the_card_says_what_the_stage_does_and_an_equal_one_without_is_kept(tmp_
     said: list[str] = []
     assert make("longer", Longer(), first, tmp_path / "b", said.append).card.effect is None
     assert said == ["b: made before with the same settings and inputs, kept"]
+
+
+def test_what_a_stage_says_is_told_where_its_maker_listens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said: list[str] = []
+    make("telling", Telling(), None, tmp_path / "a", said.append)
+    assert said == ["a: telling", "writing 3 parts"]
+    assert capsys.readouterr().out == ""
 
 
 def test_other_settings_replace_it(tmp_path: Path) -> None:

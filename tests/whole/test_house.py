@@ -173,6 +173,13 @@ def test_a_stage_is_documented_and_keeps_the_command_lines_words_free(name: str)
         assert key not in ("out", "source", "help", "say"), f"{name}.{key} is a word of the command line, or of Python"
 
 
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] in stage_files.ROOMS], ids=str)
+def test_a_stage_tells_the_user_something_by_its_work_alone(path: Path) -> None:
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    printed = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "print"]
+    assert not [f"line {node.lineno}" for node in printed], f"{path}: say it with work.say"
+
+
 def test_the_list_of_stages_read_from_files_is_that_of_the_classes() -> None:
     for known in stage_files.descriptions():
         kind = find(known.name)
