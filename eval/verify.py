@@ -19,7 +19,6 @@ from palmtop.data.wordpiece import vocabulary
 from palmtop.errors import UserError, raise_all
 from palmtop.paths import without_paths
 from palmtop.signature import Signature
-from palmtop.task import Task
 
 Say = Callable[[str], None]
 
@@ -68,7 +67,7 @@ def _verify_app(bundle: Bundle, say: Say) -> None:
     )
     kind = task_kinds.find(manifest.kind)
     say(f"{GOLDEN}: {kind.golden_says}" if kind.per_token else f"{LABELS}: as the golden answers have them")
-    encodings = HostTokenizer.of(bundle.path, Signature.read(bundle.path)).encode([row.text for row in rows])
+    encodings = HostTokenizer.of(bundle.path, bundle.signature).encode([row.text for row in rows])
     raise_all(_token_faults(bundle.path, rows, encodings))
     say(f"{TOKENIZER}: the same token ids for all {len(rows)} golden texts")
     say(_check_outputs(bundle.path, manifest, rows, encodings))
@@ -198,7 +197,7 @@ def _differences(manifest: Manifest) -> str:
 def _verify_model(bundle: Bundle, say: Say) -> None:
     """A bundle that isn't an app has no golden answers: it is asked plain texts, and has to give a number for each
     label."""
-    task = Task.of(bundle.path)
+    task = bundle.task
     if task is None:
         say("no task: there are no labels and no answers to check")
         return

@@ -108,7 +108,7 @@ class ToApp(Stage):
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Copy, pack, ask for the golden answers, and write the manifest."""
         assert source is not None  # the driver checked `accepts`
-        task = Task.of(source.path)
+        task = source.task
         if task is None:
             raise UserError(f"{source.name} has no task, so there are no labels to ship: export a fine-tuned model")
         for pattern in (*file_format.find(source.format).files, *BESIDE):
@@ -159,7 +159,7 @@ class ToApp(Stage):
         old = write_task_file(
             source.path / "model.tflite", out / "model.tflite", about, reader if reads else classifier, files
         )
-        known = Signature.read(source.path)
+        known = source.signature
         known.model_copy(
             update={"inputs": (*known.inputs, *(name for name in TENSORS if name not in known.inputs))}
         ).write(out)

@@ -16,7 +16,6 @@ from palmtop.export.file_timing import mean_ms, medians_by_length_ms
 from palmtop.export.lengths import Histogram, cheapest, cost_facts, cost_facts_of_any, longest_needed, probes
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage, Work
-from palmtop.task import Task
 
 if TYPE_CHECKING:
     from palmtop.export.graph.edge import EdgeClassifier
@@ -92,7 +91,7 @@ class ToTflite(Stage):
     def _of_any_length(self, source: Bundle, out: Path) -> dict[str, Any]:
         from palmtop.export.tflite_file.any_length import open_length
 
-        longest = Signature.read(source.path).max_length
+        longest = source.signature.max_length
         pair = (longest - 1, longest)
         passes = self._write(source, pair, out)
         open_length(out / FILE, *(name_of(pair, length) for length in pair))
@@ -106,7 +105,7 @@ class ToTflite(Stage):
 
     def _given(self, source: Bundle) -> tuple[int, ...]:
         assert isinstance(self.lengths, tuple)
-        longest = Signature.read(source.path).max_length
+        longest = source.signature.max_length
         if max(self.lengths) > longest:
             raise UserError(
                 f"length {max(self.lengths)} is more than the model takes ({longest} tokens): it was trained, or "
@@ -116,7 +115,7 @@ class ToTflite(Stage):
 
     def _cheapest(self, source: Bundle, histogram: Histogram, scratch: Path) -> tuple[int, ...]:
         """The longest that is needed, and of several those that cost least, as a file of a few lengths shows here."""
-        longest = longest_needed(histogram, self.length_count, Signature.read(source.path).max_length)
+        longest = longest_needed(histogram, self.length_count, source.signature.max_length)
         if self.length_count == 1:
             return (longest,)
         probe, tried = scratch / "probe", probes(longest)
@@ -154,7 +153,7 @@ def _cost_as_they_come(source: Bundle, out: Path) -> dict[str, Any]:
     is no task."""
     from palmtop.export.quantization.trials import encoded
 
-    if Task.of(source.path) is None:
+    if source.task is None:
         return {}
     histogram = _histogram(source)
     padded = longest_needed(histogram, 1, Signature.read(out).max_length)

@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
@@ -16,6 +17,10 @@ from palmtop import format as file_format
 from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.paths import without_paths
+from palmtop.signature import Signature
+
+if TYPE_CHECKING:
+    from palmtop.task import Task
 
 CARD = "palmtop.json"
 LOGS = "logs"
@@ -88,7 +93,7 @@ class Card(_Frozen):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A sealed model folder."""
+    """A sealed model folder. What it holds doesn't change, so what is read of it is read once."""
 
     path: Path
     card: Card
@@ -109,6 +114,22 @@ class Bundle:
     @property
     def name(self) -> str:
         return self.path.name
+
+    @cached_property
+    def signature(self) -> Signature:
+        """What its model takes and gives.
+
+        Raises:
+            UserError: it has no signature.json, as a linear model, or a damaged one.
+        """
+        return Signature.read(self.path)
+
+    @cached_property
+    def task(self) -> "Task | None":
+        """The task that it was made for; None where it was made for none."""
+        from palmtop.task import Task  # brings numpy, which the list of stages does without
+
+        return Task.of(self.path)
 
     @property
     def lineage(self) -> tuple[Ancestor, ...]:

@@ -11,9 +11,7 @@ from palmtop.bundle import Bundle, Format
 from palmtop.data.encoding import Text
 from palmtop.errors import UserError, raise_all
 from palmtop.signature import FILE as SIGNATURE
-from palmtop.signature import Signature
 from palmtop.target import Runner
-from palmtop.task import Task
 from palmtop.task_kinds.answer import Answer
 
 COUNTED = {1: "one text", 2: "two texts"}
@@ -99,13 +97,13 @@ def purpose_of(bundle: Bundle) -> Purpose:
         UserError: it has neither.
     """
     signed = (bundle.path / SIGNATURE).is_file()  # the linear floor has none: it reads words, and answers logits
-    signature = Signature.read(bundle.path) if signed else None
+    signature = bundle.signature if signed else None
     if bundle.format == "app":
         manifest = Manifest.read(bundle.path)
         labels = (bundle.path / LABELS).read_text(encoding="utf-8").splitlines()
         columns = task_kinds.find(manifest.kind).asked[: manifest.texts]
         return Purpose(manifest.kind, columns, tuple(labels), signature)
-    task = Task.of(bundle.path)
+    task = bundle.task
     if task is None:
         raise UserError(
             f"{bundle.path} has no task, so it has no head that answers: train one with 'palmtop finetune', or name a "

@@ -190,11 +190,10 @@ def _task_kind(stage: Stage) -> str | None:
 
 def outline_of(bundle: Bundle) -> Outline:
     """The outline of a bundle that is there: from its config.json and its task."""
-    from palmtop.task import Task  # brings numpy, which the list of stages does without
 
     path = bundle.path / "config.json"
     config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    task = Task.of(bundle.path)
+    task = bundle.task
     return replace(
         outline_of_config(bundle.format, config, task.label_names if task else None), task=task.kind if task else None
     )

@@ -96,7 +96,7 @@ class Share(Stage):
         from palmtop.stage import outline_of
 
         assert source is not None  # the driver checked `accepts`
-        known, task, signature = outline_of(source), task_of(source, self.task), Signature.read(source.path)
+        known, task, signature = outline_of(source), task_of(source, self.task), source.signature
         self._check(known)
         model = open_with_head(source.path)
         _check_positions(model)

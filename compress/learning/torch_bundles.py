@@ -26,7 +26,7 @@ def task_of(source: Bundle, task: str | dict[str, Any] | None) -> Task:
     Raises:
         UserError: neither is there.
     """
-    found = Task.find(task) if task is not None else Task.of(source.path)
+    found = Task.find(task) if task is not None else source.task
     if found is None:
         raise UserError(f"{source.name} was not trained for a task yet, so name one: --task NAME or --task FILE.yaml")
     return found
@@ -34,7 +34,7 @@ def task_of(source: Bundle, task: str | dict[str, Any] | None) -> Task:
 
 def shortened(source: Bundle, max_length: int) -> Signature:
     """The source's signature with the length that training truncates at."""
-    signature = Signature.read(source.path)
+    signature = source.signature
     return signature.model_copy(update={"max_length": min(max_length, signature.max_length)})
 
 

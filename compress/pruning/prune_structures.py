@@ -13,7 +13,6 @@ from palmtop.errors import UserError
 from palmtop.models.family import check_family
 from palmtop.models.opening import keep_layers, open_with_head
 from palmtop.models.reshaped import check_own_weights, with_shape
-from palmtop.signature import Signature
 from palmtop.stage import Outline, Work
 
 CHECKED = 64
@@ -52,7 +51,7 @@ class PruneStructures(StructureSettings):
         from palmtop.models.linears import layers_of
 
         assert source is not None  # the driver checked `accepts`
-        task, signature, model = task_of(source, None), Signature.read(source.path), open_with_head(source.path)
+        task, signature, model = task_of(source, None), source.signature, open_with_head(source.path)
         data, before = Encoded.of(task.load("train"), source.path, signature), model
         batches, few = (calibration_batches(data, rows, self.seed) for rows in (self.rows, CHECKED))
         layers = len(layers_of(model))

@@ -114,7 +114,7 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
         assert source is not None  # the driver checked `accepts`
         task, signature = task_of(source, self.task), shortened(source, self.max_length)
         teacher = self._teacher(source, task)
-        has_head = Task.of(source.path) is not None
+        has_head = source.task is not None
         model, new = (open_with_head(source.path), []) if has_head else with_head(source.path, task, self.seed)
         check_labels(model.config.id2label, task)
         model.base_model.embeddings.requires_grad_(not self.freeze_embeddings)
@@ -165,7 +165,7 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
             teacher = _taught_for(task.label_names, self.teacher)
             check_same_tokens(teacher.path, source.path)
             return teacher
-        if Task.of(source.path) is None:
+        if source.task is None:
             raise UserError(
                 f"{source.name} has no head of a task, so it can't teach: name a teacher, set soft_weight: 0, or put "
                 "a 'finetune' step before this one"
@@ -176,7 +176,7 @@ class PruningStage(AnswerWeights, TrainingStage, ABC):
 def _taught_for(labels: tuple[str, ...] | None, folder: str) -> Bundle:
     """The named teacher. Raises: UserError: it has no answers to this task."""
     teacher = torch_teacher(folder)
-    task = Task.of(teacher.path)
+    task = teacher.task
     if task is None or task.label_names != labels:
         has = f"the labels {', '.join(task.label_names[:3])}, ..." if task is not None else "no head of a task"
         raise UserError(

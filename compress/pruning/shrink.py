@@ -13,7 +13,6 @@ from palmtop.errors import UserError
 from palmtop.models.family import check_family
 from palmtop.models.opening import open_with_head
 from palmtop.models.reshaped import check_own_weights, with_shape
-from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage, Work
 
 CHECKED = 64
@@ -49,7 +48,7 @@ class Shrink(Stage):
         from palmtop.compress.pruning.slicing import alive, check_equal, shape_facts, sliced
 
         assert source is not None  # the driver checked `accepts`
-        task, signature, model = task_of(source, None), Signature.read(source.path), open_with_head(source.path)
+        task, signature, model = task_of(source, None), source.signature, open_with_head(source.path)
         smaller = sliced(model, alive(model, self.width_multiple))
         found = shape_facts(smaller, model)
         if found["layer_parameters_kept"] == 1:

@@ -90,11 +90,11 @@ class TrimVocabulary(Stage):
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Count, choose, and write a Hugging Face folder that opens as the source does."""
         assert source is not None  # the driver checked `accepts`
-        config, signature = json.loads((source.path / CONFIG).read_text(encoding="utf-8")), Signature.read(source.path)
+        config, signature = json.loads((source.path / CONFIG).read_text(encoding="utf-8")), source.signature
         family, vocabulary = family_of(config, source.name), Vocabulary.read(source.path)
         floor = vocabulary.floor() | (token_ids(config) & {*vocabulary.tokens, *vocabulary.outside})
         self._check(vocabulary, floor, signature)
-        task = Task.find(self.task) if self.task is not None else Task.of(source.path)
+        task = Task.find(self.task) if self.task is not None else source.task
         held_out, texts = _held_out(task, self.language), self._texts(task)
         kept = self._chosen(vocabulary, floor, counts(vocabulary, texts))
         longest = min(self.max_length or signature.max_length, signature.max_length)

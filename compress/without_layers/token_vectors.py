@@ -21,7 +21,6 @@ from palmtop.errors import UserError
 from palmtop.folders import cache
 from palmtop.models.opening import open_as_named
 from palmtop.processes import rank
-from palmtop.signature import Signature
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -122,7 +121,7 @@ def _ask(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     body: Any = model.base_model.to(device)
     first, last = _around(teacher)
-    types = "token_type_ids" in Signature.read(teacher.path).inputs
+    types = "token_type_ids" in teacher.signature.inputs
     states = np.empty((vocabulary, int(model.config.hidden_size)), np.float32)
     with torch.inference_mode():
         for start in tqdm(range(0, vocabulary, BATCH), desc="tokens", unit="batch", leave=False):

@@ -72,7 +72,7 @@ def explain(bundle: Bundle) -> Explanation:
     if made.reader is None or not made.explained:
         read = [each.name for each in file_format.every() if each.reader and each.explained]
         raise UserError(f"{bundle.name} is {bundle.format}: explain reads {', '.join(read)} bundles, and apps of them")
-    known = Signature.read(bundle.path) if (bundle.path / signature.FILE).is_file() else None
+    known = bundle.signature if (bundle.path / signature.FILE).is_file() else None
     return explained(file_format.called(made.reader)(bundle.path), bundle.name, known)
 
 

@@ -17,7 +17,6 @@ from palmtop.data.tokenization import FILE as TOKENIZER
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.eval.measuring.plan import Subject
 from palmtop.signature import FILE as SIGNATURE
-from palmtop.signature import Signature
 from palmtop.target import Runner
 from palmtop.task import Split
 from palmtop.task_kinds.kind import TaskKind
@@ -46,7 +45,7 @@ def answers(subject: Subject, split: Split, kind: TaskKind, run: Path, threads: 
     kept = _kept(path, depends)
     if kept is not None:
         return kept
-    signature = Signature.read(bundle.path) if (bundle.path / SIGNATURE).is_file() else None
+    signature = bundle.signature if (bundle.path / SIGNATURE).is_file() else None
     with target.open(bundle.path, threads) as runner:
         encodings = runner.tokenize(split.texts)
         outputs = kind.answers(runner.predict(encodings).astype(np.float32), encodings, signature)
@@ -59,7 +58,7 @@ def answers(subject: Subject, split: Split, kind: TaskKind, run: Path, threads: 
 def _mismatches(bundle: Bundle, runner: Runner, encodings: list[Encoding], texts: list[Text]) -> int | None:
     if not (bundle.path / TOKENIZER).is_file():
         return None
-    expected = HostTokenizer(bundle.path, Signature.read(bundle.path).max_length).encode(texts)
+    expected = HostTokenizer(bundle.path, bundle.signature.max_length).encode(texts)
     return sum(
         not np.array_equal(theirs.input_ids, ours.input_ids) for theirs, ours in zip(encodings, expected, strict=True)
     )

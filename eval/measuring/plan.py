@@ -126,9 +126,9 @@ def task_id(task: Task) -> str:
 def _task(bundle: Bundle, given: Iterable[Bundle]) -> Task | None:
     """The task a bundle was trained for; an app's is that of its nearest ancestor among those given that has one."""
     if bundle.format != "app":
-        return Task.of(bundle.path)
+        return bundle.task
     others = {other.digest: other for other in given if other.format != "app"}
-    tasks = (Task.of(others[step.digest].path) for step in reversed(bundle.lineage) if step.digest in others)
+    tasks = (others[step.digest].task for step in reversed(bundle.lineage) if step.digest in others)
     return next(
         (task for task in tasks if task is not None), None
     )  # the pretrained model, the first of its ancestors, has none

@@ -24,9 +24,7 @@ from palmtop.eval.tokenizers import mediapipe
 from palmtop.eval.tokenizers.hard_strings import VERSION, HardString, hard_strings
 from palmtop.metrics import Score
 from palmtop.parity import PLAIN
-from palmtop.signature import Signature
 from palmtop.target import Runner
-from palmtop.task import Task
 
 CLIENTS = {"tfjs": "browser", "tflite": "mediapipe"}
 """Who tokenizes for a format in its client: the page's own tokenizer, and MediaPipe's tasks in an app."""
@@ -96,7 +94,7 @@ def client_of(bundle: Bundle) -> str:
         raise UserError(
             f"{bundle.name}: a {made} bundle has no client with a tokenizer of its own; name tfjs or tflite bundles"
         )
-    if task_kinds.by_output(Signature.read(bundle.path).output).task_client == "question_answerer":
+    if task_kinds.by_output(bundle.signature.output).task_client == "question_answerer":
         raise UserError(
             f"{bundle.name}: it answers questions on a context, and single texts are compared here; name a classifier"
         )
@@ -110,7 +108,7 @@ def client_of(bundle: Bundle) -> str:
 
 def token_parity(bundle: Bundle, client: str) -> TokenParity:
     """Tokenize the hard strings twice, and let the bundle's own runtime answer where the ids differ."""
-    own, length = texts_of(bundle), Signature.read(bundle.path).max_length
+    own, length = texts_of(bundle), bundle.signature.max_length
     strings = hard_strings(own)
     texts: list[Text] = [(text,) for text in (*(string.text for string in strings), *own)]
     expected = HostTokenizer(bundle.path, length).encode(texts)
@@ -165,7 +163,7 @@ def measure_tokens(bundles: Sequence[Bundle], out: Path, say: Say) -> list[Token
 
 def texts_of(bundle: Bundle) -> list[str]:
     """Texts of the bundle's task that hard pieces are put into; plain ones where it has none."""
-    task = Task.of(bundle.path)
+    task = bundle.task
     texts = task.load("evaluation").texts if task else list(PLAIN)
     return sorted({part for text in texts for part in text if part.strip()})
 
@@ -200,7 +198,7 @@ def _difference(string: HardString, pair: tuple[Encoding, Encoding], answers: tu
 
 def _write(parity: TokenParity, bundle: Bundle, out: Path) -> None:
     runtime = target.for_format(bundle.model_format)
-    task = Task.of(bundle.path)
+    task = bundle.task
     subject = Subject(bundle.name, bundle, runtime, runtime.machine().as_dict())
     ledger = Ledger(out, task_id(task) if task else "no task", uuid.uuid4().hex[:12])
     conditions = {"tokenizer": parity.client, "strings": parity.strings, "max_length": parity.max_length}

@@ -31,7 +31,7 @@ def why_not(source: Bundle, task: Task | None) -> str | None:
         return task.of_kind.no_task_client if task else "they classify, this model doesn't"
     if len(task.columns) > 1 and client_for(task) == MEDIAPIPE:
         return "they take one text, this model a pair"
-    return no_wordpiece(source.path) or _why_not_file(Signature.read(source.path))
+    return no_wordpiece(source.path) or _why_not_file(source.signature)
 
 
 def _why_not_file(signature: Signature) -> str | None:

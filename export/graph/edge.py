@@ -15,7 +15,6 @@ from palmtop.models.family import family_named
 from palmtop.models.opening import open_with_head
 from palmtop.signature import Signature
 from palmtop.stage import Outline
-from palmtop.task import Task
 from palmtop.task_kinds.kind import TaskKind
 
 if TYPE_CHECKING:
@@ -88,14 +87,14 @@ def family(model: "PreTrainedModel") -> Family:
 
 def edge_classifier(source: Bundle, probabilities: bool) -> EdgeClassifier:
     """The forward pass of a torch bundle, in eval mode: a classifier's, or a reader's."""
-    signature, task = Signature.read(source.path), Task.of(source.path)
+    signature, task = source.signature, source.task
     kind = task.of_kind if task else task_kinds.by_output(signature.output)
     return EdgeClassifier(open_with_head(source.path), signature.inputs, probabilities, kind).eval()
 
 
 def signature_of_export(source: Bundle, probabilities: bool) -> tuple[Signature, str]:
     """The signature of a torch bundle's export for any length, and the name of its output."""
-    known, task = Signature.read(source.path), Task.of(source.path)
+    known, task = source.signature, source.task
     if not probabilities:
         return known, "logits"
     kind = task.of_kind if task else task_kinds.by_output(known.output)
@@ -157,8 +156,8 @@ def task_lengths(source: Bundle) -> "list[int]":
     """Tokens of every training text of the bundle's task, truncated at the bundle's own longest length."""
     from palmtop.data.tokenization import HostTokenizer
 
-    task = Task.of(source.path)
+    task = source.task
     if task is None:
         raise UserError(f"{source.name} has no task whose texts could tell the length: give 'lengths', such as 128")
-    rows = HostTokenizer.of(source.path, Signature.read(source.path)).encode(task.load("train").texts)
+    rows = HostTokenizer.of(source.path, source.signature).encode(task.load("train").texts)
     return [len(row) for row in rows]

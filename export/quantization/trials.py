@@ -59,7 +59,7 @@ class Trials:
 
     @cached_property
     def _encodings(self) -> list[Encoding]:
-        return HostTokenizer.of(self.source.path, Signature.read(self.source.path)).encode(self.split.texts)
+        return HostTokenizer.of(self.source.path, self.source.signature).encode(self.split.texts)
 
     @cached_property
     def _float(self) -> Float32[ndarray, "texts ..."]:
@@ -71,7 +71,7 @@ class Trials:
 
     def _metric(self, outputs: Float32[ndarray, "texts ..."]) -> float:
         task = _task(self.source)
-        kind, signature = task.of_kind, Signature.read(self.source.path)
+        kind, signature = task.of_kind, self.source.signature
         answers = kind.answers(outputs, self._encodings, signature)
         graded = kind.graded(answers, self.split.labels, self.split.texts, task.label_names)
         return kind.of_outputs(task.main_metric, graded, self.split.labels)
@@ -81,7 +81,7 @@ class Trials:
         found = self._answers(
             [name for name in self.file.layers() if name != layer], [self._encodings[row] for row in rows]
         )
-        texts, output = [self.split.texts[row] for row in rows], Signature.read(self.source.path).output
+        texts, output = [self.split.texts[row] for row in rows], self.source.signature.output
         return parity.compare(self._float[rows], found, texts, output).typical
 
     def _answers(self, kept: Sequence[str], encodings: list[Encoding]) -> Float32[ndarray, "texts ..."]:
@@ -139,7 +139,7 @@ def encoded(source: Bundle, split: SplitName, count: int) -> list[Encoding]:
     task = _task(source)
     texts = task.load(split if getattr(task, split) is not None else "evaluation").texts
     chosen = [texts[row] for row in _spread(len(texts), count)]
-    return HostTokenizer.of(source.path, Signature.read(source.path)).encode(chosen)
+    return HostTokenizer.of(source.path, source.signature).encode(chosen)
 
 
 def speed(source: Bundle, out: Path) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def beside_float(before_ms: float, after_ms: float, name: str) -> dict[str, Any]
 
 
 def _task(source: Bundle) -> Task:
-    task = Task.of(source.path)
+    task = source.task
     if task is None:
         raise UserError(
             f"{source.name} has no task (no task.json), whose texts this needs: quantize a file of a fine-tuned model"

@@ -7,6 +7,7 @@ import pytest
 
 from palmtop.bundle import Bundle, Origin, is_sealed, seal
 from palmtop.errors import UserError
+from palmtop.signature import Signature
 
 ORIGIN = Origin(stage="copy", settings={"depth": 2}, inputs={"task": "abc"}, versions={"palmtop": "0"})
 
@@ -96,6 +97,18 @@ def test_an_old_card_says_no_effect_and_the_stage_does(tmp_path: Path) -> None:
         bundles.append(Bundle.open(folder))
     bundles[-1].verify()
     assert [step.effect for step in bundles[-1].lineage] == [None, "zeros", "none"]
+
+
+def test_what_it_holds_is_read_once(tmp_path: Path) -> None:
+    bundle = sealed(tmp_path / "a")
+    with pytest.raises(UserError, match=r"a has no signature.json, so it isn't a bundle that can be run"):
+        _ = bundle.signature
+    assert bundle.task is None
+    Signature(inputs=("input_ids",), max_length=8, pad_id=0).write(bundle.path)
+    read = bundle.signature
+    (bundle.path / "signature.json").unlink()
+    assert bundle.signature is read and read.max_length == 8
+    assert bundle == Bundle.open(bundle.path)
 
 
 def test_the_card_is_plain_json(tmp_path: Path) -> None:

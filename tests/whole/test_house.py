@@ -154,6 +154,15 @@ def test_a_file_says_what_it_is_and_takes_nothing_wholesale(path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("path", [path for path in MODULES if path != Path("palmtop/bundle.py")], ids=str)
+def test_what_a_bundle_has_read_nobody_reads_anew(path: Path) -> None:
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    called = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert not [
+        call for call in called if call.startswith(("Signature.read(", "Task.of(")) and call.endswith(".path)")
+    ], f"{path}: take the bundle's own signature and task"
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_under_its_bare_name_says_what_to_write(room: str) -> None:
     done = subprocess.run(
