@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from palmtop.eval.measuring.timed import LINEAR, apart, timed_at
+from palmtop.eval.measuring.timed import LINEAR, apart, other_machine, timed_at
 from palmtop.eval.reports.draw_table import Table
 from palmtop.eval.reports.read_runs import Artefact, Gathered, gather
 from palmtop.eval.reports.table import NOT_BESIDE, NOT_COMPARABLE, NOT_MEASURED, NOT_VALID, Cell, Row, Section
@@ -46,10 +46,18 @@ class _View:
     def teachers(self) -> list[Artefact]:
         return self.gathered.named(self.gathered.standing.teacher)
 
-    def baseline_for(self, artefact: Artefact) -> Artefact | None:
-        """The baseline on the artefact's own target, or on its first one."""
-        return next(
-            (known for known in self.baselines if known.target == artefact.target), next(iter(self.baselines), None)
+    def nearest(self, artefact: Artefact, known: Sequence[Artefact]) -> Artefact | None:
+        """Of one bundle on several targets the one that an artefact is set against: of its kind of number, on its own
+        target and machine, as far as there is one; else the first."""
+        kind = artefact.kind_of(self.metric)
+        return min(
+            known,
+            key=lambda one: (
+                one.kind_of(self.metric) != kind,
+                one.target != artefact.target,
+                one.machine != artefact.machine,
+            ),
+            default=None,
         )
 
 
@@ -147,25 +155,30 @@ def _difference(view: _View, artefact: Artefact) -> Cell:
     """In points. Paired, with an interval, where both were answered in one run; else the plain difference."""
     if artefact in view.baselines:
         return Cell(word="baseline")
-    baseline, paired = view.baseline_for(artefact), artefact.numbers.get("difference_baseline")
+    baseline, paired = view.nearest(artefact, view.baselines), artefact.numbers.get("difference_baseline")
     if baseline is None:
         return Cell(word=NOT_COMPARABLE, why="there is no baseline")
+    ours, theirs = artefact.numbers.get(view.metric), baseline.numbers.get(view.metric)
+    if ours and theirs and (why := ours.unlike(theirs)):
+        return Cell(word=NOT_COMPARABLE, why=why)
     if paired is not None and paired.value is not None and paired.conditions.get("with") == baseline.digest:
         return _scaled(paired, paired.value, 100)
-    ours, theirs = artefact.value(view.metric), baseline.value(view.metric)
-    return Cell(word=NOT_COMPARABLE) if ours is None or theirs is None else Cell((ours - theirs) * 100)
+    if ours is None or theirs is None or ours.value is None or theirs.value is None:
+        return Cell(word=NOT_COMPARABLE)
+    return Cell((ours.value - theirs.value) * 100, kind=ours.kind)
 
 
 def _kept(view: _View, artefact: Artefact) -> Cell:
     """Per cent of the teacher's metric."""
-    ours, theirs = artefact.value(view.metric), next((known.value(view.metric) for known in view.teachers), None)
-    if ours is None or theirs is None:
+    teacher = view.nearest(artefact, view.teachers)
+    ours, theirs = (one.numbers.get(view.metric) if one else None for one in (artefact, teacher))
+    if ours is None or theirs is None or ours.value is None or theirs.value is None:
         return Cell(word=NOT_COMPARABLE, why="the metric of the one or the other isn't there")
-    return (
-        Cell(100 * ours / theirs)
-        if theirs > 0
-        else Cell(word=NOT_COMPARABLE, why="the teacher's own metric isn't positive")
-    )
+    if why := ours.unlike(theirs):
+        return Cell(word=NOT_COMPARABLE, why=why)
+    if theirs.value <= 0:
+        return Cell(word=NOT_COMPARABLE, why="the teacher's own metric isn't positive")
+    return Cell(100 * ours.value / theirs.value, kind=ours.kind)
 
 
 def _with_torch(artefact: Artefact) -> Cell:
@@ -208,6 +221,12 @@ def _speedup(view: _View, artefact: Artefact) -> Cell:
         (latency for latency in theirs if latency.session == ours.session and latency.value is not None), None
     )
     if beside is None or beside.value is None:
-        return Cell(word=NOT_COMPARABLE, why=NOT_BESIDE)
+        return Cell(word=NOT_COMPARABLE, why=_not_beside(ours, theirs))
     why = apart(ours, beside)
-    return Cell(beside.value / ours.value) if why is None else Cell(word=NOT_COMPARABLE, why=why)
+    return Cell(beside.value / ours.value, kind=ours.kind) if why is None else Cell(word=NOT_COMPARABLE, why=why)
+
+
+def _not_beside(ours: Measurement, theirs: Sequence[Measurement]) -> str:
+    """Why a latency took turns with none of the baseline's: on another machine, or of another kind, it can't."""
+    never = [ours.unlike(one) or other_machine(ours, one) for one in theirs]
+    return next(filter(None, never), NOT_BESIDE) if None not in never else NOT_BESIDE

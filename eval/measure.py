@@ -14,7 +14,6 @@ from palmtop.eval.measuring.plan import Plan, Say, plans
 from palmtop.eval.measuring.quality import Quality
 from palmtop.eval.measuring.run_file import RunFile, Standing
 from palmtop.measure_settings import MeasureText
-from palmtop.measurement import NOT_RUN
 
 MeasureOptions = MeasureText
 
@@ -36,13 +35,13 @@ def measure(bundles: Mapping[str, Bundle], options: MeasureOptions, out: Path, s
     for plan in made:
         ledger = Ledger(out, plan.task_id, session)
         quality, cost = Quality(plan, out, options.threads, ledger, say), Cost(plan, options, ledger, say)
-        run = [subject for subject in plan.subjects if subject.target.kind != NOT_RUN]
+        run = [subject for subject in plan.subjects if subject.target.runs]
         for subject in plan.subjects:
             if subject in run:
                 quality.take(subject)
             cost.take(subject)
-        for group in dict.fromkeys(subject.group for subject in run):
-            cost.take_latencies([subject for subject in run if subject.group == group])
+        for place in dict.fromkeys(subject.target.place for subject in run):
+            cost.take_latencies([subject for subject in run if subject.target.place == place])
 
 
 def by_name(bundles: Sequence[Bundle | Path | str]) -> dict[str, Bundle]:

@@ -78,7 +78,8 @@ def measure(  # noqa: PLR0913  # what the command has as options
 
     Args:
         bundles: bundles, or their folders.
-        on: names of targets; by default the runtimes of this machine and the browser.
+        on: targets, by name, or by name:address where one has an address; by default the runtimes of this machine and
+            the browser.
         baseline: the bundle that the others are compared with; by default the first .tflite.
         teacher: the bundle whose answers the others are compared with; by default the first that was fine-tuned.
         length: tokens at which latencies are compared.

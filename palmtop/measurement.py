@@ -48,6 +48,15 @@ class Measurement(BaseModel):
     why: str | None = None
     """Why the number is not valid or not there."""
 
+    def unlike(self, other: "Measurement") -> str | None:
+        """Why the two are never set against each other: what is emulated or estimated says nothing beside what is
+        measured. None where both are of one kind."""
+        if self.kind == other.kind:
+            return None
+        return (
+            f"{self.kind} on {self.target}, {other.name} is {other.kind} on {other.target}: measure both on one target"
+        )
+
 
 def append(path: Path, measurements: Iterable[Measurement]) -> None:
     """Add to the file, after completing a line that a killed process left unfinished."""

@@ -2,6 +2,7 @@
 
 import importlib
 import platform
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,12 +15,14 @@ from numpy import ndarray
 from palmtop.data.encoding import Encoding, Text
 from palmtop.errors import UserError, did_you_mean
 from palmtop.format import judge
-from palmtop.measurement import Kind
+from palmtop.measurement import NOT_RUN, Kind
 from palmtop.signature import Signature
 
 ROOM = "palmtop.eval.targets"
 OWN_LENGTH: Literal["own"] = "own"
 """In place of a padded length: each text ran at its own."""
+NO_ADDRESS = re.compile(r"^-|[\s,|]")
+"""What programs would take for an option, a list of targets for its end, or a table for a column's."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,11 @@ class Machine:
 
 
 class Runner(ABC):
-    """An artefact loaded on a target and ready to answer. A context manager: leaving it frees what it holds."""
+    """An artefact loaded on a target and ready to answer. A context manager: leaving it frees what it holds.
+
+    It may be here, in a page, or behind a wire to another machine: what goes in and out are texts, encodings and
+    numbers, and nothing else of it is ever asked for. What the other side refuses is a UserError here too.
+    """
 
     @abstractmethod
     def tokenize(self, texts: Sequence[Text]) -> list[Encoding]:
@@ -81,20 +88,50 @@ class Target(ABC):
     """A runtime on a machine. One file in eval/targets, one subclass named `Target` in it."""
 
     name: ClassVar[str]
+    address_is: ClassVar[str | None] = None
+    """What its address is, as messages show it: USER@HOST is asked for as ssh:USER@HOST; None where it has none."""
     formats: ClassVar[frozenset[str]]
     """Bundle formats that it runs."""
-    kind: ClassVar[Kind] = "measured"
-    """What its numbers are."""
+    kind: Kind
+    """What its numbers are. Each target says it itself, one that has an address may say it of that address: an emulator
+    in place of a phone."""
     own_tokenizer: ClassVar[bool] = False
     """Texts go through a tokenizer of the target's own, whose ids are compared with the Hugging Face tokenizer's."""
 
+    def __init__(self, address: str | None = None) -> None:
+        """The target at an address.
+
+        Raises:
+            UserError: it has none and was given one, or the other way round; or no address is like that.
+        """
+        if fault := _address_fault(self.name, self.address_is, address):
+            raise UserError(fault)
+        self.address = address
+
+    @property
+    def label(self) -> str:
+        """How it is asked for with `--on`, and named in measurements and tables: name, or name:address."""
+        return self.name if self.address is None else f"{self.name}:{self.address}"
+
+    @property
+    def place(self) -> str:
+        """Artefacts on targets of one place take turns when they are timed; by default each target is a place of its
+        own."""
+        return self.label
+
+    @property
+    def runs(self) -> bool:
+        """Whether it runs artefacts at all."""
+        return self.kind != NOT_RUN
+
     @abstractmethod
     def missing(self) -> str | None:
-        """What this machine lacks, in one line that says how to get it; None when the target can be used."""
+        """What this machine lacks, or the one at the address, in one line that says how to get it; None when the target
+        can be used."""
 
     @abstractmethod
     def machine(self) -> Machine:
-        """The machine and the versions of the runtime."""
+        """The machine on which it runs, which may be another than this one, and the versions of the runtime."""
 
     def client_files(self) -> dict[str, Path]:
         """Files of the runtime that an app ships beside its model, by their names in the app's folder; mostly none."""
@@ -119,7 +156,8 @@ class Target(ABC):
 
     @abstractmethod
     def open(self, folder: Path, threads: int = 1) -> Runner:
-        """Load the artefact in `folder` (a bundle, sealed or being made)."""
+        """Load the artefact in `folder`, a bundle on this machine, sealed or being made; a target elsewhere brings it
+        there."""
 
     @abstractmethod
     def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
@@ -135,16 +173,26 @@ def names() -> list[str]:
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 
 
-def find(name: str) -> Target:
-    """The target called `name`.
+def find(label: str) -> Target:
+    """The target that is asked for: by its name, or where it has an address by name:address, as in ssh:pi@board.
+
+    Raises:
+        UserError: there is none, with the nearest name; or an address is missing, or too much.
+    """
+    name, colon, address = label.partition(":")
+    return class_of(name)(address if colon else None)
+
+
+def class_of(name: str) -> type[Target]:
+    """The class in the file of the target called `name`.
 
     Raises:
         UserError: there is none, with the nearest name.
     """
     if name not in names():
         raise UserError(f"no target '{name}'; {did_you_mean(name, names())}")
-    target: Target = importlib.import_module(f"{ROOM}.{name}").Target()
-    return target
+    found: type[Target] = importlib.import_module(f"{ROOM}.{name}").Target
+    return found
 
 
 def for_format(bundle_format: str) -> Target:
@@ -174,6 +222,19 @@ def host_machine(packages: Sequence[str]) -> Machine:
         f"{platform.system()} {platform.release().split('-')[0]}",
         {"python": platform.python_version(), **{name: version(name) for name in packages}},
     )
+
+
+def _address_fault(name: str, address_is: str | None, address: str | None) -> str | None:
+    if address_is is None:
+        return None if address is None else f"the target '{name}' has no address: write {name}, not {name}:{address}"
+    if not address:
+        return f"the target '{name}' needs an address: write {name}:{address_is}"
+    if NO_ADDRESS.search(address):
+        return (
+            f"'{address}' is no address for the target '{name}': write {name}:{address_is}, without spaces, commas or "
+            "'|', and with no '-' in front"
+        )
+    return None
 
 
 def _cores() -> int:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from jaxtyping import Float32
@@ -40,8 +41,8 @@ class Answers:
 def answers(subject: Subject, split: Split, kind: TaskKind, run: Path, threads: int) -> Answers:
     """The answers to a whole split: those kept in `run` if nothing they depend on has changed, else new ones."""
     bundle, target = subject.bundle, subject.target
-    depends = {"digest": bundle.digest, "target": target.name, "machine": subject.machine, "texts": split.digest}
-    path = run / FOLDER / f"{bundle.digest[:16]}-{target.name}.npy"
+    depends = {"digest": bundle.digest, "target": target.label, "machine": subject.machine, "texts": split.digest}
+    path = run / FOLDER / f"{bundle.digest[:16]}-{quote(target.label, safe='@')}.npy"
     kept = _kept(path, depends)
     if kept is not None:
         return kept

@@ -15,7 +15,7 @@ from palmtop.eval.measuring.latency import Timings, quantiles, side_by_side
 from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.nonzeros import nonzeros
 from palmtop.eval.measuring.plan import Plan, Say, Subject
-from palmtop.eval.measuring.size import download_bytes, gzip_bytes, model_bytes
+from palmtop.eval.measuring.size import SIZES, download_bytes, gzip_bytes, model_bytes
 from palmtop.measure_settings import MeasureText
 from palmtop.measurement import NOT_RUN
 from palmtop.metrics import Score
@@ -24,7 +24,6 @@ from palmtop.target import OWN_LENGTH
 LOADS = 3
 """Fresh processes behind a cost of loading; their median is kept."""
 TIMES = ("latency", "text_latency", "tokenize")
-SIZES = ("model_bytes", "download_bytes", "gzip_bytes", "nonzeros")
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Cost:
         if not self.ledger.knows(subject, SIZES, stored):
             sizes = (Score(measure(bundle), "bytes") for measure in (model_bytes, download_bytes, gzip_bytes))
             self.ledger.write(subject, dict(zip(SIZES, (*sizes, nonzeros(bundle)), strict=True)), stored)
-        if subject.target.kind == NOT_RUN:
+        if not subject.target.runs:
             self.say(f"{subject}: {NOT_RUN}: {file_format.find(bundle.format).not_run}")
             return
         threads = {"threads": self.options.threads}

@@ -8,7 +8,8 @@ from typing import Any
 
 from palmtop import measurement
 from palmtop.eval.measuring.plan import Subject
-from palmtop.measurement import Measurement
+from palmtop.eval.measuring.size import SIZES
+from palmtop.measurement import Kind, Measurement
 from palmtop.metrics import Score
 
 Conditions = Mapping[str, Any]
@@ -47,7 +48,7 @@ class Ledger:
             bundle=subject.bundle.digest,
             name=subject.name,
             format=subject.bundle.format,
-            target=subject.target.name,
+            target=subject.target.label,
             metric=metric,
             value=score.value,
             unit=score.unit,
@@ -59,10 +60,15 @@ class Ledger:
             task=self._task_id,
             session=session or self._session,
             date=datetime.now(UTC).isoformat(timespec="seconds"),
-            kind=subject.target.kind,
+            kind=_kind(subject, metric),
             valid=score.why is None,
             why=score.why,
         )
+
+
+def _kind(subject: Subject, metric: str) -> Kind:
+    """What the target's numbers are; the bytes of a file that it runs were counted here all the same."""
+    return "measured" if subject.target.runs and metric in SIZES else subject.target.kind
 
 
 def _key(of: Measurement) -> str:

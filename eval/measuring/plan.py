@@ -25,13 +25,7 @@ class Subject:
     machine: dict[str, Any]
 
     def __str__(self) -> str:
-        return f"{self.name} on {self.target.name}"
-
-    @property
-    def group(self) -> str:
-        """Subjects of one group take turns when they are timed: those of the targets host_..., or those of the
-        browser."""
-        return self.target.name.split("_")[0]
+        return f"{self.name} on {self.target.label}"
 
 
 @dataclass(frozen=True)
@@ -52,6 +46,16 @@ class Plan:
     """Name of a torch bundle."""
     _others: dict[str, Subject] = field(default_factory=dict)
 
+    def baseline_for(self, subject: Subject) -> Subject | None:
+        """What a subject's answers are set against: the baseline, and where its numbers are of another kind, the same
+        bundle on a target whose numbers are of the subject's."""
+        if self.baseline is None or self.baseline.target.kind == subject.target.kind:
+            return self.baseline
+        alike = [
+            one for one in self.subjects if one.name == self.baseline.name and one.target.kind == subject.target.kind
+        ]
+        return min(alike, key=lambda one: one.target is not subject.target, default=None)
+
     def torch_ancestor(self, bundle: Bundle) -> str | None:
         """The torch bundle that a bundle was made from, where it was given; a torch bundle is its own. No earlier one
         will do: what was pruned or trained in between answers otherwise.
@@ -60,7 +64,7 @@ class Plan:
 
     def on_torch(self, name: str) -> Subject | str:
         """A torch bundle in torch, whether or not it is one of the subjects; or what this machine lacks for it."""
-        known = next((subject for subject in self.subjects if subject.name == name), None)
+        known = next((one for one in self.subjects if one.name == name and one.target.kind == "measured"), None)
         if known:
             return known
         torch = target.find("host_torch")

@@ -60,10 +60,10 @@ class Quality:
         self.ledger.write(subject, {metric: score}, conditions)
 
     def _versus_baseline(self, subject: Subject) -> None:
-        baseline, task = self.plan.baseline, self.plan.task
+        baseline, task = self.plan.baseline_for(subject), self.plan.task
         if baseline is None or subject.name == baseline.name:
             return
-        conditions = {"with": baseline.bundle.digest, "on": baseline.target.name}
+        conditions = {"with": baseline.bundle.digest, "on": baseline.target.label}
         if self.ledger.knows(subject, ("difference_baseline",), conditions):
             return
         ours, theirs = self._graded(subject), self._graded(baseline)

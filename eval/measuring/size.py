@@ -7,6 +7,8 @@ from pathlib import Path
 from palmtop import format as file_format
 from palmtop.bundle import Bundle
 
+SIZES = ("model_bytes", "download_bytes", "gzip_bytes", "nonzeros")
+"""What is counted in a bundle's files, here, whatever runs them."""
 GZIP_LEVEL = 6
 """What web servers and gzip itself take when nothing is said."""
 _GZIP = 16 + zlib.MAX_WBITS

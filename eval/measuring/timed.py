@@ -1,4 +1,4 @@
-"""What a latency was timed at, and why two of one session still can't make a ratio: other lengths, threads or
+"""What a latency was timed at, and why two of one session still can't make a ratio: other kinds, lengths, threads or
 machines."""
 
 from typing import Any
@@ -27,12 +27,19 @@ def in_words(tokens: Any) -> str:
 def apart(ours: Measurement, theirs: Measurement) -> str | None:
     """Why the one latency by the other says nothing, and what to do; None where both did the same work on equal
     terms."""
+    if why := ours.unlike(theirs):
+        return why
     at, beside = timed_at(ours), timed_at(theirs)
     if LINEAR not in (ours.format, theirs.format) and at != beside:
         return f"timed at {in_words(at)}, {theirs.name} at {in_words(beside)}: {_remedy(ours, theirs)}"
     threads, others = (one.conditions.get("threads") for one in (ours, theirs))
     if threads != others:
         return f"timed with {threads} thread(s), {theirs.name} with {others}: measure with --threads 1"
+    return other_machine(ours, theirs)
+
+
+def other_machine(ours: Measurement, theirs: Measurement) -> str | None:
+    """What to do where the two were timed on two machines; None where it was one."""
     if _machine(ours) != _machine(theirs):
         return f"timed on another machine than {theirs.name}: measure both on one"
     return None

@@ -57,8 +57,8 @@ class Chart:
 
 
 def charts(table: Table, bundles: Mapping[str, Bundle], wanted: ChartText) -> list[Chart]:
-    """The charts of a table, one for each task that has points: rows without a valid metric or without the fact have
-    none."""
+    """The charts of a table, one for each task that has points: rows without a valid metric, without the fact, or whose
+    metric was emulated or estimated have none."""
     made = [_chart(section, bundles, wanted) for section in table.sections]
     return [chart for chart in made if any(chart.lines.values())]
 
@@ -100,7 +100,8 @@ def markdown(chart: Chart) -> str:
 
 
 def _chart(section: Section, bundles: Mapping[str, Bundle], wanted: ChartText) -> Chart:
-    rows = {row.name: row for row in reversed(section.rows)}  # of one on several targets the first
+    measured = [row for row in section.rows if row.cells["metric"].kind == "measured"]
+    rows = {row.name: row for row in reversed(measured)}  # of one on several targets the first
     lines = {
         name: tuple(
             _points(

@@ -47,10 +47,11 @@ def markdown(table: Table) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """A line for each row of each section; of every column value, low, high, n and the word in place of a number."""
+    """A line for each row of each section; of every column value, low, high, n, the word in place of a number, and
+    whether the number was measured, emulated, ..."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    parts = ("", "_low", "_high", "_n", "_word")
+    parts = ("", "_low", "_high", "_n", "_word", "_kind")
     writer.writerow(
         [
             "task",
@@ -68,7 +69,7 @@ def as_csv(table: Table) -> str:
     for section in table.sections:
         for row in section.rows:
             cells = [row.cells[column] for column in COLUMNS]
-            numbers = [part for cell in cells for part in (cell.value, cell.low, cell.high, cell.n, cell.word)]
+            numbers = [part for cell in cells for part in _parts(cell)]
             writer.writerow(
                 [
                     section.task,
@@ -84,6 +85,10 @@ def as_csv(table: Table) -> str:
                 ]
             )
     return out.getvalue()
+
+
+def _parts(cell: Cell) -> tuple[float | str | None, ...]:
+    return cell.value, cell.low, cell.high, cell.n, cell.word, None if cell.value is None else cell.kind
 
 
 def as_json(table: Table) -> str:

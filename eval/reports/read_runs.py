@@ -10,7 +10,7 @@ from typing import Any
 from palmtop import measurement
 from palmtop.errors import UserError
 from palmtop.eval.measuring.run_file import RunFile, Standing
-from palmtop.measurement import Measurement
+from palmtop.measurement import Kind, Measurement
 
 
 @dataclass
@@ -28,10 +28,10 @@ class Artefact:
     def __str__(self) -> str:
         return f"{self.name} on {self.target}"
 
-    def value(self, metric: str) -> float | None:
-        """A number, or None where it wasn't or couldn't be measured."""
+    def kind_of(self, metric: str) -> Kind | None:
+        """Whether a number was measured, emulated, ...; None where there is none."""
         found = self.numbers.get(metric)
-        return found.value if found else None
+        return found.kind if found else None
 
 
 @dataclass

@@ -16,6 +16,7 @@ from palmtop.bundle import Bundle
 from palmtop.eval.measuring.answers import answers
 from palmtop.eval.measuring.plan import Plan, Subject, plans
 from palmtop.measure_settings import MeasureText
+from palmtop.measurement import Kind
 from palmtop.metrics import Score, bootstrapped
 
 FILE = "seeds.md"
@@ -28,6 +29,8 @@ class SeedMean:
 
     name: str
     target: str
+    kind: Kind
+    """Whether the metric was measured, emulated, ..."""
     seeds: tuple[int, ...]
     values: tuple[float, ...]
     """The metric of each."""
@@ -47,7 +50,9 @@ def seed_tables(bundles: Mapping[str, Bundle], options: MeasureText, run: Path) 
     if len(set(known)) == len(known):
         return ""
     for plan in plans(bundles, options, lambda _: None):
-        outputs = {subject: _graded(plan, subject, run, options.threads) for subject in plan.subjects}
+        outputs = {
+            subject: _graded(plan, subject, run, options.threads) for subject in plan.subjects if subject.target.runs
+        }
         means = seed_means(plan, outputs, options.control)
         if means:
             drawn.append(_markdown(plan, means, options.control))
@@ -70,15 +75,15 @@ def seed_means(plan: Plan, outputs: Mapping[Subject, Outputs], control: str | No
     alike: dict[str, list[Subject]] = defaultdict(list)
     for subject in outputs:
         if "seed" in subject.bundle.card.origin.settings:
-            alike[subject.target.name + _made_as(subject.bundle)].append(subject)
+            alike[subject.target.label + _made_as(subject.bundle)].append(subject)
     groups = [group for group in alike.values() if len(group) > 1]
-    teacher = next((outputs[subject] for subject in outputs if subject.name == plan.teacher), None)
+    taught = [subject for subject in outputs if subject.name == plan.teacher]
     return [
         _mean(
             plan,
             group,
             [outputs[subject] for subject in group],
-            teacher,
+            next((outputs[one] for one in taught if one.target.kind == group[0].target.kind), None),
             [outputs[subject] for subject in _control_of(group, groups, control)],
         )
         for group in groups
@@ -95,7 +100,7 @@ def _control_of(
 ) -> Sequence[Subject]:
     """What a group is compared with: the control or, where that has other settings in its name too, the one whose name
     ends alike."""
-    named = {name_of(other): other for other in groups if other[0].target.name == group[0].target.name}
+    named = {name_of(other): other for other in groups if other[0].target.label == group[0].target.label}
     own = name_of(group)
     if control is None or control in named:
         return () if control in (None, own) else named[control]
@@ -137,7 +142,8 @@ def _mean(
     kept = 100 * mean.value / whole if whole and mean.value is not None else None
     return SeedMean(
         name_of(group),
-        group[0].target.name,
+        group[0].target.label,
+        group[0].target.kind,
         tuple(subject.bundle.card.origin.settings["seed"] for subject in group),
         tuple(of([one], every) for one in ours),
         mean,
@@ -161,7 +167,7 @@ def _markdown(plan: Plan, means: Sequence[SeedMean], control: str | None) -> str
             mean.name,
             mean.target,
             str(len(mean.seeds)),
-            _score(mean.mean, 1, ".3f"),
+            _score(mean.mean, 1, ".3f") + ("" if mean.kind == "measured" else f" ({mean.kind})"),
             f"{min(mean.values):.3f} to {max(mean.values):.3f}",
             "" if mean.kept is None else f"{mean.kept:.1f}",
             *([_gain(mean, control)] if control else []),

@@ -6,7 +6,7 @@ from typing import Any
 from palmtop.eval.measuring.timed import apart, in_words
 from palmtop.eval.reports import pruning_verdicts
 from palmtop.eval.reports.table import NOT_BESIDE, NOT_COMPARABLE, NOT_MEASURED, NOT_VALID, Row, milliseconds
-from palmtop.measurement import Measurement
+from palmtop.measurement import NOT_RUN, Measurement
 from palmtop.target import OWN_LENGTH
 
 
@@ -27,6 +27,7 @@ def notes(rows: Sequence[Row], task: str, machines: Sequence[dict[str, Any]], ba
         if baseline
         else "baseline: none; measure a .tflite, or name one with --baseline",
         *pruning_verdicts.notes(rows),
+        *_kinds(numbers),
         *_oddities(rows),
     )
 
@@ -68,10 +69,20 @@ def _timing(numbers: Sequence[Measurement]) -> list[str]:
     length += " tokens, or what the column 'tokens' says" if odd else " tokens"
     return [
         f"latency: {threads} thread(s), one text at a time, padded to {length}, {runs} timed answers after warm-up; "
-        "runtimes of this machine, and pages of the browser, took turns among themselves",
+        "runtimes of one machine, and pages of the browser, took turns among themselves",
         "text to answer: tokenization and model, each text at the shortest length the artefact accepts",
         "load: from file to first answer, and the memory it added; fresh process, runtime imported, files in the "
         f"disk cache, median of {_words(number.n for number in numbers if number.metric == 'load_ms')}",
+    ]
+
+
+def _kinds(numbers: Sequence[Measurement]) -> list[str]:
+    """Where numbers come from that no clock and no run on the real thing gave."""
+    others = [number for number in numbers if number.kind not in ("measured", NOT_RUN)]
+    return [
+        f"{kind}, not measured: numbers of {_words(number.target for number in others if number.kind == kind)}; none "
+        "of them is set against one that was measured"
+        for kind in sorted({number.kind for number in others})
     ]
 
 
@@ -135,7 +146,7 @@ def _slower(row: Row, rows: Sequence[Row]) -> str:
     noise = ", within the noise of this run" if (ours.low or 0) <= (against.high or 0) else ""
     return (
         f"{row} is slower than the baseline: {milliseconds(ours.value)} ms against {milliseconds(against.value)} ms "
-        f"({row.cells['speedup'].value:.2f} x){noise}"
+        f"({row.cells['speedup'].value:.2f} x{_marked(ours)}){noise}"
     )
 
 
@@ -156,14 +167,19 @@ def _slower_than_float(rows: Sequence[Row]) -> list[str]:
         if apart(ours, theirs):
             continue
         noise = ", within the noise of this run" if (ours.low or 0) <= (theirs.high or 0) else ""
-        times = f"{milliseconds(ours.value)} ms against {milliseconds(theirs.value)} ms"
+        times = f"{milliseconds(ours.value)} ms against {milliseconds(theirs.value)} ms{_marked(ours)}"
         said.append(f"{row} is slower than {made_of}, of which it was quantized: {times}{noise}")
     return said
 
 
+def _marked(number: Measurement) -> str:
+    return "" if number.kind == "measured" else f", {number.kind}"
+
+
 def _is_float_of(row: Row, other: Row) -> bool:
     size = row.numbers.get("model_bytes")
-    return size is not None and size.conditions.get("quantized_from") == other.digest and row.target == other.target
+    beside = (row.target, row.machine) == (other.target, other.machine)
+    return beside and size is not None and size.conditions.get("quantized_from") == other.digest
 
 
 def _floor(rows: Sequence[Row], task: str, metric: str) -> list[str]:
@@ -174,7 +190,12 @@ def _floor(rows: Sequence[Row], task: str, metric: str) -> list[str]:
     if not floors:
         name = task.split(" ", maxsplit=1)[0]
         return [f"floor: not measured; run `palmtop tfidf --task {name} --out floor`, then measure it with the others"]
-    others = [row for row in rows if "floor" not in row.roles and row.cells["metric"].value is not None]
+    kinds = {row.cells["metric"].kind for row in floors}
+    others = [
+        row
+        for row in rows
+        if "floor" not in row.roles and row.cells["metric"].value is not None and row.cells["metric"].kind in kinds
+    ]
     floor, best = (max(some, key=lambda row: row.cells["metric"].value or 0, default=None) for some in (floors, others))
     if floor is None or best is None or (floor.cells["metric"].value or 0) < (best.cells["metric"].low or 0):
         return []

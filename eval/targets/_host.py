@@ -17,6 +17,7 @@ from palmtop.data.encoding import Encoding, Text, pad
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.eval.measuring.loading import cost_of_loading
+from palmtop.measurement import Kind
 from palmtop.signature import Signature
 from palmtop.target import Runner, Target
 
@@ -27,6 +28,13 @@ Answer = Callable[[Batch], Float32[ndarray, "batch ..."]]
 
 class HostTarget(Target, ABC):
     """A runtime on this machine's processor."""
+
+    kind: Kind = "measured"
+
+    @property
+    def place(self) -> str:
+        """This machine: all runtimes on it take turns."""
+        return "host"
 
     def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
         """See `palmtop.eval.measuring.loading`."""

@@ -21,6 +21,7 @@ from palmtop.errors import UserError
 from palmtop.eval.targets._chromium import Chromium, Page, chromium_version, find_chromium, missing_chromium
 from palmtop.eval.targets._web_packages import WEB, install_packages, locked_version, packages
 from palmtop.eval.targets._web_server import WebServer
+from palmtop.measurement import Kind
 from palmtop.signature import Signature
 from palmtop.target import Machine, host_machine
 
@@ -33,6 +34,7 @@ RUNS_AT_ONCE = 10
 class BrowserTarget(target.Target, ABC):
     """Chromium on this machine. Runners that are open together share one browser process, with a page each."""
 
+    kind: Kind = "measured"
     own_tokenizer: ClassVar[bool] = True
     page: ClassVar[str]
     """The page in web/ that holds the runtime."""
@@ -43,8 +45,14 @@ class BrowserTarget(target.Target, ABC):
     most_rows: ClassVar[int]
     """Texts in a batch, at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str | None = None) -> None:
+        super().__init__(address)
         self._session: _Session | None = None
+
+    @property
+    def place(self) -> str:
+        """The browser: its pages take turns, whatever runtime they have."""
+        return "browser"
 
     def missing(self) -> str | None:
         """What lacks: playwright, Chromium, or npm for the first use."""

@@ -19,7 +19,7 @@ class Target(target.Target):
 
     name: ClassVar[str] = "converted"
     formats: ClassVar[frozenset[str]] = file_format.not_run()
-    kind: ClassVar[Kind] = NOT_RUN
+    kind: Kind = NOT_RUN
 
     def missing(self) -> None:
         """Nothing is needed."""

@@ -151,7 +151,10 @@ def measure(
     bundles: Annotated[list[Path], typer.Argument(help="Bundle folders.")],
     on: Annotated[
         str | None,
-        typer.Option(help="Targets, with commas between them.", show_default="each format's own runtime"),
+        typer.Option(
+            help="Targets, with commas between them; name:address where one has an address.",
+            show_default="each format's own runtime",
+        ),
     ] = None,
     baseline: Annotated[
         str | None,

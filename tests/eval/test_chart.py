@@ -29,8 +29,8 @@ def bundle(folder: Path, keep: float | None, kept: float | None, seed: int = 0) 
     return Bundle.open(folder)
 
 
-def row(name: str, value: float | None, target: str = "host_torch") -> Row:
-    metric = Cell(value, value - 0.02, value + 0.01, 900) if value is not None else Cell(word="not valid")
+def row(name: str, value: float | None, target: str = "host_torch", kind: str = "measured") -> Row:
+    metric = Cell(value, value - 0.02, value + 0.01, 900, kind=kind) if value is not None else Cell(word="not valid")
     cells = {column: Cell() for column in COLUMNS} | {"metric": metric}
     return Row(name, f"digest of {name}", "torch", "float32", target, 1, (), cells, {})
 
@@ -50,6 +50,8 @@ def drawn(tmp_path: Path) -> Chart:
     }
     made["teacher"] = bundle(tmp_path / "teacher", None, None)
     rows = (
+        row("magnitude-0.5", 0.2, "emulator", "emulated"),  # no point, though it is the first
+        row("teacher", 0.4, "emulator", "emulated"),
         row("magnitude-0.5", 0.9),
         row("magnitude-0.5", 0.1, "elsewhere"),
         row("magnitude-0.1-0", 0.6),

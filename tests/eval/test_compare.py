@@ -317,7 +317,7 @@ def test_the_notes_say_where_and_how_the_numbers_were_taken(whole: Path) -> None
         "versions: litert 2.3",
         "date: 2026-01-01 to 2026-02-03",
         "latency: 1 thread(s), one text at a time, padded to 32 tokens, 60 timed answers after warm-up; runtimes of "
-        "this machine, and pages of the browser, took turns among themselves",
+        "one machine, and pages of the browser, took turns among themselves",
         "text to answer: tokenization and model, each text at the shortest length the artefact accepts",
         "load: from file to first answer, and the memory it added; fresh process, runtime imported, files in the "
         "disk cache, median of 3",

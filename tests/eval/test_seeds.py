@@ -1,18 +1,21 @@
 """Means over seeds: which bundles belong together, means and paired gains against their definitions, what a run
 prints."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tiny import write_task
-from tiny_bundles import torch_bundle
+from tiny_bundles import copy_beside, torch_bundle
+from wired_target import Target as Wired
 
 from palmtop.bundle import Bundle, Origin, seal
 from palmtop.errors import UserError
 from palmtop.eval.measuring.answers import answers
 from palmtop.eval.measuring.plan import plans
+from palmtop.eval.reports.seed_means import _markdown as drawn_of
 from palmtop.eval.reports.seed_means import seed_means, seed_tables
 from palmtop.measure_settings import MeasureText
 from palmtop.recipe.recipe import Recipe
@@ -103,6 +106,35 @@ def test_a_table_is_drawn_of_what_was_measured(bundles: dict[str, Bundle], tmp_p
     assert "36 texts, paired for differences" in drawn[7]
     without = seed_tables(bundles, OPTIONS.model_copy(update={"control": None}), tmp_path)
     assert "points to" not in without
+
+
+def test_a_mean_of_what_was_emulated_says_so_and_is_no_share_of_a_measured_teacher(
+    bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    (plan,) = plans(bundles, OPTIONS, lambda _: None)
+    outputs = {
+        subject if subject.name == "teacher" else replace(subject, target=Wired("attic")): answers(
+            subject, plan.split, plan.task.of_kind, tmp_path, 1
+        ).outputs
+        for subject in plan.subjects
+    }
+    plain, taught = seed_means(plan, outputs, "plain")
+    assert (plain.target, plain.kind, plain.kept, taught.kept) == ("wired:attic", "emulated", None, None)
+    assert taught.gain is not None and taught.gain.value is not None  # both are emulated
+    assert "] (emulated) | " in drawn_of(plan, [plain, taught], "plain")
+
+
+def test_what_nothing_runs_has_no_mean(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    made = dict(bundles)
+    for seed in (0, 1):
+        folder = tmp_path / f"package-{seed}"
+        folder.mkdir()
+        copy_beside(bundles["teacher"], folder)
+        settings = {"seed": seed}
+        seal(folder, "coreml", Origin(stage="to_coreml", settings=settings, inputs={}, versions={}), None, {})
+        made[folder.name] = Bundle.open(folder)
+    options = OPTIONS.model_copy(update={"on": ("host_torch", "converted")})
+    assert "package" not in seed_tables(made, options, tmp_path / "run")
 
 
 def test_bundles_of_one_seed_have_no_table(bundles: dict[str, Bundle], tmp_path: Path) -> None:

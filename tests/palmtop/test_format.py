@@ -36,7 +36,7 @@ def test_what_stages_and_targets_name_are_formats() -> None:
         kind = stage.find(known)
         assert {*kind.accepts, kind.produces} - {"same"} <= file_format.names()
     for known in target.names():
-        assert target.find(known).formats <= file_format.names()
+        assert target.class_of(known).formats <= file_format.names()
 
 
 def test_every_exported_format_is_written_by_a_stage_of_its_name() -> None:

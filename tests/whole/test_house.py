@@ -13,6 +13,7 @@ from typing import get_args
 import pytest
 
 from palmtop import effect, stage_files, target, task_kinds
+from palmtop.measurement import Kind
 from palmtop.models.family import EVERY_FAMILY
 from palmtop.recipe import recipe
 from palmtop.stage import Stage, find
@@ -225,7 +226,15 @@ def test_what_a_stage_did_is_asked_by_its_effect(path: Path) -> None:
 
 def test_every_target_is_named_like_its_file() -> None:
     for name in target.names():
-        assert target.find(name).name == name
+        assert target.class_of(name).name == name
+
+
+def test_every_target_says_how_it_is_asked_for_and_what_its_numbers_are() -> None:
+    """Itself: one that forgot to would be taken for a clock."""
+    for kind in map(target.class_of, target.names()):
+        made = target.find(kind.name if kind.address_is is None else f"{kind.name}:there")
+        assert made.label.partition(":")[0] == kind.name and made.place
+        assert made.kind in get_args(Kind)
 
 
 def test_the_wheel_brings_every_module_and_file(tmp_path: Path) -> None:
