@@ -1,22 +1,49 @@
-"""Signature: what an artefact takes and gives, written beside it as signature.json."""
+"""Signature: what an artefact takes and gives, graph by graph, written beside it as signature.json."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from palmtop.errors import UserError
+from palmtop.errors import UserError, did_you_mean
 
 FILE = "signature.json"
+MAIN = "main"
+"""The graph that answers a text whole."""
+
+
+class Tensor(BaseModel):
+    """An input or an output of a graph."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    dtype: Literal["int32", "int64", "float32", "float16", "int8", "bool"]
+    axes: tuple[str | int, ...]
+    """Of each axis its size, or what it counts where that is open: batch, tokens; "..." for those that the kind of task
+    says."""
+
+
+class Graph(BaseModel):
+    """What is run in one call; both in the artefact's order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
 
 
 class Signature(BaseModel):
-    """Inputs and outputs of a model file; every runtime feeds the artefact by this and by nothing else."""
+    """Inputs and outputs of a model file; every runtime feeds the artefact by this and by nothing else.
+
+    What it says plainly is of the graph `main`, the only one that most files have.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     inputs: tuple[str, ...]
-    """Names among input_ids, attention_mask, token_type_ids, in the artefact's order; all int32 [batch, tokens]."""
+    """Names among input_ids, attention_mask, token_type_ids, in the artefact's order; all int32 [batch, tokens]. None
+    where a file has no graph that answers a text whole."""
     output: str = "logits"
     """What the artefact answers with, a word of one of the kinds of tasks (`TaskKind.outputs`): logits or
     probabilities, float32 [batch, outputs]; spans: start and end logits, each [batch, tokens]."""
@@ -28,6 +55,34 @@ class Signature(BaseModel):
     thresholds: tuple[float, ...] | None = None
     """Probabilities from which on each label is given, where a text has any number of labels; None: one label a
     text."""
+    other_graphs: dict[str, Graph] = {}
+    """Graphs besides `main`, by name: encode and decode, or prefill_32 and step."""
+
+    @field_validator("other_graphs")
+    @classmethod
+    def _main_is_said_plainly(cls, graphs: dict[str, Graph]) -> dict[str, Graph]:
+        if MAIN in graphs:
+            raise ValueError(f"'{MAIN}' is among other_graphs; 'inputs' and 'output' say what it is")
+        return graphs
+
+    @property
+    def graphs(self) -> dict[str, Graph]:
+        """Every graph by name."""
+        if not self.inputs:
+            return dict(self.other_graphs)
+        given = tuple(Tensor(name=name, dtype="int32", axes=("batch", "tokens")) for name in self.inputs)
+        answered = Tensor(name=self.output, dtype="float32", axes=("batch", "..."))
+        return {MAIN: Graph(inputs=given, outputs=(answered,)), **self.other_graphs}
+
+    def graph(self, name: str = MAIN) -> Graph:
+        """The graph called `name`.
+
+        Raises:
+            UserError: there is none, with the nearest name.
+        """
+        if name not in self.graphs:
+            raise UserError(f"the artefact has no graph '{name}'; {did_you_mean(name, self.graphs)}")
+        return self.graphs[name]
 
     def length_for(self, tokens: int) -> int:
         """The padded length at which a text of `tokens` tokens is run when it is run alone."""
@@ -51,9 +106,9 @@ class Signature(BaseModel):
 
     def write(self, folder: Path) -> None:
         """Write signature.json into `folder`."""
-        unsaid = (
-            {"thresholds"} if self.thresholds is None else set[str]()
-        )  # files of one label a text stay as they were
+        # files of one label a text, and of one graph, stay as they were
+        optional = {"thresholds": self.thresholds, "other_graphs": self.other_graphs or None}
+        unsaid = {name for name, said in optional.items() if said is None}
         (folder / FILE).write_text(self.model_dump_json(indent=1, exclude=unsaid) + "\n", encoding="utf-8")
 
     @classmethod

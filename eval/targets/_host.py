@@ -47,6 +47,7 @@ class HostRunner(Runner):
 
     def __init__(self, folder: Path, signature: Signature, answer: Answer, batch: int = 1) -> None:
         self._tokenizer = HostTokenizer.of(folder, signature)
+        self._inputs = [tensor.name for tensor in signature.graph().inputs]
         self._signature, self._kind = signature, task_kinds.by_output(signature.output)
         self._answer: Answer | None = answer
         self._batch = batch
@@ -93,7 +94,7 @@ class HostRunner(Runner):
 
     def _padded(self, encodings: Sequence[Encoding], length: int) -> Batch:
         padded = pad(encodings, length, self._signature.pad_id)
-        return {name: padded[name] for name in self._signature.inputs}
+        return {name: padded[name] for name in self._inputs}
 
 
 def times_ms(call: Callable[[Any], object], items: Sequence[Any], runs: int) -> list[float]:
