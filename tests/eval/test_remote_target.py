@@ -110,6 +110,14 @@ def test_a_runner_behind_a_wire_answers_as_one_that_is_here(random_onnx: Bundle)
             there.latencies_ms(theirs, 32, 1)
 
 
+def test_a_wire_that_is_cut_is_told(random_onnx: Bundle, tmp_path: Path) -> None:
+    folder = shutil.copytree(random_onnx.path, tmp_path / "onnx")
+    size = (folder / "model.onnx").stat().st_size
+    (folder / "model.onnx").write_bytes(b"x" * size)  # no model: its runtime says so by a traceback over there
+    with pytest.raises(UserError, match="the other side ended at the question 'open'"):
+        target.find(ATTIC).open(folder)
+
+
 def test_rows_from_elsewhere_make_no_ratio_with_those_of_this_machine(
     run: tuple[Path, list[str], list[Measurement]],
 ) -> None:

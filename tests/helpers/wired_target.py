@@ -57,7 +57,11 @@ class WiredRunner(Runner):
 
     def __init__(self, folder: Path, threads: int) -> None:
         self._wire = _Wire(folder)
-        self._wire.ask("open", threads=threads)
+        try:
+            self._wire.ask("open", threads=threads)
+        except UserError:
+            self._wire.close()
+            raise
 
     def tokenize(self, texts: Sequence[Text]) -> list[Encoding]:
         """There."""
@@ -103,7 +107,10 @@ class _Wire:
         """The other side's answer; what it refuses is refused here."""
         assert self._process.stdin is not None and self._process.stdout is not None
         print(json.dumps({"question": question, "given": given}), file=self._process.stdin, flush=True)
-        said = json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        if not line:
+            raise UserError(f"the other side ended at the question '{question}': look there, and measure again")
+        said = json.loads(line)
         if "refused" in said:
             raise UserError(said["refused"])
         return said["answer"]
