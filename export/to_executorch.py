@@ -35,14 +35,13 @@ class ToExecutorch(Stage):
         """Lower, write, and compare with torch in ExecuTorch's own runtime."""
         import torch
 
-        from palmtop.converter_log import CONVERSION, captured
         from palmtop.export.executorch_file import FILE, PROGRAM, write
-        from palmtop.export.graph.edge import copy_app_files, edge_classifier, signature_of_export
+        from palmtop.export.graph.edge import converting, copy_app_files, edge_classifier, signature_of_export
         from palmtop.export.graph.passes import clean_any_length
 
         assert source is not None  # the driver checked `accepts`
         signature, _ = signature_of_export(source, self.probabilities)
-        with captured(work.out / CONVERSION):
+        with converting(work.out):
             program, passes = clean_any_length(
                 edge_classifier(source, self.probabilities), signature.inputs, signature.max_length
             )

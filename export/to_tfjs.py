@@ -43,14 +43,13 @@ class ToTfjs(Stage):
 
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Convert, write, and compare with torch in Chromium."""
-        from palmtop.converter_log import CONVERSION, captured
-        from palmtop.export.graph.edge import copy_app_files, edge_classifier, signature_of_export
+        from palmtop.export.graph.edge import converting, copy_app_files, edge_classifier, signature_of_export
         from palmtop.export.graph.passes import clean_any_size
         from palmtop.export.tfjs_model.graph_model import write_graph_model
 
         assert source is not None  # the driver checked `accepts`
         signature, output = signature_of_export(source, self.probabilities)
-        with captured(work.out / CONVERSION):
+        with converting(work.out):
             program, passes = clean_any_size(
                 edge_classifier(source, self.probabilities), signature.inputs, signature.max_length
             )

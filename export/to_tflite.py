@@ -130,12 +130,11 @@ class ToTflite(Stage):
 
     def _write(self, source: Bundle, lengths: tuple[int, ...], out: Path) -> dict[str, int]:
         """The file and what belongs beside it; returns what the passes over the graph did."""
-        from palmtop.converter_log import CONVERSION, captured
-        from palmtop.export.graph.edge import copy_app_files, edge_classifier, signature_of_export
+        from palmtop.export.graph.edge import converting, copy_app_files, edge_classifier, signature_of_export
 
         known, _ = signature_of_export(source, self.probabilities)
         signature = known.model_copy(update={"lengths": lengths, "max_length": lengths[-1]})
-        with captured(out / CONVERSION):
+        with converting(out):
             passes = _convert(edge_classifier(source, self.probabilities), signature, out / FILE)
         signature.write(out)
         copy_app_files(source, out)

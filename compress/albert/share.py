@@ -44,8 +44,8 @@ class Share(Stage):
     groups: int = Field(default=1, ge=1)
     """Sets of weights, the layers shared out among them evenly; the paper's 1: all layers are one."""
     order: Literal["sequence", "cycle"] = "sequence"
-    """Which layers share a set: neighbours (0 0 1 1), as in ALBERT's groups, or every so manieth (0 1 0 1; Takase and
-    Kiyono 2021)."""
+    """Which layers share a set: neighbours (0 0 1 1), as in ALBERT's groups, or by turns (0 1 0 1; Takase and Kiyono
+    2021)."""
     start: Literal["middle", "first", "stepwise", "average", "best"] = "middle"
     """What a set starts from: the middle or first of its layers; layers spread from the first to the last; the mean of
     its layers, heads and neurons matched first; or the one of its layers that reproduces hidden states best on texts of

@@ -1,14 +1,17 @@
 """The forward pass that is exported, for every format: int32 inputs in, float32 answers out, one finite mask."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import fx
 
 from palmtop import task_kinds
 from palmtop.bundle import Bundle
+from palmtop.converter_log import CONVERSION, captured
 from palmtop.errors import UserError
 from palmtop.families.family import Family
 from palmtop.models.family import family_named
@@ -128,6 +131,19 @@ def trace_any_size(
     arguments = example(inputs, 3, min(16, longest))
     with torch.no_grad():
         return torch.export.export(module, (), arguments, dynamic_shapes=sizes, strict=False)
+
+
+@contextmanager
+def converting(out: Path) -> Iterator[None]:
+    """What converters say goes into the bundle's log, and torch keeps no stack trace of each call: no file holds them,
+    and they took a tenth of a conversion's time."""
+    before = fx.config.do_not_emit_stack_traces
+    fx.config.do_not_emit_stack_traces = True
+    try:
+        with captured(out / CONVERSION):
+            yield
+    finally:
+        fx.config.do_not_emit_stack_traces = before
 
 
 def copy_app_files(source: Bundle, out: Path) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from palmtop.export.graph import attention, embeddings, fold, litert_forms
 from palmtop.export.graph.convolutions import pointwise_as_linear
-from palmtop.export.graph.edge import EdgeClassifier, any_size_program, example, trace_any_size
+from palmtop.export.graph.edge import EdgeClassifier, any_size_program, converting, example, trace_any_size
 from palmtop.export.graph.flat import flatten_rows
 from palmtop.export.graph.graph_edit import aten, calls, open_graph, shape
 from palmtop.export.graph.head_rows import read_rows
@@ -447,3 +447,10 @@ def test_the_pieces_of_a_split_are_slices() -> None:
     assert slices_for_splits(graph) == 1
     assert not calls(graph, aten.split_with_sizes.default)
     assert torch.equal(graph(hidden), Gated()(hidden))
+
+
+def test_stack_traces_are_left_out_only_while_converting(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="broken"), converting(tmp_path):
+        assert fx.config.do_not_emit_stack_traces
+        raise ValueError("broken")
+    assert not fx.config.do_not_emit_stack_traces
