@@ -28,7 +28,7 @@ def fill_once(folder: Path, card: str, fill: Callable[[Path], None], say: Callab
     Args:
         card: the file that `fill` writes last, by which a whole folder is known.
     """
-    with _alone(folder, say):
+    with alone(folder, say):
         if (folder / card).is_file():
             return True
         partial = folder.with_name(f".{folder.name}.partial")
@@ -40,13 +40,14 @@ def fill_once(folder: Path, card: str, fill: Callable[[Path], None], say: Callab
 
 
 @contextmanager
-def _alone(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """The lock goes with the process, however that ends."""
-    lock = FileLock(cache("locks") / f"{folder.parent.name}-{folder.name}")
+def alone(made: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Only one process at a time makes a file or a folder of the cache; another waits, and says so. The lock goes with
+    the process, however that ends."""
+    lock = FileLock(cache("locks") / f"{made.parent.name}-{made.name}")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say(f"another palmtop is making {folder}: waiting for it")
+        say(f"another palmtop is making {made}: waiting for it")
         lock.acquire(timeout=-1)
     try:
         yield

@@ -11,7 +11,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from palmtop import stage as stages
-from palmtop.bundle import Bundle, Origin, is_sealed, seal, write_durably
+from palmtop.bundle import Bundle, Origin, is_sealed, seal
+from palmtop.durably import write_durably
 from palmtop.errors import UserError, from_os, full_disk
 from palmtop.folders import cache
 from palmtop.processes import processes, rank

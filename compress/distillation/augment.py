@@ -7,7 +7,6 @@ they stay.
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,14 +17,15 @@ import numpy as np
 from jaxtyping import Bool
 from numpy import ndarray
 
-from palmtop.bundle import Bundle, is_sealed, sha256_of, write_durably
+from palmtop.bundle import Bundle, is_sealed, sha256_of
 from palmtop.data.encoding import Text
 from palmtop.data.special_tokens import Vocabulary
 from palmtop.data.tokenization import FILE
+from palmtop.durably import write_durably
 from palmtop.errors import UserError
 from palmtop.models.family import inputs_of, longest_input
 from palmtop.models.language_model import Asked, open_language_model
-from palmtop.processes import rank
+from palmtop.processes import made_by_first
 from palmtop.task import Split
 
 BATCH = 64
@@ -89,12 +89,13 @@ def augmented_once(split: Split, folder: Path, how: Augmentation, scratch: Path,
     """A split with the texts made of its own, kept in scratch; the first process of a distributed run makes them, the
     others wait."""
     kept = scratch / KEPT
-    if not kept.is_file() and rank() == 0:
+
+    def make() -> None:
         say(f"more texts: {how.copies} tries for each of {len(split):,}, words by {folder}")
         texts, origins = augment(split.texts, WordModel(folder), how)
         write_durably(kept, json.dumps({"texts": texts, "origins": origins}))
-    while not kept.is_file():
-        time.sleep(0.2)
+
+    made_by_first(kept, make)
     made = json.loads(kept.read_text(encoding="utf-8"))
     digest = hashlib.sha256(f"{split.digest} {sha256_of(kept)}".encode()).hexdigest()
     return Split([tuple(text) for text in made["texts"]], split.labels[np.asarray(made["origins"])], digest)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from palmtop.bundle import Bundle, write_durably
+from palmtop.bundle import Bundle
 from palmtop.compress.distillation.teacher_signals import (
     BATCH,
     CARD,
@@ -28,9 +28,10 @@ from palmtop.compress.distillation.teacher_signals import (
     signals,
 )
 from palmtop.compress.learning.encoded import Encoded, take
+from palmtop.durably import write_durably
 from palmtop.folders import cache
 from palmtop.models.opening import open_with_head, outputs_of
-from palmtop.processes import rank
+from palmtop.processes import made_by_first
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -151,10 +152,10 @@ def ask(
         UserError: they were ordered to disk, and the disk has no room for them; or the teacher's answers are not
         finite.
     """
-    if rank() == 0 and not (scratch / CHOICE).is_file():
-        write_durably(scratch / CHOICE, json.dumps(asdict(choose(teacher, data, wanted, budget))))
-    while not (scratch / CHOICE).is_file():
-        time.sleep(0.2)
+    made_by_first(
+        scratch / CHOICE,
+        lambda: write_durably(scratch / CHOICE, json.dumps(asdict(choose(teacher, data, wanted, budget)))),
+    )
     choice = Choice(**json.loads((scratch / CHOICE).read_text(encoding="utf-8")))
     say(f"teacher's signals: {'kept on disk' if choice.way == 'cache' else 'computed anew at each step'}, {choice.why}")
     if choice.way == "recompute":

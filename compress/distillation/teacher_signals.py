@@ -14,12 +14,13 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from palmtop.bundle import Bundle, write_durably
+from palmtop.bundle import Bundle
 from palmtop.compress.learning.encoded import Encoded, padded
+from palmtop.durably import write_durably
 from palmtop.errors import UserError
 from palmtop.folders import cache, fill_once
 from palmtop.models.opening import open_with_head, outputs_of
-from palmtop.processes import rank
+from palmtop.processes import made_by_first
 from palmtop.task_kinds.kind import TaskKind
 
 if TYPE_CHECKING:
@@ -89,10 +90,12 @@ def signals(teacher: Bundle, data: Encoded, wanted: Wanted, say: Callable[[str],
     """
     folder = folder_of(teacher, data, wanted)
     reused = (folder / CARD).is_file()
-    if not reused and rank() == 0:
+
+    def ask() -> None:
+        nonlocal reused  # another run may have made them meanwhile
         reused = fill_once(folder, CARD, lambda into: _compute(teacher, data, wanted, into, say), say)
-    while not (folder / CARD).is_file():
-        time.sleep(0.2)
+
+    made_by_first(folder / CARD, ask)
     card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     return open_signals(folder, data, wanted, card["seconds"], reused)
 

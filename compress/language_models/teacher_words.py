@@ -17,15 +17,16 @@ import numpy as np
 from jaxtyping import Bool, Float16, Float32, Int, Int32
 from numpy import ndarray
 
-from palmtop.bundle import Bundle, write_durably
+from palmtop.bundle import Bundle
 from palmtop.compress.distillation.teacher_signals import weights_digest
 from palmtop.compress.language_models.step_means import Targets
 from palmtop.compress.learning.encoded import Encoded
+from palmtop.durably import write_durably
 from palmtop.errors import UserError
 from palmtop.folders import cache, fill_once
 from palmtop.models.family import inputs_of
 from palmtop.models.language_model import Asked, Kind, open_language_model
-from palmtop.processes import rank
+from palmtop.processes import made_by_first, rank
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,12 +108,14 @@ def words(teacher: Bundle, targets: Targets, wanted: WantedWords, say: Callable[
     positions = np.ones_like(targets.positions) if wanted.everywhere else targets.positions
     folder = cache("teacher_words") / _key(teacher, targets.asked, positions, wanted)
     reused = (folder / CARD).is_file()
-    if not reused and rank() == 0:
+
+    def ask() -> None:
+        nonlocal reused  # another run may have made them meanwhile
         reused = fill_once(
             folder, CARD, lambda into: _compute(teacher, targets.asked, positions, wanted, into, say), say
         )
-    while not (folder / CARD).is_file():
-        time.sleep(0.2)
+
+    made_by_first(folder / CARD, ask)
     card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     if card["mean_rest"] > MUCH and rank() == 0:
         say(

@@ -2,15 +2,15 @@
 next."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palmtop.bundle import LOGS, write_durably
+from palmtop.bundle import LOGS
 from palmtop.compress.learning.special import Fitted
+from palmtop.durably import replacing, write_durably
 from palmtop.processes import rank
 from palmtop.stage import Work
 
@@ -67,11 +67,8 @@ def _keep(model: "Module", folder: Path, facts: dict[str, Any]) -> None:
     """The weights, durably, then the mark; the checkpoints on the way there are of no more use."""
     from safetensors.torch import save_model  # knows of weights that are stored once and used twice
 
-    beside = folder / f".{WEIGHTS}.new"
-    save_model(model, str(beside))
-    with beside.open("rb+") as file:
-        os.fsync(file.fileno())
-    beside.replace(folder / WEIGHTS)
+    with replacing(folder / WEIGHTS) as beside:
+        save_model(model, str(beside))
     write_durably(folder / FINISHED, json.dumps(facts))
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 

@@ -3,7 +3,6 @@ once and kept."""
 
 import hashlib
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -16,8 +15,9 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from palmtop.converter_log import captured
+from palmtop.durably import write_durably
 from palmtop.errors import UserError
-from palmtop.folders import cache
+from palmtop.folders import alone, cache
 from palmtop.models.family import family_named
 from palmtop.target import host_machine
 
@@ -86,12 +86,10 @@ def check_measurable(family: str) -> None:
 def latency_table(widths: "Widths", length: int, threads: int, say: Callable[[str], None]) -> LatencyTable:
     """The table for a model of these widths, from the cache if this machine has measured it before."""
     machine, kept = host_machine(PACKAGES).as_dict(), table_file(widths, length, threads)
-    if not kept.is_file():
-        say(f"measuring what heads and feed-forward neurons cost in LiteRT at {length} tokens, {threads} thread(s)")
-        written = json.dumps(asdict(_measure(widths, length, threads, machine)))
-        beside = kept.with_suffix(f".{os.getpid()}")
-        beside.write_text(written, encoding="utf-8")
-        beside.replace(kept)
+    with alone(kept, say):
+        if not kept.is_file():
+            say(f"measuring what heads and feed-forward neurons cost in LiteRT at {length} tokens, {threads} thread(s)")
+            write_durably(kept, json.dumps(asdict(_measure(widths, length, threads, machine))))
     found = json.loads(kept.read_text(encoding="utf-8"))
     curves = {
         name: Curve(tuple(value["sizes"]), tuple(value["milliseconds"]))

@@ -3,8 +3,6 @@ rare it is."""
 
 import hashlib
 import json
-import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,10 +15,11 @@ from palmtop.bundle import Bundle
 from palmtop.compress.distillation.guards import unchanged
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.data.tokenization import FILE as TOKENIZER
+from palmtop.durably import replacing
 from palmtop.errors import UserError
-from palmtop.folders import cache
+from palmtop.folders import alone, cache
 from palmtop.models.opening import open_as_named
-from palmtop.processes import rank
+from palmtop.processes import made_by_first
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -50,13 +49,15 @@ def states_of_tokens(teacher: Bundle, pooling: Pooling, say: Callable[[str], Non
     """
     key = hashlib.sha256(json.dumps([teacher.digest, pooling, 1]).encode()).hexdigest()[:32]
     file = cache("tokens") / f"{key}.npy"
-    if not file.is_file() and rank() == 0:
-        states = _compute(teacher, pooling, say)
-        partial = file.with_name(f".{key}.{os.getpid()}.npy")
-        np.save(partial, states)
-        partial.replace(file)
-    while not file.is_file():
-        time.sleep(0.2)
+
+    def ask() -> None:
+        with alone(file, say):
+            if not file.is_file():
+                states = _compute(teacher, pooling, say)
+                with replacing(file) as beside:
+                    np.save(beside, states)
+
+    made_by_first(file, ask)
     return np.asarray(np.load(file), np.float32)
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from palmtop.bundle import Bundle, write_durably
+from palmtop.bundle import Bundle
 from palmtop.data.encoding import Encoding, Text
 from palmtop.data.tokenization import FILE as TOKENIZER
 from palmtop.data.tokenization import HostTokenizer
+from palmtop.durably import replacing, write_durably
 from palmtop.eval.measuring.plan import Subject
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.target import Runner
@@ -68,12 +68,8 @@ def _mismatches(bundle: Bundle, runner: Runner, encodings: list[Encoding], texts
 def _keep(path: Path, depends: dict[str, Any], made: Answers) -> None:
     """The note beside the array is written last: an array without its note, or with an older one, isn't trusted."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
-    with beside.open("wb") as file:
-        np.save(file, made.outputs)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    with replacing(path) as beside:
+        np.save(beside, made.outputs)
     write_durably(
         _note(path),
         json.dumps(

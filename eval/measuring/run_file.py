@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from palmtop.bundle import write_durably
+from palmtop.durably import write_durably
 from palmtop.errors import UserError
 
 FILE = "measure.json"

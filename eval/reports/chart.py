@@ -10,7 +10,8 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from palmtop.bundle import Bundle, write_durably
+from palmtop.bundle import Bundle
+from palmtop.durably import write_durably
 from palmtop.eval.reports.draw_table import Table
 from palmtop.eval.reports.table import Row, Section
 from palmtop.measure_settings import ChartText

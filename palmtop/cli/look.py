@@ -23,7 +23,8 @@ def tokens(
 ) -> None:
     """Compare the client's tokenizer with Hugging Face's on 2,000 hard strings: which ids, and which answers,
     differ."""
-    from palmtop.bundle import Bundle, write_durably
+    from palmtop.bundle import Bundle
+    from palmtop.durably import write_durably
     from palmtop.eval.tokenizers.report import listing, summary
     from palmtop.eval.tokenizers.token_parity import measure_tokens
     from palmtop.making import lock_on

@@ -279,7 +279,7 @@ def _add_stages(app: typer.Typer, words: Sequence[str]) -> None:
 
 def _measure_into(folder: Path, bundles: "dict[str, Bundle]", options: "MeasureText") -> None:
     """Measure, print the table, and leave it in the run's folder."""
-    from palmtop.bundle import write_durably
+    from palmtop.durably import write_durably
     from palmtop.eval.compare import compare as table_of
     from palmtop.eval.measure import measure as measure_bundles
     from palmtop.eval.reports.draw_table import render
