@@ -1,15 +1,26 @@
 """Comparing artefacts: one row for each on each target, what it keeps of the teacher, what it gains on the baseline."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from palmtop.eval.measuring.timed import LINEAR, apart, other_machine, timed_at
 from palmtop.eval.reports.draw_table import Table
+from palmtop.eval.reports.notes import notes
 from palmtop.eval.reports.read_runs import Artefact, Gathered, gather
-from palmtop.eval.reports.table import NOT_BESIDE, NOT_COMPARABLE, NOT_MEASURED, NOT_VALID, Cell, Row, Section
-from palmtop.eval.reports.verdicts import notes, verdicts
+from palmtop.eval.reports.table import (
+    NOT_BESIDE,
+    NOT_COMPARABLE,
+    NOT_MEASURED,
+    NOT_VALID,
+    WEAK_TEACHER,
+    Cell,
+    Row,
+    Section,
+)
+from palmtop.eval.reports.verdicts import verdicts
+from palmtop.eval.reports.wrong import weak_teacher, wrong
 from palmtop.measurement import NOT_RUN, Measurement
 
 MAIN = ("accuracy", "pearson", "f1")
@@ -62,7 +73,7 @@ class _View:
 
 
 def _section(view: _View) -> Section:
-    rows = tuple(_row(view, artefact) for artefact in view.gathered.artefacts)
+    rows = _without_shares([_row(view, artefact) for artefact in view.gathered.artefacts])
     baseline = view.baselines[0].name if view.baselines else None
     return Section(
         view.gathered.task,
@@ -70,7 +81,22 @@ def _section(view: _View) -> Section:
         rows,
         tuple(view.gathered.machines),
         (*notes(rows, view.gathered.task, view.gathered.machines, baseline), *view.gathered.conflicts),
-        verdicts(rows, view.gathered.task, view.metric),
+        (
+            *wrong(rows, view.metric),
+            *verdicts(rows, view.gathered.task, view.metric, view.gathered.standing.task_at),
+        ),
+    )
+
+
+def _without_shares(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows; of a teacher that is worse than a linear model or than its student, no share is told."""
+    weak = weak_teacher(rows)
+    if not weak:
+        return tuple(rows)
+    word = Cell(word=WEAK_TEACHER, why=weak[0].says)
+    return tuple(
+        row if row.cells["kept_percent"].value is None else replace(row, cells=row.cells | {"kept_percent": word})
+        for row in rows
     )
 
 

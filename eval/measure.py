@@ -70,6 +70,18 @@ def _note(made: list[Plan], out: Path) -> None:
         baseline = plan.baseline.name if plan.baseline else None
         run_file.note(
             plan.task_id,
-            Standing(metric=plan.task.main_metric, bundles=bundles, baseline=baseline, teacher=plan.teacher),
+            Standing(
+                metric=plan.task.main_metric,
+                bundles=bundles,
+                baseline=baseline,
+                teacher=plan.teacher,
+                task_at=_task_at(plan),
+            ),
         )
     run_file.write(out)
+
+
+def _task_at(plan: Plan) -> str | None:
+    """Where a stage was told to find the task; None where a recipe wrote it out."""
+    given = (bundle.card.origin.settings.get("task") for bundle in plan.bundles.values())
+    return next((task for task in given if isinstance(task, str)), None)

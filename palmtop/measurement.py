@@ -12,6 +12,8 @@ from palmtop.errors import UserError
 FILE = "measurements.jsonl"
 NOT_RUN: Literal["converted, not run"] = "converted, not run"
 """Of a file that nothing here runs: its bytes were counted, nothing else is known of it."""
+MOST_FREQUENT = "most_frequent_label"
+"""The metric that says what answering the most frequent label alone would score, in `conditions` of which metric."""
 Kind = Literal["measured", "emulated", "estimated", "converted, not run"]
 
 

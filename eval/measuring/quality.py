@@ -10,6 +10,7 @@ from numpy import ndarray
 from palmtop.eval.measuring.answers import Answers, answers
 from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.plan import Plan, Say, Subject
+from palmtop.measurement import MOST_FREQUENT
 from palmtop.metrics import Score
 
 
@@ -34,6 +35,7 @@ class Quality:
         )
         self._agreement(subject, "agreement_torch", torch, "the torch bundle that it was made from was not given")
         self._versus_baseline(subject)
+        self._most_frequent(subject)
 
     def _metrics(self, subject: Subject) -> None:
         task, labels = self.plan.task, self.plan.split.labels
@@ -72,6 +74,16 @@ class Quality:
         if taken["difference_baseline"].value is not None:
             taken |= task.of_kind.paired_tests(ours, theirs, labels)
         self.ledger.write(subject, taken, conditions)
+
+    def _most_frequent(self, subject: Subject) -> None:
+        """What answering the most frequent label alone would score: who does no better has learnt nothing."""
+        task = self.plan.task
+        conditions = {"metric": task.main_metric}
+        if self.ledger.knows(subject, (MOST_FREQUENT,), conditions):
+            return
+        alone = task.of_kind.constant(task.main_metric, self.plan.split.labels, len(task.label_names))
+        if alone is not None:
+            self.ledger.write(subject, {MOST_FREQUENT: alone}, conditions)
 
     def _answers(self, subject: Subject) -> Answers:
         if subject not in self._answered:

@@ -24,6 +24,8 @@ class Standing(BaseModel):
     """Name of the bundle that the others are compared with."""
     teacher: str | None = None
     """Name of the bundle whose answers the others are compared with."""
+    task_at: str | None = None
+    """The task as a stage was given it: a shipped name, or a YAML file."""
 
 
 class RunFile(BaseModel):
@@ -62,4 +64,5 @@ class RunFile(BaseModel):
             bundles=newer.bundles | kept,
             baseline=newer.baseline or older.baseline,
             teacher=newer.teacher or older.teacher,
+            task_at=newer.task_at or older.task_at,
         )

@@ -120,7 +120,7 @@ def _markdown_section(section: Section) -> str:
     several_lengths = len(lengths) > 1
     time = "ms" if several_lengths else f"ms @{lengths[0] if lengths else '?'}"
     headings = {"metric": section.metric.replace("_", " "), "latency_ms": time}
-    lines = ["", f"## {section.task}", ""]
+    lines = ["", f"## {section.task}", "", *drawn_wrong(section)]
     left_out = {
         *(() if any(map(is_pruned, section.rows)) else OF_PRUNED),
         *(() if several_lengths else OF_LENGTHS),
@@ -134,9 +134,14 @@ def _markdown_section(section: Section) -> str:
         ]
         lines += [*_grid([["model", "format, precision, target", *heads], *drawn]), ""]
     lines += [f"- {note}" for note in section.notes]
-    return "\n".join(
-        [*lines, *(["", *(f"- **{verdict}**" for verdict in section.verdicts)] if section.verdicts else []), ""]
-    )
+    others = [f"- **{verdict}**" for verdict in section.verdicts if verdict.severity == "note"]
+    return "\n".join([*lines, *(["", *others] if others else []), ""])
+
+
+def drawn_wrong(section: Section) -> list[str]:
+    """What can't be passed over, a line each, and an empty one under them."""
+    lines = [f"- **WRONG: {verdict.says}**; {verdict.do}" for verdict in section.wrong]
+    return [*lines, ""] if lines else []
 
 
 def _grid(rows: Sequence[Sequence[str]]) -> list[str]:

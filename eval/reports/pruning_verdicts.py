@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from palmtop import effect
 from palmtop.effect import Effect
 from palmtop.eval.measuring.timed import apart
-from palmtop.eval.reports.table import Row, milliseconds
+from palmtop.eval.reports.table import Row, Verdict, milliseconds
 from palmtop.measurement import Measurement
 
 TIMES = 1.5
@@ -19,11 +19,11 @@ def is_pruned(row: Row) -> bool:
     return "zeros" in _taken_out(row).values()
 
 
-def verdicts(rows: Sequence[Row]) -> list[str]:
+def verdicts(rows: Sequence[Row]) -> list[Verdict]:
     """A sentence for each pruned artefact, where what wasn't measured is said to be so; and for each that was only cut,
     if the form that it was cut of is in the table: alone its row says it all."""
     return [
-        _verdict(row, beside, rows)
+        Verdict(_verdict(row, beside, rows), about=row.name)
         for row, beside in ((row, _beside(row, rows)) for row in rows)
         if is_pruned(row) or (_is_smaller(row) and beside is not None)
     ]

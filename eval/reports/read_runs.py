@@ -100,6 +100,7 @@ def _merge_standing(known: Gathered, standing: Standing, names: dict[str, str], 
         elif theirs is not None and theirs != ours:
             known.conflicts.append(f"the {role} of {run} is {theirs}; this table has {ours}, of a run named before it")
     known.standing.metric = known.standing.metric or standing.metric
+    known.standing.task_at = known.standing.task_at or standing.task_at
 
 
 def _add(known: Gathered, taken: Sequence[Measurement], current: dict[str, str], names: dict[str, str]) -> None:

@@ -1,12 +1,14 @@
 """The table: cells, rows and sections, before they are drawn."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from palmtop.measurement import Measurement
 
 NOT_MEASURED, NOT_COMPARABLE, NOT_VALID = "not measured", "not comparable", "not valid"
 NOT_BESIDE = "not timed side by side with the baseline"
+WEAK_TEACHER = "weak teacher"
+"""Stands for a share of a teacher that is worse than a linear model or than its own student."""
 
 COLUMNS = (
     "model_mb",
@@ -69,6 +71,23 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What the numbers say, and what to do about it."""
+
+    says: str
+    """A sentence."""
+    do: str = ""
+    """What mends it; nothing where there is nothing to mend."""
+    severity: Literal["wrong", "note"] = "note"
+    """wrong: the numbers can't be trusted, or the file can't be shipped, as they stand."""
+    about: str | None = None
+    """Name of the only artefact that it is about."""
+
+    def __str__(self) -> str:
+        return f"{self.says}; {self.do}" if self.do else self.says
+
+
+@dataclass(frozen=True)
 class Section:
     """The rows of one task, and what has to be said under them."""
 
@@ -78,8 +97,21 @@ class Section:
     machines: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
     """Where the numbers come from."""
-    verdicts: tuple[str, ...]
-    """What they say, plainly."""
+    verdicts: tuple[Verdict, ...]
+    """What they say, plainly; the wrong ones first."""
+
+    @property
+    def wrong(self) -> tuple[Verdict, ...]:
+        """The verdicts that can't be passed over."""
+        return tuple(verdict for verdict in self.verdicts if verdict.severity == "wrong")
+
+
+def with_interval(row: Row) -> str:
+    """A row's metric as sentences show it."""
+    cell = row.cells["metric"]
+    return f"{cell.value:.3f}" + (
+        f" [{cell.low:.3f}, {cell.high:.3f}]" if cell.low is not None and cell.high is not None else ""
+    )
 
 
 def milliseconds(value: float | None) -> str:

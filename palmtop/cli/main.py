@@ -21,6 +21,7 @@ from palmtop.version import VERSION
 
 if TYPE_CHECKING:
     from palmtop.bundle import Bundle
+    from palmtop.eval.reports.draw_table import Table
     from palmtop.measure_settings import MeasureText
 
 QUIET = {
@@ -41,7 +42,17 @@ training step ten times slower. Set unless the user has set it."""
 ENDINGS = {"markdown": "md", "csv": "csv", "json": "json"}
 """How a table's files end, by form."""
 
-USER_FAULT, INTERRUPTED = 2, 130
+USER_FAULT, WRONG, INTERRUPTED = 2, 3, 130
+"""Exit codes. WRONG: under --strict, where a verdict says that a table's numbers can't be taken as they stand."""
+
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="End with exit code 3 where the table says WRONG: a teacher below the floor or its student, an artefact "
+        "that learnt nothing, a metric that is not valid.",
+    ),
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -122,6 +133,7 @@ def run(
         ),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Only check the recipe, and make nothing.")] = False,
+    strict: Strict = False,
 ) -> None:
     """Check a recipe as a whole, make what is missing of it, measure, and print the table."""
     from palmtop.making import lock_on
@@ -144,10 +156,10 @@ def run(
             chosen = checked.measure.bundles or tuple(bundles)
             origins = {bundles[name].in_torch for name in chosen}  # what they are compared with, measured or not
             given = {name: bundle for name, bundle in bundles.items() if name in chosen or bundle.digest in origins}
-            _measure_into(folder, given, checked.measure)
+            _measure_into(folder, given, checked.measure, strict)
 
 
-def measure(
+def measure(  # noqa: PLR0913, PLR0917  # an option each
     bundles: Annotated[list[Path], typer.Argument(help="Bundle folders.")],
     on: Annotated[
         str | None,
@@ -173,6 +185,7 @@ def measure(
         Path | None,
         typer.Option(help="Where measurements.jsonl and the table go.", show_default="the bundles' common folder"),
     ] = None,
+    strict: Strict = False,
 ) -> None:
     """Measure bundles side by side in their own runtimes, and print the table."""
     from palmtop.eval.measure import by_name, common_folder
@@ -196,24 +209,27 @@ def measure(
     )
     folder = out or common_folder(opened.values())
     with lock_on(folder):
-        _measure_into(folder, opened, options)
+        _measure_into(folder, opened, options, strict)
 
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders with a measurements.jsonl.")],
     form: Annotated[str, typer.Option("--format", help="markdown, csv or json.")] = "markdown",
     out: Annotated[Path | None, typer.Option(help="Write to this file.", show_default="print")] = None,
+    strict: Strict = False,
 ) -> None:
     """Draw the table of what was measured in one or several runs."""
     from palmtop.eval.compare import compare as table_of
     from palmtop.eval.reports.draw_table import render
 
-    drawn = render(table_of(runs), form)
+    table = table_of(runs)
+    drawn = render(table, form)
     if out is None:
         print(drawn, end="")
     else:
         out.write_text(drawn, encoding="utf-8")
         print(f"wrote {out}")
+    _end(table, strict)
 
 
 def verify(bundle: Annotated[Path, typer.Argument(help="Bundle folder; of an app everything is recomputed.")]) -> None:
@@ -277,7 +293,7 @@ def _add_stages(app: typer.Typer, words: Sequence[str]) -> None:
         )(telling()(action))
 
 
-def _measure_into(folder: Path, bundles: "dict[str, Bundle]", options: "MeasureText") -> None:
+def _measure_into(folder: Path, bundles: "dict[str, Bundle]", options: "MeasureText", strict: bool) -> None:
     """Measure, print the table, and leave it in the run's folder."""
     from palmtop.durably import write_durably
     from palmtop.eval.compare import compare as table_of
@@ -303,6 +319,15 @@ def _measure_into(folder: Path, bundles: "dict[str, Bundle]", options: "MeasureT
         else:
             chart.write(drawn, folder)
             print(f"{chart.markdown(drawn)}\nthis chart: {folder / 'chart.png'}, .svg and .md")
+    _end(table, strict)
+
+
+def _end(table: "Table", strict: bool) -> None:
+    """Under --strict, end with exit code 3 where a verdict of the table says that something is wrong."""
+    wrong = [verdict for section in table.sections for verdict in section.wrong]
+    if strict and wrong:
+        print(f"strict: {len(wrong)} verdict(s) of the table say WRONG", file=sys.stderr)
+        raise SystemExit(WRONG)
 
 
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

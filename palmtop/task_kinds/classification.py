@@ -139,6 +139,14 @@ class Classification(TaskKind):
             return proportion(int((graded.argmax(axis=1) == labels).sum()), len(labels))
         return super().score(metric, graded, labels)
 
+    def constant(self, metric: str, labels: Labels, outputs: int) -> Score | None:
+        """Of accuracy the share of the most frequent label; Matthews' correlation isn't defined for one answer."""
+        alone = np.full(len(labels), np.bincount(labels).argmax())
+        value = self.value(metric, alone, labels, outputs)
+        if np.isnan(value):
+            return Score(None, n=len(labels), why=f"undefined: {self.undefined(metric)}")
+        return Score(value, n=len(labels))
+
     def undefined(self, metric: str) -> str:
         """All answers, or all labels, are alike."""
         return {

@@ -310,6 +310,10 @@ class TaskKind(ABC):
         """Why a metric isn't defined, where it isn't."""
         return ""
 
+    def constant(self, metric: str, labels: Labels, outputs: int) -> Score | None:
+        """What the most frequent label alone would score; None for a kind that has no such answer."""
+        return None
+
     def difference(
         self,
         metric: str,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import MACHINE, TASK, TIMING, numbers_of, one, section_of, write_run
+from made_runs import MACHINE, TASK, TIMING, numbers_of, one, said_of, section_of, write_run
 
 from palmtop import measurement
 from palmtop.errors import UserError
@@ -123,7 +123,7 @@ def test_speed_is_not_compared_across_lengths(tmp_path: Path) -> None:
     assert (
         _row(section, "floor").cells["speedup"].value == 194
     )  # nothing is padded: its time is the same at every length
-    assert [line for line in section.verdicts if "slower" in line] == [
+    assert [line for line in said_of(section) if "slower" in line] == [
         "long on host_litert is slower than the baseline: 99.00 ms against 97.00 ms (0.98 x)"
     ]
     assert [row.cells["timed_at"] for row in section.rows] == [
@@ -140,7 +140,7 @@ def test_speed_is_not_compared_across_lengths(tmp_path: Path) -> None:
 
 def test_what_ran_longer_than_the_baseline_is_not_called_slower(tmp_path: Path) -> None:
     section = section_of(write_run(tmp_path / "run", *_timed("base", 10), *_timed("small", 20, padded_to=64)))
-    assert not [line for line in section.verdicts if "slower" in line]
+    assert not [line for line in said_of(section) if "slower" in line]
     assert _row(section, "small").cells["speedup"].why == (
         "timed at 64 tokens, base at 32 tokens: export small with --lengths 32 or any, or measure with --length 64"
     )
@@ -157,7 +157,7 @@ def test_a_quantized_file_of_another_length_is_not_called_slower_than_its_float(
         *_timed("int8", 5, padded_to=64),
         one("int8", "model_bytes", 1, **quantized),
     ]
-    assert not [line for line in section_of(write_run(tmp_path / "run", *numbers)).verdicts if "quantized" in line]
+    assert not [line for line in said_of(section_of(write_run(tmp_path / "run", *numbers))) if "quantized" in line]
 
 
 @pytest.mark.parametrize(
@@ -245,12 +245,12 @@ def test_an_invalid_metric_is_told_with_its_reason(tmp_path: Path) -> None:
     broken = one("small", "accuracy", None, why="3 of 9 answers aren't finite numbers", n=9)
     section = section_of(write_run(tmp_path / "run", *numbers_of("base", 0.94, 10), broken))
     assert _row(section, "small").cells["metric"].word == "not valid"
-    assert "small on host_litert: accuracy is not valid: 3 of 9 answers aren't finite numbers" in section.verdicts
+    assert "small on host_litert: accuracy is not valid: 3 of 9 answers aren't finite numbers" in said_of(section)
 
 
 def test_what_is_slower_than_the_baseline_is_said_plainly(whole: Path) -> None:
     section = section_of(whole)
-    assert section.verdicts == (
+    assert said_of(section) == (
         "teacher on host_torch is slower than the baseline: 20.00 ms against 10.00 ms (0.50 x)",
     )
 
@@ -263,33 +263,49 @@ def test_what_is_slower_than_the_float_file_it_was_made_of_is_said(tmp_path: Pat
         *numbers_of("int4", 0.94, 5),
         one("int4", "model_bytes", 1, date="2026-01-02T00:00:00+00:00", **quantized),
     ]
-    assert section_of(write_run(tmp_path / "run", *numbers)).verdicts[0] == (
+    assert said_of(section_of(write_run(tmp_path / "run", *numbers)))[0] == (
         "int4 on host_litert is slower than float on host_litert, of which it was quantized: 5.00 ms against 4.00 ms"
     )
     apart = [number.model_copy(update={"session": "s2"}) if number.name == "float" else number for number in numbers]
-    assert not any("quantized" in line for line in section_of(write_run(tmp_path / "apart", *apart)).verdicts)
+    assert not any("quantized" in line for line in said_of(section_of(write_run(tmp_path / "apart", *apart))))
 
 
 def test_slower_by_less_than_the_noise_is_said_so(tmp_path: Path) -> None:
     section = section_of(write_run(tmp_path / "run", *numbers_of("base", 0.94, 10), *numbers_of("small", 0.94, 10.1)))
-    assert section.verdicts[0] == (
+    assert said_of(section)[0] == (
         "small on host_litert is slower than the baseline: 10.10 ms against 10.00 ms (0.99 x), within the noise of "
         "this run"
     )
 
 
-def test_a_missing_floor_is_told_with_the_command_that_makes_it(tmp_path: Path) -> None:
+def test_a_missing_floor_is_told_with_what_makes_it(tmp_path: Path) -> None:
     section = section_of(write_run(tmp_path / "run", *numbers_of("base", 0.94, 10)))
-    assert section.verdicts == (
-        "floor: not measured; run `palmtop tfidf --task tiny --out floor`, then measure it with the others",
+    assert [str(verdict) for verdict in section.verdicts] == [
+        "floor: not measured; add a `tfidf` step to the recipe and host_linear to its `measure: on`"
+    ]
+
+
+@pytest.mark.parametrize("named", ["clinc150", "my task.yaml"])
+def test_a_missing_floor_is_told_with_a_command_where_the_task_is_known(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my task.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    standing = Standing(metric="accuracy", bundles={"base": "digest of base"}, baseline="base", task_at=named)
+    section = section_of(write_run(tmp_path / "run", *numbers_of("base", 0.94, 10), standing=standing))
+    quoted = "'my task.yaml'" if " " in named else named
+    assert str(section.verdicts[0]) == (
+        f"floor: not measured; run `palmtop tfidf --task {quoted} --out floor`, then measure it with the others"
     )
+    (tmp_path / "my task.yaml").unlink()
+    assert ("run `palmtop" in str(section_of(tmp_path / "run").verdicts[0])) == (named == "clinc150")
 
 
 @pytest.mark.parametrize(("floor", "told"), [(0.92, "as well"), (0.97, "better"), (0.91, "")])
 def test_a_floor_within_the_best_ones_interval_is_told(floor: float, told: str, tmp_path: Path) -> None:
-    verdicts = section_of(
-        write_run(tmp_path / "run", *numbers_of("base", 0.935, 10), *numbers_of("floor", floor, 1))
-    ).verdicts
+    verdicts = said_of(
+        section_of(write_run(tmp_path / "run", *numbers_of("base", 0.935, 10), *numbers_of("floor", floor, 1)))
+    )
     assert verdicts == (
         (
             f"a 2 MB linear model does {told} here: floor {floor:.3f} [{floor - 0.02:.3f}, {floor + 0.02:.3f}], best "
@@ -305,7 +321,7 @@ def test_a_regression_needs_no_floor(tmp_path: Path) -> None:
         tmp_path / "run", one("base", "pearson", 0.8, n=50), standing=Standing(bundles={"base": "digest of base"})
     )
     section = section_of(run)
-    assert (section.metric, section.verdicts) == ("pearson", ())
+    assert (section.metric, said_of(section)) == ("pearson", ())
 
 
 def test_the_notes_say_where_and_how_the_numbers_were_taken(whole: Path) -> None:

@@ -58,6 +58,7 @@ def test_every_number_is_taken_once(run: tuple[Path, list[str], list[Measurement
         "macro_f1",
         "matthews",
         "truncated_texts",
+        "most_frequent_label",
         "agreement_teacher",
         "agreement_torch",
         "model_bytes",

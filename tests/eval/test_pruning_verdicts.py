@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_runs import by_metric, measure_into, numbers_of, one, section_of, write_run
+from made_runs import by_metric, measure_into, numbers_of, one, said_of, section_of, write_run
 from safetensors.torch import load_file, save_file
 from tiny_bundles import copy_beside, onnx_bundle, sealed
 
@@ -157,7 +157,7 @@ def test_measuring_records_both_and_says_what_was_pruned(bundles: dict[str, Bund
         "pruned_by": ["magnitude"],
         "unpruned": bundles["whole-onnx"].digest,
     }
-    said = [line for line in section_of(out).verdicts if "pruned by" in line]
+    said = [line for line in said_of(section_of(out)) if "pruned by" in line]
     assert len(said) == 1 and said[0].startswith("sparse-onnx on host_onnx, pruned by magnitude: ")
     before = len(taken)
     assert len(measure_into(given, out, on=("host_onnx",), baseline="whole-onnx")[2]) == before
@@ -186,7 +186,7 @@ def _sized(
 
 def _verdict(section: Section, name: str = "sparse") -> str:
     told = (f"{name} on host_litert, pruned by ", f"{name} on host_litert, cut by ")
-    return next(line for line in section.verdicts if line.startswith(told))
+    return next(line for line in said_of(section) if line.startswith(told))
 
 
 WHOLE = _sized("base", 1.8, 1.0, None, ())
@@ -343,7 +343,7 @@ def test_of_a_trimmed_vocabulary_nothing_is_said_about_zeros(key: str, tmp_path:
         numbers += numbers_of(name, 0.94, 9)
         numbers += _sized(name, 0.9, 1.0, None, (), conditions=how | {"unpruned": beside})
     section = section_of(write_run(tmp_path / "run", *numbers))
-    assert [line for line in section.verdicts if " by " in line] == [
+    assert [line for line in said_of(section) if " by " in line] == [
         "trimmed on host_litert, cut by trim_vocabulary: 2.00 MB as a file, 0.90 MB to fetch compressed; 11 % faster "
         "on host_litert than base (9.00 ms against 10.00 ms); 50 % smaller as a compressed download"
     ]

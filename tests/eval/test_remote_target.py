@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import wired_target
-from made_runs import MACHINE, measure_into, numbers_of, section_of, write_run
+from made_runs import MACHINE, measure_into, numbers_of, said_of, section_of, write_run
 
 from palmtop import target
 from palmtop.bundle import Bundle
@@ -217,7 +217,7 @@ def test_what_is_emulated_is_told_so_in_sentences_and_in_csv(tmp_path: Path) -> 
     together = {"session": "s2"}
     numbers = [*_emulated("base", 0.94, 10, **together), *_emulated("small", 0.94, 20, **together)]
     run = write_run(tmp_path / "run", *numbers)
-    assert section_of(run).verdicts[0] == (
+    assert said_of(section_of(run))[0] == (
         f"small on {ATTIC} is slower than the baseline: 20.00 ms against 10.00 ms (0.50 x, emulated)"
     )
     head, *rows = (line.split(",") for line in render(compare([run]), "csv").splitlines())
@@ -227,7 +227,7 @@ def test_what_is_emulated_is_told_so_in_sentences_and_in_csv(tmp_path: Path) -> 
 
 def test_a_floor_is_set_against_what_is_of_its_kind(tmp_path: Path) -> None:
     numbers = [*numbers_of("base", 0.7, 10), *numbers_of("floor", 0.9, 1), *_emulated("small", 0.99, 5)]
-    (told,) = (line for line in section_of(write_run(tmp_path / "run", *numbers)).verdicts if "linear model" in line)
+    (told,) = (line for line in said_of(section_of(write_run(tmp_path / "run", *numbers))) if "linear model" in line)
     assert "best of the others base on host_litert" in told
 
 

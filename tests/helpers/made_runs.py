@@ -81,6 +81,11 @@ def section_of(*runs: Path) -> Section:
     return section
 
 
+def said_of(section: Section) -> tuple[str, ...]:
+    """The sentences of its verdicts, without what to do."""
+    return tuple(verdict.says for verdict in section.verdicts)
+
+
 def measure_into(bundles: dict[str, Bundle], out: Path, **options: Any) -> tuple[Path, list[str], list[Measurement]]:
     """Measure bundles; returns the run's folder, what was said, and what stands in its file."""
     said: list[str] = []

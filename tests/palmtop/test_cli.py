@@ -16,6 +16,7 @@ from palmtop import __version__
 from palmtop.bundle import Bundle, Origin, is_sealed, seal
 from palmtop.cli import stage_command
 from palmtop.cli.main import main
+from palmtop.eval.measuring.run_file import RunFile
 from palmtop.recipe.recipe import Recipe
 
 TABLE = "text,label\nhello there,greet\nbye now,leave\ngood day there,greet\nsee you now,leave\n"
@@ -100,6 +101,21 @@ def test_a_run_makes_measures_and_tells(capsys: pytest.CaptureFixture[str], fold
         "error: measure: runs is 3: input should be greater than or equal to 50\n"
     )
     assert told(capsys, "measure", "nowhere") == f"error: there is no folder {folder}/nowhere\n"
+
+
+def test_strict_ends_with_exit_code_3_after_all_was_made_and_written(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    (folder / "test.csv").write_text("text,label\nhello there,greet\ngood day there,greet\n")  # no correlation with one
+    (folder / "t.yaml").write_text(TASK.strip("{}").replace(", ", "\n") + "\nmetric: matthews\n")
+    (folder / "r.yaml").write_text("task: t.yaml\nsteps: [{name: words, use: tfidf}]\nmeasure: {on: [host_linear]}\n")
+    strict = "strict: 1 verdict(s) of the table say WRONG\n"
+    assert told(capsys, "run", "r.yaml", "--strict", code=3) == strict
+    out = folder / "palmtop-runs" / "r"
+    assert "**WRONG: words on host_linear: matthews is not valid: " in (out / "table.md").read_text()
+    assert RunFile.read(out).tasks.popitem()[1].task_at == str(folder / "t.yaml")
+    assert told(capsys, "measure", str(out / "words"), "--on", "host_linear", "--strict", code=3) == strict
+    assert "WRONG" in told(capsys, "run", "r.yaml", code=0)
 
 
 def test_a_stage_from_the_command_line(capsys: pytest.CaptureFixture[str], folder: Path) -> None:

@@ -193,7 +193,7 @@ def test_measured_as_any_task_is(reader: Taught, reader_files: dict[int, Bundle]
     measure(bundles | {"small": small}, MeasureText(on=("host_litert",), runs=50, length=64), tmp_path, said.append)
     assert "teacher: not measured, none of host_litert runs torch" in said
     [section] = compare([tmp_path]).sections
-    assert section.metric == "f1" and not [line for line in section.verdicts if "floor" in line]
+    assert section.metric == "f1" and not [verdict for verdict in section.verdicts if "floor" in verdict.says]
     file, half = section.rows
     expected = {"f1": 1, "exact_match": 1, "agreement_torch": 1, "agreement_teacher": 1, "truncated_texts": 0}
     assert {name: file.numbers[name].value for name in expected} == expected

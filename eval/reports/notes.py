@@ -1,0 +1,125 @@
+"""What is noted under a table: where its numbers come from, and how each kind was taken."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from palmtop.eval.measuring.timed import in_words
+from palmtop.eval.reports import pruning_verdicts
+from palmtop.eval.reports.table import NOT_BESIDE, NOT_COMPARABLE, NOT_MEASURED, Row
+from palmtop.measurement import NOT_RUN, Measurement
+from palmtop.target import OWN_LENGTH
+
+
+def notes(rows: Sequence[Row], task: str, machines: Sequence[dict[str, Any]], baseline: str | None) -> tuple[str, ...]:
+    """Task, machines, versions, dates, and how each kind of number was taken."""
+    numbers = [number for row in rows for number in row.numbers.values()]
+    dates = sorted(number.date for number in numbers)
+    texts = _words(number.n for number in numbers if number.metric == "truncated_texts")
+    return (
+        f"task: {task}; {texts or 'no'} texts, the whole evaluation split, answered in each artefact's own runtime",
+        "[low, high]: 95 % interval; Wilson's for shares, the bootstrap's for other metrics and for differences",
+        *(_machine(number, machine) for number, machine in enumerate(machines, 1)),
+        f"versions: {_versions(numbers)}",
+        f"date: {dates[0][:10]}" + (f" to {dates[-1][:10]}" if dates[-1][:10] != dates[0][:10] else ""),
+        *_timing(numbers),
+        f"points to baseline: hundredths of the metric, from {baseline}; with an interval where both answered in one "
+        "run"
+        if baseline
+        else "baseline: none; measure a .tflite, or name one with --baseline",
+        *pruning_verdicts.notes(rows),
+        *_kinds(numbers),
+        *_oddities(rows),
+    )
+
+
+def _machine(number: int, machine: dict[str, Any]) -> str:
+    return (
+        f"machine {number}: {machine.get('processor')}, {machine.get('cores')} cores, {machine.get('memory_gb')} GB, "
+        f"{machine.get('system')}"
+    )
+
+
+def _versions(numbers: Sequence[Measurement]) -> str:
+    found: dict[str, set[str]] = {}
+    for number in numbers:
+        for package, version in (number.machine.get("versions") or {}).items():
+            found.setdefault(package, set()).add(str(version))
+    return ", ".join(f"{package} {' and '.join(sorted(versions))}" for package, versions in sorted(found.items()))
+
+
+def _timing(numbers: Sequence[Measurement]) -> list[str]:
+    times = [number for number in numbers if number.metric == "latency_ms"]
+    if not times:
+        return ["latency: not measured"]
+    threads, length, runs = (
+        _words(time.conditions.get(name) for time in times) for name in ("threads", "length", "runs")
+    )
+    odd = any(time.conditions.get("padded_to") not in (None, time.conditions.get("length")) for time in times)
+    length += " tokens, or what the column 'tokens' says" if odd else " tokens"
+    return [
+        f"latency: {threads} thread(s), one text at a time, padded to {length}, {runs} timed answers after warm-up; "
+        "runtimes of one machine, and pages of the browser, took turns among themselves",
+        "text to answer: tokenization and model, each text at the shortest length the artefact accepts",
+        "load: from file to first answer, and the memory it added; fresh process, runtime imported, files in the "
+        f"disk cache, median of {_words(number.n for number in numbers if number.metric == 'load_ms')}",
+    ]
+
+
+def _kinds(numbers: Sequence[Measurement]) -> list[str]:
+    """Where numbers come from that no clock and no run on the real thing gave."""
+    others = [number for number in numbers if number.kind not in ("measured", NOT_RUN)]
+    return [
+        f"{kind}, not measured: numbers of {_words(number.target for number in others if number.kind == kind)}; none "
+        "of them is set against one that was measured"
+        for kind in sorted({number.kind for number in others})
+    ]
+
+
+def _oddities(rows: Sequence[Row]) -> list[str]:
+    """What is particular to single rows."""
+    said = []
+    for row in rows:
+        cut, odd, time = (row.numbers.get(name) for name in ("truncated_texts", "tokenizer_mismatches", "latency_ms"))
+        if cut is not None and cut.value:
+            said.append(f"{row}: {cut.value:.0f} of {cut.n} texts are longer than it accepts and were cut")
+        if odd is not None:
+            said.append(f"{row}: its tokenizer gives other ids than Python's for {odd.value or 0:.0f} of {odd.n} texts")
+        said += _hard_strings(row)
+        if time is not None and time.conditions.get("padded_to") not in (None, time.conditions.get("length")):
+            at, asked = time.conditions["padded_to"], time.conditions.get("length")
+            said.append(
+                f"{row}: timed at {in_words(at)}, {'not padded' if at == OWN_LENGTH else 'the shortest it accepts'} "
+                f"for {asked}"
+            )
+    reasons = dict.fromkeys(
+        f"{row}: {column.replace('_', ' ')} {cell.word}: {cell.why}"
+        for row in rows
+        for column, cell in row.cells.items()
+        if cell.why and cell.word == NOT_MEASURED
+    )
+    return said + list(reasons) + _no_ratios(rows)
+
+
+def _no_ratios(rows: Sequence[Row]) -> list[str]:
+    """Which rows have no ratio though they took turns with the baseline, by reason."""
+    without: dict[str, list[str]] = {}
+    for row in rows:
+        cell = row.cells["speedup"]
+        if cell.word == NOT_COMPARABLE and cell.why not in (None, NOT_BESIDE):
+            without.setdefault(cell.why or "", []).append(str(row))
+    return [f"{', '.join(names)}: x faster {NOT_COMPARABLE}: {why}" for why, names in without.items()]
+
+
+def _hard_strings(row: Row) -> list[str]:
+    """What its client's tokenizer did to strings made to be hard, where that was measured ('palmtop tokens')."""
+    ids, answers = row.numbers.get("hard_strings_other_ids"), row.numbers.get("hard_strings_other_answers")
+    if ids is None or answers is None:
+        return []
+    return [
+        f"{row}: tokenizer: {ids.n:,} hard strings, {ids.value:.0f} differ in {ids.conditions['tokenizer']}, "
+        f"{answers.value:.0f} with another answer"
+    ]
+
+
+def _words(values: Iterable[object]) -> str:
+    return " and ".join(dict.fromkeys(str(value) for value in values if value is not None))
