@@ -5,9 +5,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from palmtop import task_kinds
 from palmtop.eval.measuring.timed import LINEAR, apart, other_machine, timed_at
+from palmtop.eval.reports.advice import advice
+from palmtop.eval.reports.choose import check_names, column_of, shown
 from palmtop.eval.reports.draw_table import Table
-from palmtop.eval.reports.notes import notes
+from palmtop.eval.reports.notes import brief, notes
 from palmtop.eval.reports.read_runs import Artefact, Gathered, gather
 from palmtop.eval.reports.table import (
     NOT_BESIDE,
@@ -27,13 +30,26 @@ MAIN = ("accuracy", "pearson", "f1")
 """The deciding metric of a run that names none."""
 
 
-def compare(runs: Sequence[Path]) -> Table:
+def compare(runs: Sequence[Path], only: Sequence[str] = (), sort: str | None = None) -> Table:
     """The table of what was measured in one or several run folders; of equal things the newest number.
 
+    Args:
+        only: the names of the rows to show, or patterns of them; all where there are none. What is wrong, and the
+            sentence of what to ship, are of all rows.
+        sort: the column, by its heading or its name in CSV, whose best number comes first.
+
     Raises:
-        UserError: a run without measurements, or a damaged file.
+        UserError: a run without measurements, a damaged file, a name that no row has, a column that there isn't.
     """
-    return Table(tuple(_section(_View(gathered)) for gathered in gather(runs)))
+    views = [_View(gathered) for gathered in gather(runs)]
+    check_names(only, [artefact.name for view in views for artefact in view.gathered.artefacts])
+    column = (
+        None
+        if sort is None
+        else column_of(sort, [view.metric for view in views], [metric for view in views for metric in view.further])
+    )
+    sections = [_section(view, only, column) for view in views]
+    return Table(tuple(section for section in sections if section.rows))
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,13 @@ class _View:
     def metric(self) -> str:
         known = {metric for artefact in self.gathered.artefacts for metric in artefact.numbers}
         return self.gathered.standing.metric or next((metric for metric in MAIN if metric in known), MAIN[0])
+
+    @cached_property
+    def further(self) -> list[str]:
+        """The other metrics that a kind of task has, as far as they were measured."""
+        every = dict.fromkeys(metric for kind in task_kinds.names() for metric in task_kinds.find(kind).metrics)
+        known = {metric for artefact in self.gathered.artefacts for metric in artefact.numbers}
+        return [metric for metric in every if metric in known and metric != self.metric]
 
     @cached_property
     def baselines(self) -> list[Artefact]:
@@ -72,19 +95,22 @@ class _View:
         )
 
 
-def _section(view: _View) -> Section:
-    rows = _without_shares([_row(view, artefact) for artefact in view.gathered.artefacts])
+def _section(view: _View, only: Sequence[str], column: str | None) -> Section:
+    every = _without_shares([_row(view, artefact) for artefact in view.gathered.artefacts])
+    rows, task, metric = shown(every, only, column), view.gathered.task, view.metric
+    names = {None, *(row.name for row in rows)}
     baseline = view.baselines[0].name if view.baselines else None
+    machines, conflicts = tuple(view.gathered.machines), view.gathered.conflicts
+    told = verdicts(every, task, metric, view.gathered.standing.task_at)
     return Section(
-        view.gathered.task,
-        view.metric,
+        task,
+        metric,
         rows,
-        tuple(view.gathered.machines),
-        (*notes(rows, view.gathered.task, view.gathered.machines, baseline), *view.gathered.conflicts),
-        (
-            *wrong(rows, view.metric),
-            *verdicts(rows, view.gathered.task, view.metric, view.gathered.standing.task_at),
-        ),
+        machines,
+        (*notes(rows, task, machines, baseline), *conflicts) if rows else (),
+        (*wrong(every, metric), *(verdict for verdict in told if verdict.about in names)),
+        (*brief(rows, metric, machines, baseline), *conflicts) if rows else (),
+        advice(every, metric),
     )
 
 
@@ -118,7 +144,16 @@ def _row(view: _View, artefact: Artefact) -> Row:
         tuple(role for role, played in roles.items() if played),
         _cells(view, artefact),
         artefact.numbers,
+        {metric: _further(artefact, metric) for metric in view.further},
     )
+
+
+def _further(artefact: Artefact, metric: str) -> Cell:
+    """Another metric than the one that decides."""
+    cell = _cell(artefact, metric)
+    if any(number.kind == NOT_RUN for number in artefact.numbers.values()):
+        return Cell(word=NOT_RUN)
+    return Cell(word=NOT_VALID, why=cell.why, n=cell.n) if cell.why else cell
 
 
 def _cells(view: _View, artefact: Artefact) -> dict[str, Cell]:

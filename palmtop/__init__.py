@@ -110,15 +110,19 @@ def measure(  # noqa: PLR0913  # what the command has as options
     return table_of([folder])
 
 
-def compare(*runs: Path | str) -> "Table":
+def compare(*runs: Path | str, only: Sequence[str] = (), sort: str | None = None) -> "Table":
     """The table of what was measured in one or several runs' folders; of equal things the newest number.
 
+    Args:
+        only: the names of the rows to show, or patterns of them; all where there are none.
+        sort: the column, by its heading or its name in CSV, whose best number comes first.
+
     Raises:
-        UserError: a folder without measurements, or a damaged file.
+        UserError: a folder without measurements, a damaged file, a name that no row has, a column that there isn't.
     """
     from palmtop.eval.compare import compare as table_of
 
-    return table_of([Path(run) for run in runs])
+    return table_of([Path(run) for run in runs], only, sort)
 
 
 def __getattr__(name: str) -> Any:

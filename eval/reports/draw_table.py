@@ -1,4 +1,4 @@
-"""Drawing a table: Markdown for a terminal and a page, CSV and JSON with every number unrounded."""
+"""Drawing a table: Markdown, at a glance or with every column; CSV and JSON with every number unrounded."""
 
 import csv
 import io
@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from palmtop.errors import UserError, did_you_mean
+from palmtop.eval.reports.glance import glance
+from palmtop.eval.reports.markdown import Draw, bullets, drawn, form, grid, name, numbered, opening, others, time
 from palmtop.eval.reports.pruning_verdicts import is_pruned
-from palmtop.eval.reports.table import COLUMNS, NOT_MEASURED, Cell, Row, Section, milliseconds
+from palmtop.eval.reports.table import COLUMNS, NOT_MEASURED, Cell, Section
 from palmtop.measurement import NOT_RUN
 
 
@@ -19,7 +21,7 @@ class Table:
     sections: tuple[Section, ...]
 
     def draw(self, form: str) -> str:
-        """As markdown, csv or json."""
+        """As markdown (at a glance), wide (every column), csv or json."""
         return render(self, form)
 
     def __str__(self) -> str:
@@ -41,9 +43,14 @@ def render(table: Table, form: str) -> str:
 
 
 def markdown(table: Table) -> str:
-    """For each task two tables, quality and size, speed and memory, and under them where the numbers come from and what
-    they say."""
-    return "\n".join(_markdown_section(section) for section in table.sections)
+    """For each task one table that is read at a glance."""
+    return "\n".join(glance(section) for section in table.sections)
+
+
+def wide(table: Table) -> str:
+    """For each task two tables of every column, quality and size, speed and memory, and under them where the numbers
+    come from and what they say."""
+    return "\n".join(_wide_section(section) for section in table.sections)
 
 
 def as_csv(table: Table) -> str:
@@ -51,6 +58,7 @@ def as_csv(table: Table) -> str:
     whether the number was measured, emulated, ..."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
+    further = further_metrics(table.sections)
     parts = ("", "_low", "_high", "_n", "_word", "_kind")
     writer.writerow(
         [
@@ -63,12 +71,13 @@ def as_csv(table: Table) -> str:
             "target",
             "machine",
             "roles",
-            *(f"{column}{part}" for column in COLUMNS for part in parts),
+            *(f"{column}{part}" for column in (*COLUMNS, *further) for part in parts),
         ]
     )
     for section in table.sections:
         for row in section.rows:
             cells = [row.cells[column] for column in COLUMNS]
+            cells += [row.metrics.get(metric, Cell(word=NOT_MEASURED)) for metric in further]
             numbers = [part for cell in cells for part in _parts(cell)]
             writer.writerow(
                 [
@@ -107,112 +116,71 @@ def as_json(table: Table) -> str:
     return json.dumps({"tasks": content}, indent=1, ensure_ascii=False) + "\n"
 
 
-FORMS: dict[str, Callable[[Table], str]] = {"markdown": markdown, "csv": as_csv, "json": as_json}
+FORMS: dict[str, Callable[[Table], str]] = {"markdown": markdown, "wide": wide, "csv": as_csv, "json": as_json}
 
 
-def _markdown_section(section: Section) -> str:
-    several = len(section.machines) > 1
+def _wide_section(section: Section) -> str:
     lengths = list(
         dict.fromkeys(
-            _drawn(0)(row.cells["timed_at"]) for row in section.rows if row.cells["timed_at"].word not in NO_LENGTH
+            drawn(0)(row.cells["timed_at"]) for row in section.rows if row.cells["timed_at"].word not in NO_LENGTH
         )
     )
     several_lengths = len(lengths) > 1
-    time = "ms" if several_lengths else f"ms @{lengths[0] if lengths else '?'}"
-    headings = {"metric": section.metric.replace("_", " "), "latency_ms": time}
-    lines = ["", f"## {section.task}", "", *drawn_wrong(section)]
+    at = "ms" if several_lengths else f"ms @{lengths[0] if lengths else '?'}"
+    headings = {"metric": section.metric.replace("_", " "), "latency_ms": at}
+    lines = opening(section)
     left_out = {
         *(() if any(map(is_pruned, section.rows)) else OF_PRUNED),
         *(() if several_lengths else OF_LENGTHS),
     }
-    for columns in (QUALITY, SPEED):
+    further = further_metrics([section])
+    for columns, metrics in ((QUALITY, further), (SPEED, [])):
         chosen = {column: drawing for column, drawing in columns.items() if column not in left_out}
         heads = [headings.get(column, heading) for column, (heading, _) in chosen.items()]
-        drawn = [
-            [_name(row), _target(row, several), *(draw(row.cells[column]) for column, (_, draw) in chosen.items())]
+        heads += [metric.replace("_", " ") for metric in metrics]
+        cells = [
+            [
+                name(row),
+                numbered(form(row), row, section),
+                *(draw(row.cells[column]) for column, (_, draw) in chosen.items()),
+                *(drawn(3, interval=True)(row.metrics[metric]) for metric in metrics),
+            ]
             for row in section.rows
         ]
-        lines += [*_grid([["model", "format, precision, target", *heads], *drawn]), ""]
-    lines += [f"- {note}" for note in section.notes]
-    others = [f"- **{verdict}**" for verdict in section.verdicts if verdict.severity == "note"]
-    return "\n".join([*lines, *(["", *others] if others else []), ""])
+        lines += [*grid([["model", "format, precision, target", *heads], *cells], 2), ""]
+    return "\n".join([*lines, *bullets(section.notes), *others(section), ""])
 
 
-def drawn_wrong(section: Section) -> list[str]:
-    """What can't be passed over, a line each, and an empty one under them."""
-    lines = [f"- **WRONG: {verdict.says}**; {verdict.do}" for verdict in section.wrong]
-    return [*lines, ""] if lines else []
+def further_metrics(sections: Sequence[Section]) -> list[str]:
+    """The metrics of tasks beside those that decide."""
+    return list(dict.fromkeys(metric for section in sections for row in section.rows for metric in row.metrics))
 
 
-def _grid(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Markdown with columns of even width; the two columns of words to the left, the numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        [cell.ljust(widths[place]) if place < WORDS else cell.rjust(widths[place]) for place, cell in enumerate(row)]
-        for row in rows
-    ]
-    rule = ["-" * width if place < WORDS else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
-    return ["| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:])]
-
-
-def _name(row: Row) -> str:
-    return row.name.replace("|", "\\|") + (f" ({', '.join(row.roles)})" if row.roles else "")
-
-
-def _target(row: Row, several: bool) -> str:
-    return f"{row.format} {row.precision}, {row.target}" + (f" [machine {row.machine}]" if several else "")
-
-
-def _drawn(digits: int, scale: float = 1.0, interval: bool = False, sign: str = "") -> Callable[[Cell], str]:
-    """How a column shows its cells; intervals that it leaves out are in CSV and JSON."""
-
-    def draw(cell: Cell) -> str:
-        if cell.value is None:
-            return cell.word or ""
-        value, *bounds = (
-            f"{number * scale:{sign}.{digits}f}" for number in (cell.value, cell.low, cell.high) if number is not None
-        )
-        shown = f"{value} [{', '.join(bounds)}]" if interval and bounds else value
-        return shown if cell.kind == "measured" else f"{shown} ({cell.kind})"
-
-    return draw
-
-
-def _time(cell: Cell) -> str:
-    """How a column of milliseconds shows its cells."""
-    return (
-        _drawn(2)(cell)
-        if cell.value is None
-        else milliseconds(cell.value) + ("" if cell.kind == "measured" else f" ({cell.kind})")
-    )
-
-
-WORDS = 2
 OF_PRUNED = ("gzip_mb", "nonzero_percent")
 """Columns that are drawn where weights were zeroed; elsewhere they say little. CSV and JSON have them always."""
 OF_LENGTHS = ("timed_at",)
 """Columns that are drawn where not all rows were timed at one length."""
 NO_LENGTH = (NOT_MEASURED, NOT_RUN, "not padded")
-Columns = dict[str, tuple[str, Callable[[Cell], str]]]
+Columns = dict[str, tuple[str, Draw]]
 QUALITY: Columns = {
-    "model_mb": ("MB", _drawn(2)),
-    "download_mb": ("MB to fetch", _drawn(2)),
-    "gzip_mb": ("MB compressed", _drawn(2)),
-    "nonzero_percent": ("% not zero", _drawn(1)),
-    "metric": ("metric", _drawn(3, interval=True)),
-    "difference_points": ("points to baseline", _drawn(1, interval=True, sign="+")),
-    "kept_percent": ("% of teacher", _drawn(1)),
-    "agreement_torch": ("% as torch", _drawn(1, 100)),
-    "agreement_teacher": ("% as teacher", _drawn(1, 100)),
+    "model_mb": ("MB", drawn(2)),
+    "download_mb": ("MB to fetch", drawn(2)),
+    "gzip_mb": ("MB compressed", drawn(2)),
+    "nonzero_percent": ("% not zero", drawn(1)),
+    "metric": ("metric", drawn(3, interval=True)),
+    "difference_points": ("points to baseline", drawn(1, interval=True, sign="+")),
+    "kept_percent": ("% of teacher", drawn(1)),
+    "agreement_torch": ("% as torch", drawn(1, 100)),
+    "agreement_teacher": ("% as teacher", drawn(1, 100)),
 }
 SPEED: Columns = {
-    "timed_at": ("tokens", _drawn(0)),
-    "latency_ms": ("ms", _time),
-    "latency_p90_ms": ("p90", _time),
-    "latency_p99_ms": ("p99", _time),
-    "speedup": ("x faster", _drawn(2)),
-    "tokenize_ms": ("tokenize ms", _time),
-    "text_latency_ms": ("text to answer ms", _time),
-    "load_ms": ("load ms", _drawn(0)),
-    "memory_mb": ("memory MB", _drawn(0)),
+    "timed_at": ("tokens", drawn(0)),
+    "latency_ms": ("ms", time),
+    "latency_p90_ms": ("p90", time),
+    "latency_p99_ms": ("p99", time),
+    "speedup": ("x faster", drawn(2)),
+    "tokenize_ms": ("tokenize ms", time),
+    "text_latency_ms": ("text to answer ms", time),
+    "load_ms": ("load ms", drawn(0)),
+    "memory_mb": ("memory MB", drawn(0)),
 }

@@ -1,4 +1,4 @@
-"""What is noted under a table: where its numbers come from, and how each kind was taken."""
+"""What is noted under a table: where its numbers come from, and how each kind was taken; whole, and in brief."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,18 +9,20 @@ from palmtop.eval.reports.table import NOT_BESIDE, NOT_COMPARABLE, NOT_MEASURED,
 from palmtop.measurement import NOT_RUN, Measurement
 from palmtop.target import OWN_LENGTH
 
+AT_A_GLANCE = ("model_mb", "metric", "kept_percent", "latency_ms", "speedup", "agreement_torch")
+"""Columns whose words need their reasons even in brief."""
+
 
 def notes(rows: Sequence[Row], task: str, machines: Sequence[dict[str, Any]], baseline: str | None) -> tuple[str, ...]:
     """Task, machines, versions, dates, and how each kind of number was taken."""
     numbers = [number for row in rows for number in row.numbers.values()]
-    dates = sorted(number.date for number in numbers)
     texts = _words(number.n for number in numbers if number.metric == "truncated_texts")
     return (
         f"task: {task}; {texts or 'no'} texts, the whole evaluation split, answered in each artefact's own runtime",
         "[low, high]: 95 % interval; Wilson's for shares, the bootstrap's for other metrics and for differences",
         *(_machine(number, machine) for number, machine in enumerate(machines, 1)),
         f"versions: {_versions(numbers)}",
-        f"date: {dates[0][:10]}" + (f" to {dates[-1][:10]}" if dates[-1][:10] != dates[0][:10] else ""),
+        f"date: {_dates(numbers)}",
         *_timing(numbers),
         f"points to baseline: hundredths of the metric, from {baseline}; with an interval where both answered in one "
         "run"
@@ -28,7 +30,28 @@ def notes(rows: Sequence[Row], task: str, machines: Sequence[dict[str, Any]], ba
         else "baseline: none; measure a .tflite, or name one with --baseline",
         *pruning_verdicts.notes(rows),
         *_kinds(numbers),
-        *_oddities(rows),
+        *(f"{row}: {told}" for row, told in _oddities(rows, rows[0].cells if rows else ())),
+        *_no_ratios(rows),
+    )
+
+
+def brief(
+    rows: Sequence[Row], metric: str, machines: Sequence[dict[str, Any]], baseline: str | None
+) -> tuple[str, ...]:
+    """The same for a table at a glance, in a few lines: what is said of several rows stands there once."""
+    numbers = [number for row in rows for number in row.numbers.values()]
+    texts = _words(number.n for number in numbers if number.metric == "truncated_texts")
+    odd: dict[str, list[str]] = {}
+    for row, told in _oddities(rows, AT_A_GLANCE):
+        odd.setdefault(told, []).append(str(row))
+    return (
+        f"{metric.replace('_', ' ')}: {texts or 'no'} texts, the whole evaluation split, in each file's own runtime, "
+        "with its 95 % interval",
+        _timing_in_brief(numbers, baseline),
+        _machines_in_brief(machines, numbers),
+        *_kinds(numbers),
+        *(f"{', '.join(names)}: {told}" for told, names in odd.items()),
+        *_no_ratios(rows),
     )
 
 
@@ -45,6 +68,27 @@ def _versions(numbers: Sequence[Measurement]) -> str:
         for package, version in (number.machine.get("versions") or {}).items():
             found.setdefault(package, set()).add(str(version))
     return ", ".join(f"{package} {' and '.join(sorted(versions))}" for package, versions in sorted(found.items()))
+
+
+def _dates(numbers: Sequence[Measurement]) -> str:
+    dates = sorted(number.date[:10] for number in numbers)
+    return dates[0] + (f" to {dates[-1]}" if dates[-1] != dates[0] else "")
+
+
+def _machines_in_brief(machines: Sequence[dict[str, Any]], numbers: Sequence[Measurement]) -> str:
+    told = [_machine(number, machine) for number, machine in enumerate(machines, 1)]
+    return f"{'; '.join(told).removeprefix('machine 1: ') if len(told) == 1 else '; '.join(told)}; {_dates(numbers)}"
+
+
+def _timing_in_brief(numbers: Sequence[Measurement], baseline: str | None) -> str:
+    times = [number for number in numbers if number.metric == "latency_ms"]
+    if not times:
+        return "ms: not measured"
+    threads, length, runs = (
+        _words(time.conditions.get(name) for time in times) for name in ("threads", "length", "runs")
+    )
+    faster = f"than {baseline}, of what took turns with it" if baseline else "there is no baseline: name one"
+    return f"ms: one text of {length} tokens, {threads} thread(s), median of {runs}; x faster: {faster}"
 
 
 def _timing(numbers: Sequence[Measurement]) -> list[str]:
@@ -75,29 +119,26 @@ def _kinds(numbers: Sequence[Measurement]) -> list[str]:
     ]
 
 
-def _oddities(rows: Sequence[Row]) -> list[str]:
-    """What is particular to single rows."""
+def _oddities(rows: Sequence[Row], columns: Iterable[str]) -> list[tuple[Row, str]]:
+    """What is particular to single rows; of words that stand for numbers, the reasons of those in `columns`."""
     said = []
     for row in rows:
         cut, odd, time = (row.numbers.get(name) for name in ("truncated_texts", "tokenizer_mismatches", "latency_ms"))
         if cut is not None and cut.value:
-            said.append(f"{row}: {cut.value:.0f} of {cut.n} texts are longer than it accepts and were cut")
+            said.append((row, f"{cut.value:.0f} of {cut.n} texts are longer than it accepts and were cut"))
         if odd is not None:
-            said.append(f"{row}: its tokenizer gives other ids than Python's for {odd.value or 0:.0f} of {odd.n} texts")
-        said += _hard_strings(row)
+            said.append((row, f"its tokenizer gives other ids than Python's for {odd.value or 0:.0f} of {odd.n} texts"))
+        said += [(row, told) for told in _hard_strings(row)]
         if time is not None and time.conditions.get("padded_to") not in (None, time.conditions.get("length")):
             at, asked = time.conditions["padded_to"], time.conditions.get("length")
-            said.append(
-                f"{row}: timed at {in_words(at)}, {'not padded' if at == OWN_LENGTH else 'the shortest it accepts'} "
-                f"for {asked}"
-            )
-    reasons = dict.fromkeys(
-        f"{row}: {column.replace('_', ' ')} {cell.word}: {cell.why}"
+            short = "not padded" if at == OWN_LENGTH else "the shortest it accepts"
+            said.append((row, f"timed at {in_words(at)}, {short} for {asked}"))
+    return said + [
+        (row, f"{column.replace('_', ' ')} {cell.word}: {cell.why}")
         for row in rows
         for column, cell in row.cells.items()
-        if cell.why and cell.word == NOT_MEASURED
-    )
-    return said + list(reasons) + _no_ratios(rows)
+        if column in columns and cell.why and cell.word == NOT_MEASURED
+    ]
 
 
 def _no_ratios(rows: Sequence[Row]) -> list[str]:
@@ -116,7 +157,7 @@ def _hard_strings(row: Row) -> list[str]:
     if ids is None or answers is None:
         return []
     return [
-        f"{row}: tokenizer: {ids.n:,} hard strings, {ids.value:.0f} differ in {ids.conditions['tokenizer']}, "
+        f"tokenizer: {ids.n:,} hard strings, {ids.value:.0f} differ in {ids.conditions['tokenizer']}, "
         f"{answers.value:.0f} with another answer"
     ]
 

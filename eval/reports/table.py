@@ -1,6 +1,6 @@
 """The table: cells, rows and sections, before they are drawn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from palmtop.measurement import Measurement
@@ -65,6 +65,8 @@ class Row:
     """By column, see COLUMNS."""
     numbers: dict[str, Measurement]
     """The newest measurement of each metric, as it was written."""
+    metrics: dict[str, Cell] = field(default_factory=dict)
+    """The task's other metrics, by name: macro F1 beside accuracy."""
 
     def __str__(self) -> str:
         return f"{self.name} on {self.target}"
@@ -99,6 +101,10 @@ class Section:
     """Where the numbers come from."""
     verdicts: tuple[Verdict, ...]
     """What they say, plainly; the wrong ones first."""
+    brief: tuple[str, ...] = ()
+    """The notes that a table at a glance can't do without."""
+    advice: str | None = None
+    """Which file to ship, in a sentence; None where there is none."""
 
     @property
     def wrong(self) -> tuple[Verdict, ...]:

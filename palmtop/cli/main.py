@@ -214,7 +214,18 @@ def measure(  # noqa: PLR0913, PLR0917  # an option each
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders with a measurements.jsonl.")],
-    form: Annotated[str, typer.Option("--format", help="markdown, csv or json.")] = "markdown",
+    form: Annotated[str, typer.Option("--format", help="markdown, wide, csv or json.")] = "markdown",
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Every column and metric, in two tables; the same as --format wide.")
+    ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(help="Names of the rows to show, or patterns, with commas between them.", show_default="all"),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(help="The column whose best number comes first, by its heading.", show_default="as measured"),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file.", show_default="print")] = None,
     strict: Strict = False,
 ) -> None:
@@ -222,8 +233,10 @@ def compare(
     from palmtop.eval.compare import compare as table_of
     from palmtop.eval.reports.draw_table import render
 
-    table = table_of(runs)
-    drawn = render(table, form)
+    if wide and form not in ("markdown", "wide"):
+        raise UserError(f"--wide is Markdown, --format {form} has every column anyway: leave one of them out")
+    table = table_of(runs, [word.strip() for word in only.split(",")] if only else (), sort)
+    drawn = render(table, "wide" if wide else form)
     if out is None:
         print(drawn, end="")
     else:
@@ -306,7 +319,7 @@ def _measure_into(folder: Path, bundles: "dict[str, Bundle]", options: "MeasureT
     for form, ending in ENDINGS.items():
         write_durably(folder / f"table.{ending}", render(table, form))
     print(render(table, "markdown"))
-    print(f"this table: {folder / 'table.md'}, .csv and .json; of several runs: palmtop compare RUN RUN")
+    print(f"this table: {folder / 'table.md'}, .csv and .json; every column: palmtop compare {folder} --wide")
     if means := seed_tables(bundles, options, folder):
         write_durably(folder / FILE, means)
         print(f"{means}\nthese means: {folder / FILE}")

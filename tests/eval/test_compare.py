@@ -133,7 +133,7 @@ def test_speed_is_not_compared_across_lengths(tmp_path: Path) -> None:
         Cell(128),
         Cell(word="not padded"),
     ]
-    drawn = render(compare([run]), "markdown")
+    drawn = render(compare([run]), "wide")
     assert "ms @" not in drawn and "| tokens |" in drawn.replace("  ", "")
     assert "padded to 32 tokens, or what the column 'tokens' says" in drawn
 
@@ -202,7 +202,7 @@ def test_another_machine_is_another_row(whole: Path, tmp_path: Path) -> None:
     other = write_run(tmp_path / "other", *numbers_of("base", 0.94, 3, machine=MACHINE | {"processor": "6502"}))
     section = section_of(whole, other)
     assert [row.machine for row in section.rows if row.name == "base"] == [1, 2]
-    drawn = render(compare([whole, other]), "markdown")
+    drawn = render(compare([whole, other]), "wide")
     assert "host_litert [machine 2]" in drawn
     assert "- machine 2: 6502, 1 cores, 0.1 GB, CP/M 2.2" in drawn
 
@@ -238,7 +238,7 @@ def test_what_was_not_measured_is_a_word_in_every_cell(tmp_path: Path) -> None:
         "not comparable",
     }
     assert "latency: not measured" in section.notes
-    assert "|  |" not in render(compare([run]), "markdown").replace("   ", "")
+    assert "|  |" not in render(compare([run]), "wide").replace("   ", "")
 
 
 def test_an_invalid_metric_is_told_with_its_reason(tmp_path: Path) -> None:
@@ -371,7 +371,7 @@ def test_markdown_has_even_columns_and_marks_what_was_emulated(whole: Path) -> N
     measurement.append(
         whole / measurement.FILE, [one("small", "load_ms", 44, kind="emulated", date="2026-01-02T00:00:00+00:00")]
     )
-    drawn = render(compare([whole]), "markdown")
+    drawn = render(compare([whole]), "wide")
     tables = [[line for line in part.splitlines() if line.startswith("|")] for part in drawn.split("\n\n")]
     assert [len(table) for table in tables if table] == [6, 6]
     for table in filter(None, tables):

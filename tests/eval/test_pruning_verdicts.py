@@ -303,8 +303,8 @@ def test_the_columns_are_drawn_where_something_was_pruned(tmp_path: Path) -> Non
         *numbers_of("sparse", 0.93, 9),
         *_sized("sparse", 0.702, 0.1, "digest of base", ("magnitude",)),
     )
-    assert "compressed" not in render(compare([plain]), "markdown")
-    drawn = render(compare([sparse]), "markdown")
+    assert "compressed" not in render(compare([plain]), "wide")
+    drawn = render(compare([sparse]), "wide")
     assert "MB compressed" in drawn and "% not zero" in drawn and "through gzip, as a web server sends it" in drawn
     rows = json.loads(render(compare([plain]), "json"))["tasks"][0]["rows"]
     assert rows[0]["cells"]["nonzero_percent"]["value"] == 100
@@ -347,7 +347,7 @@ def test_of_a_trimmed_vocabulary_nothing_is_said_about_zeros(key: str, tmp_path:
         "trimmed on host_litert, cut by trim_vocabulary: 2.00 MB as a file, 0.90 MB to fetch compressed; 11 % faster "
         "on host_litert than base (9.00 ms against 10.00 ms); 50 % smaller as a compressed download"
     ]
-    drawn = render(compare([tmp_path / "run"]), "markdown")
+    drawn = render(compare([tmp_path / "run"]), "wide")
     assert "zero" not in drawn and "pruned" not in drawn
 
 

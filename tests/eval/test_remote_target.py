@@ -140,7 +140,7 @@ def test_rows_from_elsewhere_make_no_ratio_with_those_of_this_machine(
         f"emulated, not measured: numbers of {ATTIC}; none of them is set against one that was measured"
         in section.notes
     )
-    drawn = render(compare([out]), "markdown")
+    drawn = render(compare([out]), "wide")
     assert f"linear int8, {ATTIC} [machine 2]" in drawn
     assert f"{row.cells['load_ms'].value:.0f} (emulated)" in drawn
     assert _row(section, "floor", "host_linear").cells["speedup"].value

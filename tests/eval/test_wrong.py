@@ -39,7 +39,7 @@ def test_a_teacher_below_the_floor_is_told_first_and_no_share_of_it(tmp_path: Pa
     )
     assert [(verdict.says, verdict.do) for verdict in section.wrong] == [(says, MEND)]
     assert {row.cells["kept_percent"] for row in section.rows} == {Cell(word="weak teacher", why=says)}
-    for form in ("markdown",):
+    for form in ("markdown", "wide"):
         drawn = render(compare([run]), form)
         assert drawn.index(f"- **WRONG: {says}**; {MEND}") < drawn.index("| model")
         assert "weak teacher" in drawn

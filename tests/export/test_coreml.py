@@ -68,7 +68,7 @@ def test_measuring_it_tells_its_size_and_no_other_number(teacher: Bundle, export
     assert set(shown) == {"model_mb", "download_mb", "gzip_mb"}
     assert {cell.word for cell in row.cells.values() if cell.value is None} == {"converted, not run"}
     assert shown["model_mb"].value == model_bytes(exported) / 1e6 < download_bytes(exported) / 1e6
-    drawn = render(table, "markdown")
+    drawn = render(table, "wide")
     assert f"{model_bytes(exported) / 1e6:.2f} (converted, not run)" in drawn
 
 

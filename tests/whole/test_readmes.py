@@ -11,6 +11,7 @@ from palmtop import stage, stage_files, target, task_kinds
 from palmtop.cli.grids import as_markdown, families_grid, kinds_grid
 from palmtop.cli.main import main
 from palmtop.eval.reports.draw_table import QUALITY, SPEED
+from palmtop.eval.reports.glance import CORE
 
 ROOT = Path(__file__).parents[2]
 READMES = ("README.md", "compress/README.md", "export/README.md", "eval/README.md", "CONTRIBUTING.md")
@@ -79,6 +80,12 @@ def test_every_format_target_kind_and_column_is_described() -> None:
     assert not [name for name in target.names() if f"| `{name}` |" not in measuring]
     assert not [name for name in task_kinds.names() if f"| `{name}`" not in start]
     assert not [heading for heading, _ in (*QUALITY.values(), *SPEED.values()) if heading not in measuring]
+
+
+def test_the_table_of_the_start_is_one_at_a_glance() -> None:
+    head = [cell.strip() for cell in tables(read("README.md"))[0][0].strip("|").split("|")]
+    headings = [heading for heading, _ in CORE.values()]
+    assert head == ["model", *("accuracy [95 %]" if heading == "metric" else heading for heading in headings)]
 
 
 @pytest.mark.parametrize("name", READMES)
