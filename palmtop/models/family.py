@@ -1,11 +1,12 @@
 """The families there are, found by their files in palmtop/families, and what their facts say of a config."""
 
 import importlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palmtop.errors import UserError
+from palmtop.errors import UserError, raise_all
 from palmtop.families.family import Family, Kind, LayerPlan
 
 if TYPE_CHECKING:
@@ -104,6 +105,49 @@ def family_of(config: dict[str, Any], where: str) -> Family:
         if config.get(word, value) != value:
             raise UserError(told.format(where=where, value=config[word]))
     return family
+
+
+DROPPED: dict[str, tuple[tuple[Any, ...], str]] = {
+    "position_embedding_type": (
+        (None, "absolute"),
+        "transformers 5 reads absolute positions only: its answers would not be the model's own",
+    ),
+    "pruned_heads": (
+        (None, {}, []),
+        "transformers 5 no longer cuts heads: adopt the model from before its pruning, and prune that with "
+        "'prune_structures'",
+    ),
+    "quantization_config": (
+        (None,),
+        "a quantized model can't be trained, nor exported: load it in transformers, call dequantize() and "
+        "save_pretrained(), or take the float model that it was made of",
+    ),
+    "add_cross_attention": (
+        (None, False),
+        "it asks for another model's hidden states: take a model that answers texts by itself",
+    ),
+    "is_encoder_decoder": (
+        (None, False),
+        "it is one of two transformers: take a model that answers texts by itself",
+    ),
+    "return_dict": ((None, True), "palmtop reads answers by name: write true"),
+}
+"""Words of a config that would be passed over or break what follows, by the values that say nothing."""
+CAUSAL = (
+    "its tokens would see only those before them, and an encoder's see all others: write false if it was trained so"
+)
+
+
+def check_dropped(config: dict[str, Any], where: str) -> None:
+    """Raises: UserError: a config of a known family asks for what transformers no longer computes, or palmtop can't."""
+    told = DROPPED | ({"is_decoder": ((None, False), CAUSAL)} if kind_of(config["model_type"]) == "encoder" else {})
+    raise_all(
+        [
+            f"{where} has {word}: {json.dumps(config[word])[:80]} in its config.json, but {why}"
+            for word, (plain, why) in told.items()
+            if config.get(word) not in plain
+        ]
+    )
 
 
 def layer_count(config: dict[str, Any]) -> int:

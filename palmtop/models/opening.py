@@ -1,7 +1,9 @@
 """Opening the model in a torch bundle's folder, with the head its config names, and keeping some of its layers."""
 
 import json
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
     from transformers.utils import ModelOutput
 
+UNBUILDABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    ImportError,
+    RuntimeError,
+    ArithmeticError,
+    AssertionError,
+)
+"""What transformers and torch raise where a config asks for what can't be."""
+SAID = 200
+"""Characters of a library's own words in a message, at most."""
 SPAN_HEADS = tuple({part for family in FAMILIES.values() for part in family.span_head})
 """Modules that a task of question answering trains anew, of any family."""
 
@@ -55,13 +71,41 @@ def open_as_named(folder: Path, where: str) -> "PreTrainedModel":
     """As `open_with_head` where config.json names a class with such a head; else the body alone.
 
     Raises:
-        UserError: the folder hasn't the weights that its config.json asks for, or they aren't finite; it is called
-            `where`.
+        UserError: its config.json can't be built, the folder hasn't the weights that it asks for, or they aren't
+            finite; it is called `where`.
     """
-    head = head_of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    model = _opened(folder, _auto(head or ""), "eager", where)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    with building(config, where):
+        model = _opened(folder, _auto(head_of(config) or ""), "eager", where)
     check_finite(model, where)
     return model
+
+
+@contextmanager
+def building(config: dict[str, Any], where: str) -> Iterator[None]:
+    """While transformers builds a config or a model of it.
+
+    Raises:
+        UserError: it can't, with what it said and the words of the config that it speaks of; the model is called
+            `where`.
+    """
+    from huggingface_hub.errors import StrictDataclassError  # transformers' own, of a value of another type
+
+    try:
+        yield
+    except (*UNBUILDABLE, StrictDataclassError) as error:
+        words = [word for word, value in config.items() if isinstance(value, str) and value in error.args]
+        said = ": ".join([*words, in_one_line(error)])
+        raise UserError(
+            f"{where} can't be built as its config.json says ({said}): mend config.json, or fetch the model again"
+        ) from None
+
+
+def in_one_line(error: Exception) -> str:
+    """What a library said, in a line of a message."""
+    said = " ".join(str(error).split())
+    named = said if type(error) in (Exception, ValueError, RuntimeError) else f"{type(error).__name__}: {said}"
+    return textwrap.shorten(named, SAID, placeholder=" ...") or type(error).__name__
 
 
 def _auto(head: str) -> Any:

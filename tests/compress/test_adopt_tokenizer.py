@@ -1,0 +1,68 @@
+"""What adopting tells of a tokenizer: its ids are AutoTokenizer's."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from adopting import adopt, change, change_file
+from tiny import write_model
+from transformers import AutoTokenizer
+
+from palmtop.data.tokenization import HostTokenizer
+from palmtop.errors import UserError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A Hugging Face folder of a tiny BERT without a head."""
+    return write_model(tmp_path / "model", "bert")
+
+
+@pytest.mark.parametrize(
+    ("in_file", "setting"), [(True, {"do_lower_case": False}), (False, {"do_lower_case": True, "strip_accents": True})]
+)
+def test_ids_are_autotokenizers_and_the_card_says_so(
+    in_file: bool, setting: dict[str, bool], folder: Path, tmp_path: Path
+) -> None:
+    change_file(folder / "tokenizer.json", lambda written: written["normalizer"].update(lowercase=in_file))
+    config = {"tokenizer_class": "BertTokenizer"} | setting
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    made = adopt(tmp_path, model=str(folder))
+    word = f"do_lower_case: {json.dumps(setting['do_lower_case'])}"
+    assert re.match(
+        rf"AutoTokenizer's \(.*{word}.*; the model's own .* other ids for 'Please", made.card.facts["tokenizer"]
+    )
+    text, auto = "PLAY a Song Loud", AutoTokenizer.from_pretrained(folder)
+    assert HostTokenizer(made.path, 32).encode([(text,)])[0].input_ids.tolist() == auto(text)["input_ids"]
+
+
+def test_texts_that_are_cut_at_their_start_are_refused(folder: Path, tmp_path: Path) -> None:
+    change_file(folder / "tokenizer_config.json", lambda written: written.update(truncation_side="left"))
+    told = r"AutoTokenizer gives other ids .*, cut at 12 tokens \(.*truncation_side: \"left\".*\): every client"
+    with pytest.raises(UserError, match=told):
+        adopt(tmp_path, model=str(folder))
+
+
+def test_a_tokenizer_without_words_is_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    with pytest.raises(
+        UserError, match=r"has no tokenizer: .* no other file with a vocabulary \(vocab.txt, vocab.json"
+    ):
+        adopt(tmp_path, model=str(folder))
+    for words in ("", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"):
+        (folder / "vocab.txt").write_text(words)
+        with pytest.raises(UserError, match=r"knows special tokens only \(\[CLS\], .*so every word would be unknown"):
+            adopt(tmp_path, model=str(folder))
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\n")
+    with pytest.raises(UserError, match=r"the tokenizer knows 6 tokens, the model \d+: they don't belong together"):
+        adopt(tmp_path, model=str(folder))
+
+
+def test_config_and_tokenizer_must_agree_on_padding(folder: Path, tmp_path: Path) -> None:
+    change(folder, pad_token_id=1)
+    with pytest.raises(
+        UserError, match=r"padded with the id 1 by its config.json .* with 0 by its tokenizer: they must"
+    ):
+        adopt(tmp_path, model=str(folder))
