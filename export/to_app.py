@@ -26,7 +26,7 @@ from palmtop.data.encoding import Encoding, Text
 from palmtop.data.tokenization import FILE as TOKENIZER
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.effect import Effect
-from palmtop.errors import UserError
+from palmtop.errors import MissingFile, UserError
 from palmtop.export import stored_once
 from palmtop.export.app.clients import QUESTION_ANSWERER, client_for, task_clients, why_not
 from palmtop.paths import without_paths, without_places
@@ -182,7 +182,10 @@ class ToApp(Stage):
 
     def _golden_encodings(self, source: Bundle, task: Task, out: Path) -> list[Encoding]:
         signature = Signature.read(out)
-        own = parity.texts_for(source.path, signature) if self.golden == "task" else []
+        try:
+            own = parity.texts_for(source.path, signature) if self.golden == "task" else []
+        except MissingFile as error:
+            raise UserError(f"{error}: put the task's evaluation data back there, or set golden: plain") from None
         hard = [text * len(task.columns) for text in (*parity.PLAIN, *HARD)]
         return HostTokenizer.of(out, signature).encode(list(dict.fromkeys([*own, *hard])))
 

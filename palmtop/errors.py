@@ -22,6 +22,10 @@ class UserError(Exception):
         super().__init__("\n".join(self.faults))
 
 
+class MissingFile(UserError):
+    """A file that a user named and that isn't there (any more)."""
+
+
 def raise_all(faults: Sequence[str]) -> None:
     """Raise one UserError that tells every fault, or return when there is none."""
     if faults:

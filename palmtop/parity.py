@@ -1,7 +1,7 @@
 """Parity: does the exported file answer as torch does? Run in the file's own runtime, on real texts, padded ones among
 them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from palmtop import target, task_kinds
 from palmtop.bundle import Format
 from palmtop.data.encoding import Encoding, Text
 from palmtop.data.tokenization import HostTokenizer
-from palmtop.errors import UserError
+from palmtop.errors import MissingFile, UserError
 from palmtop.signature import Signature
 from palmtop.task import Task
 
@@ -50,6 +50,8 @@ class Parity:
     agreement: float
     """Share of texts with the same first answer."""
     worst: Text
+    instead: str | None = None
+    """Why plain texts were asked in place of the task's."""
 
     def facts(self) -> dict[str, Any]:
         """As a bundle's card holds it."""
@@ -58,7 +60,7 @@ class Parity:
             "parity_difference": float(f"{self.difference:.3g}"),
             "parity_typical": float(f"{self.typical:.3g}"),
             "parity_agreement": self.agreement,
-        }
+        } | ({"parity_on": f"plain texts, not the task's ({self.instead})"} if self.instead else {})
 
 
 def check(reference: tuple[Format, Path], artefact: tuple[Format, Path], tolerance: float) -> Parity:
@@ -73,7 +75,7 @@ def check(reference: tuple[Format, Path], artefact: tuple[Format, Path], toleran
         UserError: they differ by more, with the worst text.
     """
     signature = Signature.read(artefact[1])
-    texts = texts_for(artefact[1], signature)
+    texts, instead = _texts_or_plain(artefact[1], signature)
     encodings = HostTokenizer.of(reference[1], signature).encode(texts)
     expected = answers(reference, encodings)
     kind, theirs = task_kinds.by_output(signature.output), Signature.read(reference[1])
@@ -87,7 +89,7 @@ def check(reference: tuple[Format, Path], artefact: tuple[Format, Path], toleran
             f"{found.texts} answers agree); worst text: {found.worst!r}. The export is not kept. Raise 'tolerance' "
             "only if you know why they differ"
         )
-    return found
+    return replace(found, instead=instead)
 
 
 def answers(artefact: tuple[Format, Path], encodings: list[Encoding]) -> Float32[ndarray, "texts ..."]:
@@ -113,6 +115,16 @@ def compare(
     apart = task_kinds.by_output(output).differences(expected, found, output)
     worst = int(np.argmax(np.nan_to_num(apart.by_text, nan=np.inf)))
     return Parity(len(texts), float(apart.by_text.max()), apart.typical, apart.agreement, texts[worst])
+
+
+def _texts_or_plain(folder: Path, signature: Signature) -> tuple[list[Text], str | None]:
+    """As `texts_for`; plain texts, and why, where the task's data no longer lie where they were when it was trained."""
+    try:
+        return texts_for(folder, signature), None
+    except MissingFile as error:
+        task = Task.of(folder)
+        assert task is not None  # only a task's data can be missing
+        return [text * len(task.columns) for text in PLAIN], str(error)
 
 
 def texts_for(folder: Path, signature: Signature) -> list[Text]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
-from palmtop.errors import UserError, did_you_mean
+from palmtop.errors import MissingFile, UserError, did_you_mean
 from palmtop.settings import Settings
 
 SHIPPED = "palmtop:"
@@ -101,7 +101,7 @@ def read(source: Source) -> Table:
     try:
         stamp = path.stat().st_mtime_ns
     except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
+        raise MissingFile(f"there is no file {path}") from None
     if path.is_dir():
         raise UserError(f"{path} is a folder: name the file in it, or write 'dataset' instead of 'file'")
     return _from_file(path, stamp, source.quoting)

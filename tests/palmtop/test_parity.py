@@ -1,9 +1,14 @@
 """What parity measures: differences as a share of the spread, of logits and of probabilities."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from tiny import WORDS, write_model, write_task
 
-from palmtop.parity import compare
+from palmtop import stage
+from palmtop.making import make
+from palmtop.parity import check, compare
 from palmtop.task_kinds import find, spans
 from palmtop.task_kinds.classification import LEAST_PROBABILITY
 
@@ -93,3 +98,18 @@ def test_start_and_end_logits_are_compared_text_by_text() -> None:
     assert compare(expected, found, TEXTS[:2], "spans").agreement == 0.5
     found[0, 0, 1] = np.nan
     assert np.isnan((broken := compare(expected, found, TEXTS[:2], "spans")).difference) and broken.worst == TEXTS[0]
+
+
+def test_data_that_has_moved_since_the_training_leaves_plain_texts(tmp_path: Path) -> None:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    folder, data = write_model(tmp_path / "model", "bert"), tmp_path / "data"
+    config = BertConfig.from_pretrained(folder, id2label=dict(enumerate(sorted(WORDS))))
+    BertForSequenceClassification(config).save_pretrained(folder)
+    adopt = stage.find("adopt")(model=str(folder), task=write_task(data, pair=True) | {"labels": sorted(WORDS)})
+    made = ("torch", make("adopt", adopt, None, tmp_path / "base", print).path)
+    assert "parity_on" not in check(made, made, 1e-6).facts()
+    data.rename(tmp_path / "elsewhere")
+    facts = check(made, made, 1e-6).facts()
+    assert facts["parity_on"] == f"plain texts, not the task's (there is no file {data / 'evaluation.csv'})"
+    assert facts["parity_texts"] == 7
