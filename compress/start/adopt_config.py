@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 from pathlib import Path
-from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from palmtop.errors import UserError
@@ -45,7 +44,7 @@ def read_config(folder: Path, model: str, trusted: bool) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise UserError(f"{path} holds a {type(config).__name__} where an object of settings is wanted: fetch it again")
     if config.get("auto_map") and not trusted:
-        code = ", ".join(map(str, config["auto_map"]))
+        code = ", ".join(config["auto_map"]) if isinstance(config["auto_map"], dict) else str(config["auto_map"])
         raise UserError(
             f"{model} brings Python code of its own ({code}), which is not run: read it, and set trust_remote_code: "
             "true if you trust it"
@@ -157,8 +156,9 @@ def _labels(config: dict[str, Any]) -> tuple[str, ...]:
 def _check_forms(config: dict[str, Any], family: Family, path: Path) -> None:
     """Raises: UserError: words of the config that are read here have a form in which they can't be."""
     for word in _words(family):
-        if type(value := config.get(word)) not in (int, NoneType):
-            raise UserError(f"{path}: {word} must be a whole number, not {str(value)[:80]}: fetch it again")
+        value = config.get(word)
+        if value is not None and not (type(value) is int and value >= 0):
+            raise UserError(f"{path}: {word} must be a whole number from 0 on, not {str(value)[:80]}: fetch it again")
     named = config.get("id2label")
     if named is not None and not (
         isinstance(named, dict)

@@ -33,6 +33,7 @@ SETTINGS = (
     "split_by_punct",
     "truncation_side",
     "unk_token",
+    "added_tokens_decoder",
 )
 """Words of tokenizer_config.json by which ids become others than tokenizer.json's."""
 PHRASES = (
@@ -62,6 +63,8 @@ PHRASES = (
 """What is asked in many forms: cases, accents, scripts, digits, marks, emoji."""
 KEPT_TOKENS = 16
 """Tokens beside the vocabulary that are asked, at most."""
+SHOWN = 60
+"""Characters of a setting in a message, at most."""
 CUT = 12
 """Tokens at which long texts are cut."""
 LEAST_SHARE = 0.5
@@ -123,6 +126,11 @@ def pad_id(config: "PreTrainedConfig", taken: Taken, model: str) -> int:
     if found is None:
         raise UserError(
             f"{model} has no pad_token_id in config.json: set it to the id of the tokenizer's padding token"
+        )
+    if taken.pad_id is not None and taken.pad_id >= config.vocab_size and not decoder:
+        raise UserError(
+            f"{model} has a tokenizer whose padding token (pad_token) is none of the model's {config.vocab_size} "
+            f"tokens: name the one of the id {found} in tokenizer_config.json"
         )
     if taken.pad_id not in (None, found) and not decoder:
         raise UserError(
@@ -249,5 +257,5 @@ def _settings(folder: Path) -> str:
     path = folder / "tokenizer_config.json"
     with _reading(path):
         written = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        said = [f"{word}: {json.dumps(written[word])}" for word in SETTINGS if word in written]
+        said = [f"{word}: {json.dumps(written[word])[:SHOWN]}" for word in SETTINGS if word in written]
     return ", ".join(said) or "nothing of it"

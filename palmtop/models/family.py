@@ -118,7 +118,7 @@ DROPPED: dict[str, tuple[tuple[Any, ...], str]] = {
         "'prune_structures'",
     ),
     "quantization_config": (
-        (None,),
+        (None, {}),
         "a quantized model can't be trained, nor exported: load it in transformers, call dequantize() and "
         "save_pretrained(), or take the float model that it was made of",
     ),

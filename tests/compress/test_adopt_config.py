@@ -29,8 +29,10 @@ def folder(tmp_path: Path) -> Path:
             r"can't be built as its config.json says \(hidden_act: KeyError: 'nonsense'\): mend",
         ),
         ({"layer_norm_eps": "tiny"}, r"can't be built as its config.json says \(.*'layer_norm_eps'"),
-        ({"vocab_size": "many"}, r"config.json: vocab_size must be a whole number, not many: fetch it again"),
-        ({"num_hidden_layers": [2]}, r"config.json: num_hidden_layers must be a whole number, not \[2\]"),
+        ({"vocab_size": "many"}, r"config.json: vocab_size must be a whole number from 0 on, not many: fetch it again"),
+        ({"num_hidden_layers": -2}, r"config.json: num_hidden_layers must be a whole number from 0 on, not -2"),
+        ({"auto_map": 7}, r"brings Python code of its own \(7\), which is not run"),
+        ({"num_hidden_layers": [2]}, r"config.json: num_hidden_layers must be a whole number from 0 on, not \[2\]"),
         ({"num_labels": 10**12, "id2label": None}, r"num_labels must be a whole number from 1 on, not 1000000000000"),
         ({"id2label": ["a", "b"]}, r"id2label must be a mapping from numbers to labels, .* not \['a', 'b'\]: mend it"),
         ({"id2label": {"first": "a"}}, r"id2label must be a mapping from numbers to labels"),
@@ -56,7 +58,14 @@ def test_configs_that_would_be_wrong_later_are_refused_by_name(
 
 
 def test_words_that_say_nothing_are_no_fault(folder: Path) -> None:
-    change(folder, pruned_heads={}, position_embedding_type="absolute", is_decoder=False, add_cross_attention=None)
+    change(
+        folder,
+        pruned_heads={},
+        position_embedding_type="absolute",
+        is_decoder=False,
+        add_cross_attention=None,
+        quantization_config={},
+    )
     assert outline(model=str(folder)).layers == 2
 
 
