@@ -6,9 +6,13 @@ from typing import Any
 
 import yaml
 
+from palmtop.data.file_text import refuse_special
 from palmtop.errors import UserError
 
 LIMIT_BYTES = 1_000_000
+AS_WRITTEN = "labels"
+"""The key whose values are words, whatever YAML would make of them."""
+PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float", "null", "timestamp"))
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -31,6 +35,9 @@ class _PlainLoader(yaml.SafeLoader):
             if key.value in seen:
                 raise _Refused(f"'{key.value}' stands twice in one mapping; keep one", key.start_mark)
             seen.add(key.value)
+        for key, value in node.value:
+            if key.value == AS_WRITTEN:
+                _take_as_written(value)
         return super().construct_mapping(node, deep)
 
 
@@ -41,6 +48,14 @@ _PlainLoader.yaml_implicit_resolvers = {
 _PlainLoader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
+
+
+def _take_as_written(node: Any) -> None:
+    """Labels are words: 01, 1.50, no and null among them stay what they are in the file, as in a CSV."""
+    inside = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+    for part in inside if isinstance(node, yaml.CollectionNode) else ():
+        if isinstance(part, yaml.ScalarNode) and part.tag in PLAIN_TAGS:
+            part.tag = "tag:yaml.org,2002:str"
 
 
 class _Refused(yaml.MarkedYAMLError):
@@ -56,6 +71,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         mapping.
     """
     try:
+        refuse_special(path)
         size = path.stat().st_size
         if size > LIMIT_BYTES:
             raise UserError(

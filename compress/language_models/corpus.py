@@ -10,7 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from palmtop.bundle import sha256_of
 from palmtop.data import rows
-from palmtop.data.rows import Source, decoded
+from palmtop.data.file_text import decoded
+from palmtop.data.rows import Source
 from palmtop.errors import UserError
 from palmtop.settings import Settings, build
 

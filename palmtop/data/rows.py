@@ -1,10 +1,8 @@
 """Rows of a data set from CSV, TSV or JSONL (plain or .gz), or from a Hugging Face data set, local or on the hub."""
 
 import csv
-import gzip
 import io
 import json
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +11,7 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
+from palmtop.data.file_text import decoded, refuse_special
 from palmtop.errors import MissingFile, UserError, did_you_mean
 from palmtop.settings import Settings
 
@@ -22,7 +21,14 @@ SHIPPED = "palmtop:"
 SHOWN = 5
 """How many rows a message names."""
 
+SURROGATE = "\\ud"
+"""How JSON writes half of a character that UTF-16 has in two."""
+
 _KINDS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".conll": "conll", ".iob2": "conll"}
+
+TAB = "\t"
+SEPARATORS = {TAB: "a tab", ";": "';'", ",": "','", "|": "'|'"}
+"""What stands between the columns of a table, in words."""
 
 CONLL = ("tokens", "tags")
 """The columns that a CoNLL file has."""
@@ -104,6 +110,7 @@ def read(source: Source) -> Table:
         raise MissingFile(f"there is no file {path}") from None
     if path.is_dir():
         raise UserError(f"{path} is a folder: name the file in it, or write 'dataset' instead of 'file'")
+    refuse_special(path)
     return _from_file(path, stamp, source.quoting)
 
 
@@ -117,25 +124,6 @@ def path_of(source: Source) -> Path:
     """The file of a source on this machine."""
     name = source.file or ""
     return Path(__file__).parents[1] / "tasks" / name.removeprefix(SHIPPED) if name.startswith(SHIPPED) else Path(name)
-
-
-def decoded(path: Path) -> str:
-    """The text of a UTF-8 file, plain or .gz.
-
-    Raises:
-        UserError: it isn't UTF-8, or no whole gzip file.
-    """
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path} isn't a whole gzip file ({error}): fetch it again") from None
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"{path}, line {line} isn't UTF-8 (byte {raw[error.start]:#04x}): convert the file to UTF-8"
-        ) from None
 
 
 @lru_cache(maxsize=8)
@@ -157,15 +145,19 @@ def _kind(name: str) -> str:
 def _separated_rows(text: str, path: Path, separator: str, unquoted: bool) -> dict[str, Sequence[Any]]:
     csv.field_size_limit(2**31 - 1)
     quoting: Any = csv.QUOTE_NONE if unquoted else csv.QUOTE_MINIMAL
+    _refuse_other_separator(text, path, separator)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=not unquoted)
     try:
         header = next(reader, None)
         if header is None:
             raise UserError(f"{path} is empty: the first line of a .csv or .tsv names its columns")
+        header = _without_empty_end(header)
         if len(set(header)) != len(header):
             raise UserError(f"{path}: a column name stands twice in the first line: {', '.join(header)}")
         rows = []
         for row in reader:
+            if row and len(row) > len(header) and not any(row[len(header) :]):  # a spreadsheet's empty columns
+                del row[len(header) :]
             if row and len(row) != len(header):
                 raise UserError(
                     f"{path}, line {reader.line_num} has {len(row)} fields, the first line {len(header)} "
@@ -179,6 +171,28 @@ def _separated_rows(text: str, path: Path, separator: str, unquoted: bool) -> di
         ) from None
     columns = list(zip(*rows, strict=True)) or [()] * len(header)
     return dict(zip(header, columns, strict=True))
+
+
+def _refuse_other_separator(text: str, path: Path, separator: str) -> None:
+    """Raises: UserError: the first line has another separator than such a file's, and none of its own."""
+    first = text.split("\n", 1)[0]
+    other = None if separator in first else next((mark for mark in SEPARATORS if mark in first), None)
+    if other is not None:
+        raise UserError(
+            f"{path} is separated by {SEPARATORS[other]}, but {SEPARATORS[separator]} stands between the columns of a "
+            f"{'.tsv' if separator == TAB else '.csv'}: "
+            + (
+                f"name it {'.tsv' if other == TAB else '.csv'}"
+                if other in {TAB, ","}
+                else f"save it with {SEPARATORS[separator]} between the columns"
+            )
+        )
+
+
+def _without_empty_end(header: list[str]) -> list[str]:
+    """The columns up to the last that has a name: spreadsheets write empty ones after them."""
+    named = [place for place, name in enumerate(header, 1) if name.strip()]
+    return header[: named[-1]] if named else header
 
 
 def _conll_rows(text: str, path: Path) -> dict[str, Sequence[Any]]:
@@ -217,6 +231,18 @@ def _json_rows(text: str, path: Path) -> dict[str, Sequence[Any]]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise UserError(f"{path}, line {number} isn't JSON: {error.msg}") from None
+        except (ValueError, RecursionError) as error:
+            what = (
+                "lists or objects nested too deep"
+                if isinstance(error, RecursionError)
+                else "a number of too many digits"
+            )
+            raise UserError(f"{path}, line {number} has {what} to be read: mend or remove it") from None
+        if SURROGATE in line.lower() and (half := _half_character(row)):
+            raise UserError(
+                f"{path}, line {number} has half a character ({half}), as a text has that was cut in the middle of an "
+                "emoji: remove it"
+            )
         if not isinstance(row, dict):
             raise UserError(f'{path}, line {number} isn\'t an object ({{"text": ..., "label": ...}})')
         rows.append(row)
@@ -224,6 +250,15 @@ def _json_rows(text: str, path: Path) -> dict[str, Sequence[Any]]:
         raise UserError(f'{path} is empty: each line of a .jsonl is an object ({{"text": ..., "label": ...}})')
     names = list(dict.fromkeys(name for row in rows for name in row))
     return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _half_character(row: Any) -> str | None:
+    """The first lone surrogate in a row, as JSON writes it."""
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return json.dumps(error.object[error.start]).strip('"')
+    return None
 
 
 def _from_datasets(name: str, config: str | None, split: str) -> Table:
