@@ -4,8 +4,10 @@ import difflib
 import errno
 import os
 import shutil
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 ALMOST_FULL_BYTES = 1_000_000
 """Less than this free, and a write has most likely failed for want of space."""
@@ -37,6 +39,21 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.55)
     return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names) or 'none'}"
+
+
+def printable(text: str) -> str:
+    """A text as a message may have it: control characters and halves of characters are written out (ESC as \\x1b), so
+    that a label or a file name moves no cursor; line breaks and tabs stay."""
+    return "".join(
+        letter if letter in "\n\t" or unicodedata.category(letter) not in {"Cc", "Cs"} else ascii(letter)[1:-1]
+        for letter in text
+    )
+
+
+def clipped(value: Any, letters: int = 60) -> str:
+    """A value of the user's as a message shows it: written out, of a long one its beginning."""
+    written = repr(value)
+    return written if len(written) <= letters else f"{written[:letters]}..."
 
 
 def from_os(error: OSError) -> UserError | None:

@@ -14,9 +14,10 @@ from palmtop import task_kinds
 from palmtop.data import rows
 from palmtop.data.encoding import Text
 from palmtop.data.rows import Source, have
-from palmtop.errors import UserError, did_you_mean
+from palmtop.errors import UserError, did_you_mean, raise_all
 from palmtop.settings import Settings, build
 from palmtop.task_kinds.kind import TaskKind
+from palmtop.task_kinds.label_words import unfit
 from palmtop.yaml_file import read_mapping
 
 FILE = "task.json"
@@ -62,8 +63,8 @@ class Task(Settings):
     """The column with the label, the number, or the answers: a text, or {text: [...], answer_start: [...]} as in
     SQuAD."""
     labels: tuple[str, ...] | dict[str, str] | None = None
-    """The labels in the model's order; or {value in the column: label}; or nothing: those of the training data,
-    sorted."""
+    """The labels in the model's order; or {value in the column: label}, where several values may be one label; or
+    nothing: those of the training data, sorted."""
     metric: str | None = None
     """The number that decides; by default accuracy, pearson or f1."""
     train: Source
@@ -104,8 +105,9 @@ class Task(Settings):
         if self.metric and self.metric not in metrics:
             raise ValueError(f"metric '{self.metric}' isn't for {self.kind}; choose one of {', '.join(metrics)}")
         self.of_kind.check_definition(self)
-        given = list(self.labels.values() if isinstance(self.labels, dict) else self.labels or ())
-        if len(set(given)) != len(given):
+        if self.label in self.columns:
+            raise ValueError(f"'{self.label}' is named as the text and as the label; name the column of each")
+        if isinstance(self.labels, tuple) and len(set(self.labels)) != len(self.labels):
             raise ValueError("a label stands twice in 'labels'")
         return self
 
@@ -143,27 +145,30 @@ class Task(Settings):
         texts, values = self._clean(table)
         loaded = Split(texts, labels := self.of_kind.read_labels(self, texts, values, table), _digest(texts, labels))
         if split == "train":
+            self._refuse_unfit_labels(source.shown)
             self.of_kind.check_learnable(self, loaded.labels, source.shown)
             if self.train_rows is not None and self.train_rows < len(loaded):
                 return loaded.take(_fixed_subset(self.of_kind.strata(loaded.labels), len(loaded), self.train_rows))
         return loaded
 
-    def check(self) -> None:
-        """Load every split once, so that a fault shows before work starts.
+    def check(self) -> dict[SplitName, Split]:
+        """Load every split once, so that a fault shows before work starts; returns them.
 
         Raises:
             UserError: all faults of all splits.
         """
         faults: list[str] = []
-        for split in ("train", "validation", "evaluation"):
+        loaded: dict[SplitName, Split] = {}
+        names: tuple[SplitName, ...] = ("train", "validation", "evaluation")
+        for split in names:
             if getattr(self, split) is None:
                 continue
             try:
-                self.load(split)
+                loaded[split] = self.load(split)
             except UserError as error:
                 faults += [fault for fault in error.faults if fault not in faults]
-        if faults:
-            raise UserError(faults)
+        raise_all(faults)
+        return loaded
 
     @cached_property
     def digest(self) -> str:
@@ -210,6 +215,10 @@ class Task(Settings):
             return build(cls, json.loads(path.read_text(encoding="utf-8")), str(path)) if path.is_file() else None
         except ValueError:
             raise UserError(f"{path} is damaged: remove the folder and make the bundle again") from None
+
+    def _refuse_unfit_labels(self, where: str) -> None:
+        names = self.label_names if self.of_kind.has_labels else ()
+        raise_all([f"{where}: {fault}" for name in names if (fault := unfit(name, self.label))])
 
     def _rooted(self, folder: Path) -> Self:
         sources = {

@@ -16,7 +16,7 @@ from palmtop.cli.listing import STAGES, Listing
 from palmtop.cli.look import explain, tokens
 from palmtop.cli.predict import predict
 from palmtop.cli.setup import setup
-from palmtop.errors import UserError, did_you_mean, from_os
+from palmtop.errors import UserError, did_you_mean, from_os, printable
 from palmtop.version import VERSION
 
 if TYPE_CHECKING:
@@ -141,6 +141,9 @@ def run(
     from palmtop.recipe.recipe import Recipe
 
     checked = Recipe.read(recipe, task)
+    if rank() == 0:
+        for line in checked.notes:
+            print(f"note: {printable(line)}", file=sys.stderr, flush=True)
     if check:
         print(
             f"{recipe}: nothing wrong in {len(checked.steps)} steps: {', '.join(step.name for step in checked.steps)}"
@@ -355,7 +358,7 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(printable(line), flush=True)
 
 
 def _say_nothing(_: str) -> None:
@@ -364,7 +367,7 @@ def _say_nothing(_: str) -> None:
 
 def _fail(error: UserError) -> NoReturn:
     for fault in error.faults:
-        print(f"error: {fault}", file=sys.stderr)
+        print(f"error: {printable(fault)}", file=sys.stderr)
     raise SystemExit(USER_FAULT) from None
 
 

@@ -20,6 +20,7 @@ from palmtop.recipe.steps import StepText, Written, expanded
 from palmtop.settings import Settings, build
 from palmtop.stage import Outline, Stage
 from palmtop.task import Task
+from palmtop.task_notes import noticed
 from palmtop.yaml_file import read_mapping
 
 SHIPPED = Path(__file__).parents[1] / "recipes"
@@ -73,6 +74,8 @@ class Recipe:
     steps: tuple[Step, ...]
     measure: MeasureText
     task: Task | None
+    notes: tuple[str, ...] = ()
+    """What of the task's data is no fault but may not be meant, a line each."""
 
     @classmethod
     def read(cls, reference: str, task: str | None = None) -> Self:
@@ -83,8 +86,8 @@ class Recipe:
 
         Raises:
             UserError: all faults together: unknown stages and settings with the nearest right names, values out of
-                range, steps that don't fit each other, missing files and packages, faults in the task's data, targets
-                this machine lacks.
+                range, steps that don't fit each other, missing files and packages, faults in the task's data, texts of
+                evaluation that are all trained on, targets this machine lacks.
         """
         path = _find(reference)
         faults: list[str] = []
@@ -92,14 +95,14 @@ class Recipe:
         if task is not None:
             text = text.model_copy(update={"task": _absolute(task, Path.cwd())})
         meant = expanded(text.steps, faults)
-        found = _task(text, path.parent.resolve(), faults)
+        found, notes = _task(text, path.parent.resolve(), faults)
         steps = _steps(text, meant, found, path.parent.resolve(), faults)
         written = list(dict.fromkeys([*(step.text.name for step in meant), *(step.name for step in steps)]))
         outlines = _check_fit(steps, written, faults)
         _check_measure(text.measure, written, {outline.format for outline in outlines.values()}, faults)
         raise_all(faults)
         name = path.stem if task is None or found is None else f"{path.stem}-{found.name}"
-        return cls(name, tuple(steps), text.measure, found)
+        return cls(name, tuple(steps), text.measure, found, notes)
 
     def run(self, out: Path, say: Say) -> dict[str, Bundle]:
         """Make what is missing, in order, below the folder `out`; return every step's bundle."""
@@ -133,16 +136,18 @@ def _find(reference: str) -> Path:
     return shipped()[reference]
 
 
-def _task(text: RecipeText, folder: Path, faults: list[str]) -> Task | None:
+def _task(text: RecipeText, folder: Path, faults: list[str]) -> tuple[Task | None, tuple[str, ...]]:
+    """The task, where its data has no faults, and what there is to note about it."""
     if text.task is None:
-        return None
+        return None, ()
     try:
         task = Task.find(text.task, folder)
-        task.check()
+        seen = noticed(task, task.check())
     except UserError as error:
         faults += error.faults
-        return None
-    return task
+        return None, ()
+    faults += seen.faults
+    return task, seen.notes
 
 
 def _steps(

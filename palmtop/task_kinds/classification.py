@@ -14,8 +14,17 @@ from palmtop.data.rows import SHOWN, Table, have
 from palmtop.errors import UserError
 from palmtop.metrics import Score, confusion, macro_f1, matthews, mcnemar, proportion
 from palmtop.signature import Signature
+from palmtop.task_kinds import label_doubts
 from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.kind import Definition, Differences, Labels, TaskKind
+from palmtop.task_kinds.label_words import (
+    as_known,
+    checked,
+    is_blank,
+    refuse_other_kinds,
+    refuse_several_in_one,
+    spelled_otherwise,
+)
 from palmtop.task_kinds.losses import soft_loss
 
 if TYPE_CHECKING:
@@ -23,6 +32,9 @@ if TYPE_CHECKING:
 
 UNLABELLED = -1
 """The class number that Hugging Face data sets give to rows without a label, as the public test splits of GLUE are."""
+
+TELLING = 10
+"""Fewer rows may each have a label of their own by chance."""
 
 LEAST_PROBABILITY = 1e-12
 """What is less counts as this much where probabilities are compared: a runtime may end it in 0."""
@@ -68,14 +80,20 @@ class Classification(TaskKind):
         if task.labels is not None:
             return given_labels(task)
         table = train()
-        return table.class_names(task.label) or tuple(
-            sorted({str(value) for value in table.column(task.label) if not is_blank(value)})
-        )
+        named = table.class_names(task.label)
+        if named:
+            return named
+        values = table.column(task.label)
+        refuse_other_kinds(values, task.label, table.where)
+        found = checked((str(value) for value in values if not is_blank(value)), task.label, table.where)
+        refuse_several_in_one(found, task.label, table.where)
+        return found
 
     def read_labels(self, task: Definition, texts: Sequence[Text], values: Sequence[Any], table: Table) -> Labels:
         """Class indices, int64 [rows]."""
         column = task.labels if isinstance(task.labels, dict) else None
         classes = table.class_names(task.label)
+        refuse_other_kinds(values, task.label, table.where)
         without = [
             number for number, value in enumerate(values, 1) if is_blank(value) or (classes and value == UNLABELLED)
         ]
@@ -85,13 +103,35 @@ class Classification(TaskKind):
                 "split"
             )
         words = [
-            classes[value] if classes and isinstance(value, int) and 0 <= value < len(classes) else str(value)
+            classes[value]
+            if classes and isinstance(value, int) and 0 <= value < len(classes)
+            else as_known(value, column or task.label_names)
+            if isinstance(value, bool)
+            else str(value)
             for value in values
         ]
         named = [column.get(word, word) for word in words] if column else words
         check_known([[word] for word in named], task, table.where)
         index = {name: position for position, name in enumerate(task.label_names)}
         return np.asarray([index[word] for word in named], np.int64)
+
+    def check_learnable(self, task: Definition, labels: Labels, where: str) -> None:
+        """Raises: UserError: all training rows have the same label, or each has one of its own that nobody listed."""
+        super().check_learnable(task, labels, where)
+        if task.labels is None and len(labels) >= TELLING and len(np.unique(labels)) == len(labels):
+            raise UserError(
+                f"{where}: each of the {len(labels)} rows has a label of its own in column '{task.label}': there is "
+                "nothing to learn; name the column of the labels, or set kind: regression (palmtop init --regression) "
+                "if these are numbers to predict"
+            )
+
+    def doubts(self, task: Definition, labels: Mapping[str, Labels]) -> list[str]:
+        """Words for no value, numbers, a label for nearly each row, and labels that no training row has."""
+        train, names = labels["train"], task.label_names
+        told = label_doubts.doubts(names, task.label, train, listed=task.labels is not None)
+        for split, other in labels.items():
+            told += label_doubts.unlearnt(names, train, other, split)
+        return told
 
     def strata(self, labels: Labels) -> Num[ndarray, " rows"] | None:
         """The labels themselves."""
@@ -216,12 +256,7 @@ def ranked(truncated: bool, outputs: ndarray, shares: ndarray, label_names: Sequ
 
 def given_labels(task: Definition) -> tuple[str, ...]:
     """The labels that a task lists, in their order."""
-    return tuple(task.labels.values()) if isinstance(task.labels, dict) else tuple(task.labels or ())
-
-
-def is_blank(value: Any) -> bool:
-    """Whether a field holds nothing."""
-    return value is None or not str(value).strip()
+    return tuple(dict.fromkeys(task.labels.values() if isinstance(task.labels, dict) else task.labels or ()))
 
 
 def check_known(named: Sequence[Sequence[str]], task: Definition, where: str) -> None:
@@ -235,6 +270,7 @@ def check_known(named: Sequence[Sequence[str]], task: Definition, where: str) ->
             f"{where}: {have(unknown)} a label unknown to the task: {', '.join(map(repr, odd))} in column "
             f"'{task.label}'; the task knows {len(known)}: "
             f"{', '.join(known[:SHOWN])}{', ...' if len(known) > SHOWN else ''}"
+            + (f"; {odd[0]!r} is spelled {meant!r} there" if (meant := spelled_otherwise(odd[0], known)) else "")
         )
 
 

@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from palmtop.data.encoding import Encoding, Text
 from palmtop.data.rows import Table
-from palmtop.errors import UserError
+from palmtop.errors import UserError, clipped
 from palmtop.metrics import Score, bootstrapped, faults_of
 from palmtop.signature import Signature
 from palmtop.task_kinds.answer import Answer
@@ -115,6 +115,11 @@ class TaskKind(ABC):
         Raises:
             ValueError: it can't be one.
         """
+        if isinstance(value, list | tuple | dict):
+            what = "an object" if isinstance(value, dict) else "a list"
+            raise ValueError(f"{clipped(value)} is {what}, no text: write the text itself")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f'{value} is no text: write the text, or an empty one ("") where there is none')
         return "" if value is None else str(value)
 
     def check_definition(self, task: Definition) -> None:
@@ -140,6 +145,10 @@ class TaskKind(ABC):
         Raises:
             UserError: rows without a label, or with one that can't be read, by number.
         """
+
+    def doubts(self, task: Definition, labels: Mapping[str, Labels]) -> list[str]:
+        """What may not be meant of the labels of each split, by name: a line each; nothing by default."""
+        return []
 
     def check_learnable(self, task: Definition, labels: Labels, where: str) -> None:
         """Raises: UserError: all training rows have the same label."""

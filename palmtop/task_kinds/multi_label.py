@@ -1,5 +1,6 @@
 """Multi-label classification: any number of labels for a text, each by itself."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,18 +12,17 @@ from numpy import ndarray
 
 from palmtop.data.encoding import Encoding, Text
 from palmtop.data.rows import Table, have
-from palmtop.errors import UserError
+from palmtop.errors import UserError, clipped
 from palmtop.metrics import Score, proportion
 from palmtop.signature import Signature
 from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.classification import check_known, given_labels, plain_differences
 from palmtop.task_kinds.kind import Definition, Differences, Labels, TaskKind
+from palmtop.task_kinds.label_words import BETWEEN, checked, is_written_list
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-SEPARATORS = "|;,"
-"""Between the labels of a text column; the first of them that stands in a field parts it."""
 FEWEST = 10
 """Validation texts with a label from which on it gets a threshold of its own; rarer ones share one."""
 HALF = 0.5
@@ -76,9 +76,8 @@ class MultiLabel(TaskKind):
         if task.labels is not None:
             return given_labels(task)
         table = train()
-        return table.class_names(task.label) or tuple(
-            sorted({word for value in table.column(task.label) for word in _words(value) or ()})
-        )
+        words = (word for value in table.column(task.label) for word in _words(value) or ())
+        return table.class_names(task.label) or checked(words, task.label, table.where)
 
     def read_labels(self, task: Definition, texts: Sequence[Text], values: Sequence[Any], table: Table) -> Labels:
         """1 for each label that a text has, else 0, float32 [rows, labels].
@@ -90,7 +89,7 @@ class MultiLabel(TaskKind):
         if odd := [row for row, words in enumerate(read, 1) if words is None]:
             raise UserError(
                 f"{table.where}: {have(odd)} labels that can't be read in column '{task.label}' (the first: "
-                f"{values[odd[0] - 1]!r}): write a list of labels, or a text with , between them"
+                f"{clipped(values[odd[0] - 1])}): write a list of labels, or a text with , between them"
             )
         named = [[column.get(word, word) for word in _names(words or (), classes)] for words in read]
         check_known(named, task, table.where)
@@ -224,8 +223,10 @@ def _words(value: Any) -> list[str] | None:
     """The labels of a field, as words; None where it can't be read."""
     if value is None:
         return []
+    if is_written_list(value) or (isinstance(value, float) and not math.isfinite(value)):
+        return None
     if isinstance(value, str):
-        parts = next((value.split(mark) for mark in SEPARATORS if mark in value), [value])
+        parts = next((value.split(mark) for mark in BETWEEN if mark in value), [value])
         return [part.strip() for part in parts if part.strip()]
     if isinstance(value, int | float):
         return [str(value)]

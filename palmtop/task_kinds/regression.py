@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from palmtop.data.encoding import Encoding, Text
 from palmtop.data.rows import Table, have
-from palmtop.errors import UserError
+from palmtop.errors import UserError, clipped
 from palmtop.metrics import Score, pearson, ranks
 from palmtop.signature import Signature
 from palmtop.task_kinds.answer import Answer
@@ -70,7 +70,7 @@ class Regression(TaskKind):
         if wrong:
             raise UserError(
                 f"{table.where}: {have(wrong)} no finite number in column '{task.label}' (the first: "
-                f"{values[wrong[0] - 1]!r})"
+                f"{clipped(values[wrong[0] - 1])})"
             )
         return np.asarray(numbers, np.float32)
 

@@ -17,6 +17,7 @@ from palmtop.signature import Signature
 from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.classification import check_known, given_labels
 from palmtop.task_kinds.kind import IGNORED, Definition, Differences, Labels, TaskKind
+from palmtop.task_kinds.label_words import checked
 from palmtop.task_kinds.losses import soft_loss
 from palmtop.task_kinds.spans import OUTSIDE
 
@@ -114,8 +115,8 @@ class TokenClassification(TaskKind):
         if task.labels is not None:
             return given_labels(task)
         table = train()
-        named = table.class_names(task.label)
-        return named or tuple(sorted({tag for value in table.column(task.label) for tag in _tags(value) or ()}))
+        tags = (tag for value in table.column(task.label) for tag in _tags(value) or ())
+        return table.class_names(task.label) or checked(tags, task.label, table.where)
 
     def read_labels(self, task: Definition, texts: Sequence[Text], values: Sequence[Any], table: Table) -> Labels:
         """The tag of each word, int64 [rows, words of the longest], ABSENT where there is no word.
