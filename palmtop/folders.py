@@ -1,5 +1,6 @@
 """Where palmtop keeps what can be made again: one cache folder for each user, moved with PALMTOP_CACHE."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,14 +9,25 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from palmtop.errors import UserError
+
 
 def cache(*parts: str) -> Path:
-    """A folder of the user's cache, made if it isn't there."""
-    base = (
-        os.environ.get("PALMTOP_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "palmtop"
-    )
+    """A folder of the user's cache, made if it isn't there.
+
+    Raises:
+        UserError: it can't be made or written, and PALMTOP_CACHE names another place.
+    """
+    base = os.environ.get("PALMTOP_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "palmtop"
     folder = Path(base, *parts)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _no_cache(folder, error.strerror or str(error)) from None
+    if not os.access(folder, os.W_OK):
+        raise _no_cache(folder, os.strerror(errno.EACCES))
     return folder
 
 
@@ -53,3 +65,17 @@ def alone(made: Path, say: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise _no_cache(Path("~"), "there is no home folder") from None
+
+
+def _no_cache(folder: Path, why: str) -> UserError:
+    return UserError(
+        f"palmtop's cache can't be kept in {folder} ({why}): name a folder that can be written with the environment "
+        "variable PALMTOP_CACHE"
+    )

@@ -62,6 +62,7 @@ def make(name: str, stage: Stage, source: Bundle | None, out: Path, say: Say) ->
     if _is_made(out, origin):
         say(f"{out.name}: made before with the same settings and inputs, kept")
         return _kept(out)
+    _refuse_place(out)
     if out.exists() and not is_sealed(out) and (out.is_file() or any(out.iterdir())):
         raise UserError(f"{out} exists and isn't a bundle: choose another folder with --out, or empty it")
     if rank() > 0:
@@ -110,6 +111,21 @@ def _check(name: str, stage: Stage, bundle: Bundle | None) -> None:
     source = stages.outline_of(bundle) if bundle else None
     stages.check_fit(name, stage, source)
     stage.outline(source)
+
+
+def _refuse_place(out: Path) -> None:
+    """Raises: UserError: a bundle can't take the place of `out`: a link into nowhere, or a folder one stands in."""
+    if out.is_symlink() and not out.exists():
+        raise UserError(
+            f"{out} is a link to {out.readlink()}, which isn't there: remove the link, or choose another folder with "
+            "--out"
+        )
+    here = Path.cwd()
+    if out.resolve() in (here, *here.parents):
+        raise UserError(
+            f"{out} is the folder you stand in, or one above it, and a bundle takes the place of its whole folder: "
+            "choose a new one in or beside it with --out"
+        )
 
 
 def _say_nothing(_: str) -> None:

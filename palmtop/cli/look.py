@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from palmtop.cli.say import say
 from palmtop.errors import UserError, did_you_mean
 
 TOKENS_FILE = "tokens.md"
@@ -31,7 +32,7 @@ def tokens(
 
     folder = out or Path(os.path.commonpath([path.resolve().parent for path in bundles]))
     with lock_on(folder):
-        found = measure_tokens([Bundle.open(path.resolve()) for path in bundles], folder, _say)
+        found = measure_tokens([Bundle.open(path.resolve()) for path in bundles], folder, say)
         write_durably(folder / TOKENS_FILE, listing(found))
     print(summary(found))
     print(f"every difference: {folder / TOKENS_FILE}")
@@ -55,7 +56,3 @@ def explain(
         print(json.dumps(found.as_dict(), indent=1, ensure_ascii=False))
     else:
         show(found, tensors)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

@@ -15,6 +15,7 @@ from palmtop.cli.init import init
 from palmtop.cli.listing import STAGES, Listing
 from palmtop.cli.look import explain, tokens
 from palmtop.cli.predict import predict
+from palmtop.cli.say import check_words, note, say, write_all_characters
 from palmtop.cli.setup import setup
 from palmtop.errors import UserError, did_you_mean, from_os, printable
 from palmtop.version import VERSION
@@ -61,10 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.environ.setdefault(name, value)
     for name in ("torchao", "torch.utils._pytree"):  # they report what they lack on machines without a GPU
         logging.getLogger(name).setLevel(logging.ERROR)
+    write_all_characters()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and not words[0].startswith("-"):
         words[0] = words[0].replace("-", "_")  # to-tflite, as a shell would have it, is to_tflite, as a recipe has it
     with telling():
+        check_words(words)
         app_for(words)(args=words, prog_name="palmtop")
 
 
@@ -143,7 +146,7 @@ def run(
     checked = Recipe.read(recipe, task)
     if rank() == 0:
         for line in checked.notes:
-            print(f"note: {printable(line)}", file=sys.stderr, flush=True)
+            note(line)
     if check:
         print(
             f"{recipe}: nothing wrong in {len(checked.steps)} steps: {', '.join(step.name for step in checked.steps)}"
@@ -154,7 +157,7 @@ def run(
         checked.run(folder, _say_nothing)
         return
     with lock_on(folder):
-        bundles = checked.run(folder, _say)
+        bundles = checked.run(folder, say)
         if checked.measure.on:
             chosen = checked.measure.bundles or tuple(bundles)
             origins = {bundles[name].in_torch for name in chosen}  # what they are compared with, measured or not
@@ -253,7 +256,7 @@ def verify(bundle: Annotated[Path, typer.Argument(help="Bundle folder; of an app
     named."""
     from palmtop.eval.verify import verify as verify_bundle
 
-    verify_bundle(bundle, _say)
+    verify_bundle(bundle, say)
     print(f"{bundle}: nothing wrong")
 
 
@@ -317,7 +320,7 @@ def _measure_into(folder: Path, bundles: "dict[str, Bundle]", options: "MeasureT
     from palmtop.eval.reports.draw_table import render
     from palmtop.eval.reports.seed_means import FILE, seed_tables
 
-    measure_bundles(bundles, options, folder, _say)
+    measure_bundles(bundles, options, folder, say)
     table = table_of([folder])
     for form, ending in ENDINGS.items():
         write_durably(folder / f"table.{ending}", render(table, form))
@@ -355,10 +358,6 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     Console().print(table)
-
-
-def _say(line: str) -> None:
-    print(printable(line), flush=True)
 
 
 def _say_nothing(_: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import typer
 
+from palmtop.cli.say import say
 from palmtop.errors import UserError
 from palmtop.stage_files import Description
 
@@ -90,7 +91,7 @@ def _make(name: str, kind: "type[Stage]", source: Path | None, out: Path, given:
         key: value_of(text, kind.model_fields[key].annotation) if isinstance(text, str) else text
         for key, text in given.items()
     }
-    made = make_by_name(name, values, source, out, print)
+    made = make_by_name(name, values, source, out, say)
     if rank() == 0:
         _report(made)
 
@@ -100,7 +101,7 @@ def _report(made: "Bundle") -> None:
     facts = ", ".join(
         f"{key} {value}" for key, value in made.card.facts.items() if isinstance(value, int | float | str)
     )
-    print(f"{made.path}: {made.format}, {size / 1e6:.2f} MB" + (f"; {facts}" if facts else ""))
+    say(f"{made.path}: {made.format}, {size / 1e6:.2f} MB" + (f"; {facts}" if facts else ""))
 
 
 def _places(kind: "type[Stage]") -> list[inspect.Parameter]:

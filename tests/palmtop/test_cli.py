@@ -379,3 +379,53 @@ def test_an_unwritable_folder(capsys: pytest.CaptureFixture[str], folder: Path) 
         "another folder "
         "with --out\n"
     )
+
+
+def test_places_that_a_bundle_cannot_take(
+    capsys: pytest.CaptureFixture[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "link").symlink_to("nowhere")
+    assert told(capsys, "tfidf", "--task", TASK, "--out", "link") == (
+        "error: link is a link to nowhere, which isn't there: remove the link, or choose another folder with --out\n"
+    )
+    (folder / "new").mkdir()
+    monkeypatch.chdir(folder / "new")
+    for out in (".", "..", "../new", "/"):
+        assert told(
+            capsys,
+            "tfidf",
+            "--task",
+            TASK.replace("train.csv", "../train.csv").replace("test.csv", "../test.csv"),
+            "--out",
+            out,
+        ).startswith(f"error: {Path(out)} is the folder you stand in, or one above it, and a bundle takes the place")
+
+
+def test_no_label_moves_the_cursor_and_no_terminal_lacks_a_letter(folder: Path) -> None:
+    (folder / "test.csv").write_text("text,label\nhello,\x1b[2Jgreet\n")
+    (folder / "r.yaml").write_text(RECIPE.replace("test.csv", "été.csv"))
+    (folder / "test.csv").rename(folder / "été.csv")
+    done = subprocess.run(
+        [sys.executable, "-m", "palmtop", "run", "r.yaml", "--check"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {folder}/\\xe9t\\xe9.csv: 1 row (1) has a label unknown to the task: ")
+    assert "\x1b" not in done.stderr and "\\x1b[2Jgreet" in done.stderr
+
+
+def test_what_may_not_be_meant_is_noted_beside_the_answer(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "r.yaml", "--check"])
+    out, err = capsys.readouterr()
+    assert out == "r.yaml: nothing wrong in 2 steps: words, letters\n"
+    assert err == (
+        "note: 4 of 4 texts of the evaluation split (100%) are in the training data too: numbers measured on them "
+        "flatter; remove them from one of the two\n"
+    )
+    (folder / "train.csv").write_text("text,label\n" + "".join(f"text {row},{'ab'[row % 2]}\n" for row in range(20)))
+    (folder / "test.csv").write_text((folder / "train.csv").read_text())
+    assert told(capsys, "run", "r.yaml", "--check").startswith("error: all 20 texts of the evaluation split (")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from palmtop.errors import UserError
 from palmtop.folders import cache, fill_once
 
 CARD = "card"
@@ -72,3 +73,16 @@ def test_an_error_leaves_nothing_that_could_be_taken_for_whole() -> None:
         fill_once(folder, CARD, fails, print)
     assert not folder.exists()
     assert fill_once(folder, CARD, lambda into: (into / CARD).touch(), print) is False
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/nobody"])
+def test_a_home_that_keeps_no_cache(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    for name in ("PALMTOP_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / place))
+    with pytest.raises(UserError) as caught:
+        cache("locks")
+    told = str(caught.value)
+    assert told.startswith(f"palmtop's cache can't be kept in {tmp_path / place}/.cache/palmtop/locks (")
+    assert told.endswith("): name a folder that can be written with the environment variable PALMTOP_CACHE")
