@@ -3,13 +3,15 @@
 import json
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from palmtop.cli.init_recipe import TEMPLATE, epochs, lengths, measured
+from palmtop.cli.say import note
 from palmtop.errors import UserError, did_you_mean, raise_all
 
 TABLES = (".csv", ".tsv", ".jsonl")
@@ -41,6 +43,10 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
         str | None, typer.Option(help="Training data: a .csv, .tsv or .jsonl file, or a Hugging Face data set.")
     ] = None,
     evaluation: Annotated[str | None, typer.Option(help="Evaluation data: a file, or a split of the data set.")] = None,
+    hold_out: Annotated[
+        float | None,
+        typer.Option(help="In place of --evaluation: part the data file; this share of its rows is for evaluation."),
+    ] = None,
     text: Annotated[str | None, typer.Option(help="The column with the text; guessed where it is plain.")] = None,
     text2: Annotated[str | None, typer.Option(help="The column with the second text of a pair.")] = None,
     label: Annotated[str | None, typer.Option(help="The column with the label; guessed where it is plain.")] = None,
@@ -54,6 +60,8 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
         raise UserError(f"{file} should end in .yaml, so that 'palmtop run' takes it for a file")
     if file.exists() and not force:
         raise UserError(f"{file} exists: choose another name, or overwrite it with --force")
+    if data is not None and hold_out is not None:
+        data, evaluation = _parted(file, data, evaluation, hold_out, (text, text2, label), regression)
     values = _placeholders() if data is None else _data_values(file, data, evaluation, config, split)
     if data is not None:
         columns = _columns(data, config, split, (text, text2), label)
@@ -71,6 +79,8 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(TEMPLATE.format_map(values), encoding="utf-8")
     todo = "fill in the words in capitals, then " if data is None or model is None else ""
+    if data is not None and _is_file(data):
+        _tell(file)
     print(f"wrote {file}; {todo}check it: palmtop run {file} --check")
 
 
@@ -91,19 +101,63 @@ def _data_values(file: Path, data: str, evaluation: str | None, config: str | No
         raise UserError(
             "--evaluation is missing: "
             + (
-                "a file with rows that are not trained on"
+                "a file with rows that are not trained on, or --hold-out 0.2 to keep a share of these for it"
                 if _is_file(data)
                 else f"the split of {data} to measure on (validation, test, ...)"
             )
         )
     if _is_file(data) and not Path(evaluation).is_file():
         raise UserError(f"--evaluation: there is no file {evaluation}")
+    if _is_file(data) and Path(evaluation).samefile(data):
+        raise UserError(
+            f"--evaluation is {data}, the file that is trained on: give one of other rows, or --hold-out 0.2 in its "
+            "place to keep a share of these for it"
+        )
     lines = [
         f"  {role}: {_source(file, data, given, config)}"
         for role, given in (("train", data if _is_file(data) else split), ("evaluation", evaluation))
     ]
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(data.removesuffix(".gz")).stem).strip("._-") or "my-task"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("._-") or "my-task"
     return {"title": f"Made small from {Path(data).name}.", "name": _yaml(name), "splits": "\n".join(lines)}
+
+
+def _parted(
+    file: Path,
+    data: str,
+    evaluation: str | None,
+    share: float,
+    named: tuple[str | None, str | None, str | None],
+    regression: bool,
+) -> tuple[str, str]:
+    """The two files that --hold-out makes of one, beside the recipe."""
+    from palmtop.cli.hold_out import hold_out
+
+    if evaluation is not None or not _is_file(data):
+        raise UserError("--hold-out parts one data file: leave out --evaluation, and name a file with --data")
+    *texts, label = named
+    columns = _columns(data, None, "train", (texts[0], texts[1]), label)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    values = _rows_of(data, None, "train")
+    by = None if regression else columns.label
+    train, held = hold_out(values, columns.texts, by, share, file.parent, file.stem)
+    print(f"wrote {train} and {held}: {share:.0%} of the texts of each label are held out for evaluation")
+    return str(train), str(held)
+
+
+def _tell(file: Path) -> None:
+    """Say on stderr what 'palmtop run --check' will say of the data in the recipe, as far as it is about rows."""
+    from palmtop.task import Task
+    from palmtop.task_notes import noticed
+    from palmtop.yaml_file import read_mapping
+
+    try:
+        task = Task.find(read_mapping(file)["task"], file.resolve().parent)
+        seen = noticed(task, task.check())
+        told = (*seen.faults, *seen.notes)
+    except UserError as error:
+        told = error.faults
+    for line in told:
+        note(line)
 
 
 def _source(file: Path, data: str, given: str, config: str | None) -> str:
@@ -122,13 +176,7 @@ def _columns(
     Raises:
         UserError: no such file or column, or names that leave room for doubt.
     """
-    from palmtop.data import rows
-    from palmtop.settings import build
-
-    source = build(
-        rows.Source, {"file": data} if _is_file(data) else {"dataset": data, "config": config, "split": split}, "--data"
-    )
-    columns = rows.read(source).columns
+    columns = _rows_of(data, config, split)
     known = list(columns)
     given = zip(("--text", "--text2", "--label"), (*texts, label), strict=True)
     raise_all(
@@ -146,6 +194,16 @@ def _columns(
         lacking = " and ".join(option for option, there in (("--text", named), ("--label", chosen)) if not there)
         raise UserError(f"{data} has the columns {', '.join(known)}: say with {lacking} which are meant")
     return Columns(named, chosen, len(columns[chosen]))
+
+
+def _rows_of(data: str, config: str | None, split: str) -> Mapping[str, Sequence[Any]]:
+    from palmtop.data import rows
+    from palmtop.settings import build
+
+    source = build(
+        rows.Source, {"file": data} if _is_file(data) else {"dataset": data, "config": config, "split": split}, "--data"
+    )
+    return rows.read(source).columns
 
 
 def _guessed_texts(known: list[str], label_known: bool) -> tuple[str, ...]:

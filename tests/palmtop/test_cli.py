@@ -274,7 +274,8 @@ def test_init_guesses_only_what_is_plain(
 
 def test_init_needs_data_to_evaluate_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert told(capsys, "init", "own.yaml", "--data", "train.csv") == (
-        "error: --evaluation is missing: a file with rows that are not trained on\n"
+        "error: --evaluation is missing: a file with rows that are not trained on, or --hold-out 0.2 to keep a share "
+        "of these for it\n"
     )
     assert told(capsys, "init", "own.yaml", "--data", "train.csv", "--evaluation", "none.csv") == (
         "error: --evaluation: there is no file none.csv\n"
@@ -429,3 +430,43 @@ def test_what_may_not_be_meant_is_noted_beside_the_answer(folder: Path, capsys: 
     (folder / "train.csv").write_text("text,label\n" + "".join(f"text {row},{'ab'[row % 2]}\n" for row in range(20)))
     (folder / "test.csv").write_text((folder / "train.csv").read_text())
     assert told(capsys, "run", "r.yaml", "--check").startswith("error: all 20 texts of the evaluation split (")
+
+
+def test_init_notes_what_the_check_will_say(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["init", "own.yaml", "--data", "train.csv", "--evaluation"]
+    assert told(capsys, *words, "train.csv") == (
+        "error: --evaluation is train.csv, the file that is trained on: give one of other rows, or --hold-out 0.2 in "
+        "its place to keep a share of these for it\n"
+    )
+    (folder / "test.csv").write_text("text,label\nhello,Greet\n")
+    with pytest.raises(SystemExit):
+        main([*words, "test.csv"])
+    assert f"note: {folder}/test.csv: 1 row (1) has a label unknown to the task: 'Greet'" in capsys.readouterr().err
+    assert "\n  name: own\n" in (folder / "own.yaml").read_text()
+
+
+def test_init_parts_one_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = ["a"] * 20 + ["b"] * 10 + ["rare"]
+    rows = [f"text {number % 29},{label}" for number, label in enumerate(labels)]  # two texts stand twice
+    (folder / "all.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    words = ("init", "deep/own.yaml", "--data", "all.csv", "--hold-out", "0.2", "--force")
+    assert told(capsys, *words, code=0).startswith(
+        "wrote deep/own-train.jsonl and deep/own-evaluation.jsonl: 20% of the texts of each label are held out"
+    )
+    train, held = (
+        [json.loads(line) for line in (folder / "deep" / f"own-{name}.jsonl").read_text().splitlines()]
+        for name in ("train", "evaluation")
+    )
+    assert sorted(f"{row['text']},{row['label']}" for row in train + held) == sorted(rows)
+    assert not {row["text"] for row in train} & {row["text"] for row in held}
+    assert {row["label"] for row in train} == set(labels)
+    assert [sum(row["label"] == name for row in held) for name in ("b", "rare")] == [2, 0]
+    first = (folder / "deep" / "own-evaluation.jsonl").read_text()
+    told(capsys, *words, code=0)
+    assert (folder / "deep" / "own-evaluation.jsonl").read_text() == first
+    assert told(capsys, *words, "--hold-out", "0.9") == (
+        "error: --hold-out is 0.9: between 0.01 and 0.5, the share of the rows to measure on\n"
+    )
+    assert told(capsys, *words, "--evaluation", "test.csv") == (
+        "error: --hold-out parts one data file: leave out --evaluation, and name a file with --data\n"
+    )

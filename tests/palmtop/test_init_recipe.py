@@ -163,5 +163,5 @@ def _text() -> str:
 
 
 def _write(name: str, rows: int) -> None:
-    lines = [f"good day {row},see you,{('greet', 'leave')[row % 2]},{row}" for row in range(rows)]
+    lines = [f"good day {name} {row},see you,{('greet', 'leave')[row % 2]},{row}" for row in range(rows)]
     Path(name).write_text("\n".join([HEADER, *lines]) + "\n")
