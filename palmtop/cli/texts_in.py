@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import json
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from palmtop.data.json_line import read_line
 from palmtop.errors import UserError, did_you_mean
 
 KINDS = (".csv", ".tsv", ".jsonl", ".txt")
@@ -112,10 +112,7 @@ def _json_rows(lines: Iterable[str], path: Path, columns: Sequence[str]) -> Iter
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number} isn't JSON: {error.msg}") from None
+        row = read_line(line, f"{path}, line {number}")
         if not isinstance(row, dict):
             raise UserError(f'{path}, line {number} isn\'t an object ({{"text": ...}})')
         values = [row[list(row)[_place(f"{path}, line {number}", list(row), name)]] for name in columns]

@@ -1,8 +1,9 @@
 """Rows of a data set from CSV, TSV or JSONL (plain or .gz), or from a Hugging Face data set, local or on the hub."""
 
 import csv
+import errno
 import io
-import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 
 from palmtop.data.file_text import decoded, refuse_special
+from palmtop.data.json_line import read_line
 from palmtop.errors import MissingFile, UserError, did_you_mean
 from palmtop.settings import Settings
 
@@ -20,9 +22,6 @@ SHIPPED = "palmtop:"
 
 SHOWN = 5
 """How many rows a message names."""
-
-SURROGATE = "\\ud"
-"""How JSON writes half of a character that UTF-16 has in two."""
 
 _KINDS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".conll": "conll", ".iob2": "conll"}
 
@@ -108,9 +107,13 @@ def read(source: Source) -> Table:
         stamp = path.stat().st_mtime_ns
     except FileNotFoundError:
         raise MissingFile(f"there is no file {path}") from None
+    except OSError as error:
+        raise UserError(f"the data file {path} can't be read ({error.strerror}): name one that can") from None
     if path.is_dir():
         raise UserError(f"{path} is a folder: name the file in it, or write 'dataset' instead of 'file'")
     refuse_special(path)
+    if not os.access(path, os.R_OK):
+        raise UserError(f"the data file {path} can't be read ({os.strerror(errno.EACCES)}): change its permissions")
     return _from_file(path, stamp, source.quoting)
 
 
@@ -227,22 +230,7 @@ def _json_rows(text: str, path: Path) -> dict[str, Sequence[Any]]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number} isn't JSON: {error.msg}") from None
-        except (ValueError, RecursionError) as error:
-            what = (
-                "lists or objects nested too deep"
-                if isinstance(error, RecursionError)
-                else "a number of too many digits"
-            )
-            raise UserError(f"{path}, line {number} has {what} to be read: mend or remove it") from None
-        if SURROGATE in line.lower() and (half := _half_character(row)):
-            raise UserError(
-                f"{path}, line {number} has half a character ({half}), as a text has that was cut in the middle of an "
-                "emoji: remove it"
-            )
+        row = read_line(line, f"{path}, line {number}")
         if not isinstance(row, dict):
             raise UserError(f'{path}, line {number} isn\'t an object ({{"text": ..., "label": ...}})')
         rows.append(row)
@@ -250,15 +238,6 @@ def _json_rows(text: str, path: Path) -> dict[str, Sequence[Any]]:
         raise UserError(f'{path} is empty: each line of a .jsonl is an object ({{"text": ..., "label": ...}})')
     names = list(dict.fromkeys(name for row in rows for name in row))
     return {name: [row.get(name) for row in rows] for name in names}
-
-
-def _half_character(row: Any) -> str | None:
-    """The first lone surrogate in a row, as JSON writes it."""
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        return json.dumps(error.object[error.start]).strip('"')
-    return None
 
 
 def _from_datasets(name: str, config: str | None, split: str) -> Table:

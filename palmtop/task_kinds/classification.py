@@ -130,7 +130,7 @@ class Classification(TaskKind):
         train, names = labels["train"], task.label_names
         told = label_doubts.doubts(names, task.label, train, listed=task.labels is not None)
         for split, other in labels.items():
-            told += label_doubts.unlearnt(names, train, other, split)
+            told += label_doubts.unlearnt(names, set(train.tolist()), [{place} for place in other.tolist()], split)
         return told
 
     def strata(self, labels: Labels) -> Num[ndarray, " rows"] | None:

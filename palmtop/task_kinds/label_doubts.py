@@ -35,6 +35,13 @@ def doubts(names: Sequence[str], column: str, train: Num[ndarray, " rows"], list
     if listed:
         without = [name for name, count in zip(names, counts, strict=True) if not count]
         return told + ([_no_rows(without, "the training data", "the task lists, so it can't learn")] if without else [])
+    spaced = [name for name in names if name != name.strip()]
+    if spaced:
+        told.append(
+            f"{len(spaced)} of the labels in column '{column}' with a space at an end, which is part of the name "
+            f"({_some(spaced)}): take it "
+            "out of the file if it isn't meant"
+        )
     if _are_amounts(names):
         told.append(
             f"the {len(names)} labels in column '{column}' are all numbers ({_some(names)}): if they are amounts or "
@@ -54,10 +61,15 @@ def doubts(names: Sequence[str], column: str, train: Num[ndarray, " rows"], list
     return told
 
 
-def unlearnt(names: Sequence[str], train: Num[ndarray, " rows"], other: Num[ndarray, " rows"], split: str) -> list[str]:
-    """The labels of another split that no training row has: class indices [rows] of both."""
-    missing = sorted(set(other.tolist()) - set(train.tolist()))
-    rows = int(np.isin(other, missing).sum())
+def unlearnt(names: Sequence[str], train: set[int], other: Sequence[set[int]], split: str) -> list[str]:
+    """The labels of another split that no training row has.
+
+    Args:
+        train: the places in `names` of all labels of the training rows.
+        other: those of each row of the other split.
+    """
+    missing = sorted({place for row in other for place in row} - train)
+    rows = sum(not row.isdisjoint(missing) for row in other)
     if not missing:
         return []
     shown = _some([names[place] for place in missing])

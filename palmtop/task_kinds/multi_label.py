@@ -15,6 +15,7 @@ from palmtop.data.rows import Table, have
 from palmtop.errors import UserError, clipped
 from palmtop.metrics import Score, proportion
 from palmtop.signature import Signature
+from palmtop.task_kinds import label_doubts
 from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.classification import check_known, given_labels, plain_differences
 from palmtop.task_kinds.kind import Definition, Differences, Labels, TaskKind
@@ -106,6 +107,16 @@ class MultiLabel(TaskKind):
                 f"{where}: all {len(labels)} rows have the same labels: there is nothing to learn; check the column "
                 f"'{task.label}'"
             )
+
+    def doubts(self, task: Definition, labels: Mapping[str, Labels]) -> list[str]:
+        """Labels that no training row has."""
+        places = {split: [set(np.flatnonzero(row).tolist()) for row in rows] for split, rows in labels.items()}
+        learnt = {place for row in places["train"] for place in row}
+        return [
+            line
+            for split, rows in places.items()
+            for line in label_doubts.unlearnt(task.label_names, learnt, rows, split)
+        ]
 
     def strata(self, labels: Labels) -> Num[ndarray, " rows"] | None:
         """The rarest label of each text."""

@@ -108,6 +108,14 @@ def test_a_pipe_or_a_device_is_not_read(tmp_path: Path) -> None:
         read_mapping(tmp_path / "recipe.yaml")
 
 
+def test_a_link_to_itself_is_told(tmp_path: Path) -> None:
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    with pytest.raises(
+        UserError, match=r"^the data file .*loop.csv can't be read \(Too many levels of symbolic links\)"
+    ):
+        rows.read(rows.Source(file=str(tmp_path / "loop.csv")))
+
+
 def test_a_file_beyond_all_measure_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "sparse.csv").open("wb") as sparse:
         sparse.truncate(file_text.LIMIT_BYTES + 1)

@@ -154,6 +154,20 @@ def test_labels_without_training_rows_are_told(tmp_path: Path) -> None:
     assert "unknown to the task: 'c'" in fault(task_of(tmp_path, ["a", "b"], ["a", "c"]))
 
 
+def test_labels_of_several_without_training_rows_are_told(tmp_path: Path) -> None:
+    task = task_of(tmp_path, [["a"], ["a", "b"]], [["c", "a"], []], kind="multi_label", labels=["a", "b", "c"])
+    assert notes(task) == (
+        "1 row of the evaluation split has a label that no training row has ('c'): no model can get these right",
+    )
+
+
+def test_spaces_around_labels_are_told(tmp_path: Path) -> None:
+    assert notes(task_of(tmp_path, [" garden", "kitchen"])) == (
+        "1 of the labels in column 'label' with a space at an end, which is part of the name (' garden'): take it out "
+        "of the file if it isn't meant",
+    )
+
+
 @pytest.mark.parametrize(
     ("written", "labels"),
     [
