@@ -155,6 +155,8 @@ def _separated_rows(text: str, path: Path, separator: str, unquoted: bool) -> di
         if header is None:
             raise UserError(f"{path} is empty: the first line of a .csv or .tsv names its columns")
         header = _without_empty_end(header)
+        if not header:
+            raise UserError(f"{path} begins with an empty line: the first line of a .csv or .tsv names its columns")
         if len(set(header)) != len(header):
             raise UserError(f"{path}: a column name stands twice in the first line: {', '.join(header)}")
         rows = []
@@ -195,7 +197,7 @@ def _refuse_other_separator(text: str, path: Path, separator: str) -> None:
 def _without_empty_end(header: list[str]) -> list[str]:
     """The columns up to the last that has a name: spreadsheets write empty ones after them."""
     named = [place for place, name in enumerate(header, 1) if name.strip()]
-    return header[: named[-1]] if named else header
+    return header[: named[-1]] if named else []
 
 
 def _conll_rows(text: str, path: Path) -> dict[str, Sequence[Any]]:

@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from palmtop.data.encoding import Encoding, Text
 from palmtop.data.rows import SHOWN, Table, have
-from palmtop.errors import UserError
+from palmtop.errors import UserError, clipped
 from palmtop.metrics import Score, confusion, macro_f1, matthews, mcnemar, proportion
 from palmtop.signature import Signature
 from palmtop.task_kinds import label_doubts
@@ -267,10 +267,14 @@ def check_known(named: Sequence[Sequence[str]], task: Definition, where: str) ->
     if unknown:
         odd = sorted({word for number in unknown for word in named[number - 1]} - index)[:5]
         raise UserError(
-            f"{where}: {have(unknown)} a label unknown to the task: {', '.join(map(repr, odd))} in column "
+            f"{where}: {have(unknown)} a label unknown to the task: {', '.join(map(clipped, odd))} in column "
             f"'{task.label}'; the task knows {len(known)}: "
             f"{', '.join(known[:SHOWN])}{', ...' if len(known) > SHOWN else ''}"
-            + (f"; {odd[0]!r} is spelled {meant!r} there" if (meant := spelled_otherwise(odd[0], known)) else "")
+            + (
+                f"; {clipped(odd[0])} is spelled {clipped(meant)} there"
+                if (meant := spelled_otherwise(odd[0], known))
+                else ""
+            )
         )
 
 

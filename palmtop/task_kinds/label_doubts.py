@@ -13,6 +13,8 @@ NOTHING = frozenset({"nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>", 
 MANY_NUMBERS = 10
 """From so many labels on that are all numbers, they may be amounts; with decimals, from MANY_DECIMALS on."""
 MANY_DECIMALS = 3
+LONG = 100
+"""Characters beyond which a label may be a text."""
 OWN_SHARE = 0.5
 """From so many labels a row on there is hardly a second row of any."""
 LEAST_ROWS = 10
@@ -41,6 +43,12 @@ def doubts(names: Sequence[str], column: str, train: Num[ndarray, " rows"], list
             f"{len(spaced)} of the labels in column '{column}' with a space at an end, which is part of the name "
             f"({_some(spaced)}): take it "
             "out of the file if it isn't meant"
+        )
+    long = [name for name in names if len(name) > LONG]
+    if long:
+        told.append(
+            f"{len(long)} of the labels in column '{column}' with over {LONG} characters ('{long[0][:40]}...'): is "
+            "this the column of the labels?"
         )
     if _are_amounts(names):
         told.append(

@@ -17,6 +17,7 @@ UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode's categories of control characters, halves of characters, and line and paragraph separators: labels.txt has a
 label a line, and what prints a label prints them."""
 
+NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d{0,15})?", re.ASCII)
 LISTED = 12
 """So many labels a message writes out as a mapping."""
 
@@ -39,11 +40,11 @@ def checked(words: Iterable[str], column: str, where: str) -> tuple[str, ...]:
     found = tuple(sorted(set(words)))
     faults = [f"{where}: {fault}" for word in found if (fault := unfit(word, column))]
     if alike := [group for group in _alike(found) if len(group) > 1]:
-        shown = "; ".join(", ".join(map(repr, group)) for group in alike[:SHOWN])
+        shown = "; ".join(", ".join(_told_apart(group)) for group in alike[:SHOWN])
         pairs = [f"{_quoted(word)}: {_quoted(_chosen(group))}" for group in _alike(found) for word in group]
         merged = ", ".join(pairs[:LISTED]) + (", ..." if len(pairs) > LISTED else "")
         faults.append(
-            f"{where}: labels in column '{column}' differ by spaces or capitals alone: {shown}"
+            f"{where}: labels in column '{column}' differ by spaces, capitals or form alone: {shown}"
             f"{'; ...' if len(alike) > SHOWN else ''}: write them alike, or merge them in the task with labels: "
             f"{{{merged}}}; or list every label under 'labels', if they are different ones"
         )
@@ -92,7 +93,7 @@ def refuse_several_in_one(words: Sequence[str], column: str, where: str) -> None
 
 
 def spelled_otherwise(word: str, known: Iterable[str]) -> str | None:
-    """The known label that differs from `word` by spaces, capitals or quotes in YAML alone, or None."""
+    """The known label that differs from `word` by spaces, capitals or form alone, or None."""
     return next((other for other in known if other != word and _folded(other) == _folded(word)), None)
 
 
@@ -118,9 +119,18 @@ def _alike(words: Iterable[str]) -> list[list[str]]:
 
 
 def _folded(word: str) -> str:
-    """A word without what the eye passes over: capitals, spaces, and characters without width."""
+    """A word without what the eye passes over: capitals, spaces, characters without width; of a number its value, as
+    programs write 1 and 1.0 for the same."""
+    if NUMBER.fullmatch(word.strip()):
+        return str(float(word))
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).casefold())
     return "".join(letter for letter in plain if not letter.isspace() and unicodedata.category(letter) != "Cf")
+
+
+def _told_apart(group: Sequence[str]) -> list[str]:
+    """Labels in quotes; with their characters written out where they would look the same."""
+    seen = {unicodedata.normalize("NFC", word) for word in group}
+    return [repr(word) if len(seen) == len(group) else ascii(word) for word in group]
 
 
 def _chosen(group: Sequence[str]) -> str:

@@ -72,6 +72,9 @@ def test_another_separator_is_told(content: str, name: str, message: str, tmp_pa
 def test_empty_columns_of_a_spreadsheet_are_none(tmp_path: Path) -> None:
     assert columns(tmp_path, "text,label,,\nhi,a,,\nho,b,,\n") == {"text": ["hi", "ho"], "label": ["a", "b"]}
     assert columns(tmp_path, "text,label\nhi,a,,\nho,b\n", "b.csv") == {"text": ["hi", "ho"], "label": ["a", "b"]}
+    assert fault(tmp_path, "\ntext,label\nhi,a\n", "d.csv") == (
+        "d.csv begins with an empty line: the first line of a .csv or .tsv names its columns"
+    )
     assert "line 2 has 4 fields, the first line 2" in fault(tmp_path, "text,label,,\nhi,a,,x\n", "c.csv")
 
 

@@ -34,13 +34,30 @@ def notes(task: Task) -> tuple[str, ...]:
 @pytest.mark.parametrize("other", ["Garden", "GARDEN", "\uff47arden", "gar\u200bden"])
 def test_spellings_of_one_label_are_refused(kind: str, other: str, tmp_path: Path) -> None:
     told = fault(task_of(tmp_path, ["garden", other, "kitchen"], kind=kind))
-    assert told.startswith("train.jsonl: labels in column 'label' differ by spaces or capitals alone: ")
+    assert told.startswith("train.jsonl: labels in column 'label' differ by spaces, capitals or form alone: ")
     assert repr(other) in told and "'garden'" in told and "kitchen: kitchen}" in told
 
 
 @pytest.mark.parametrize("other", ["garden ", " garden", "gar den", "garden\u00a0"])
 def test_spaces_make_no_other_class(other: str, tmp_path: Path) -> None:
     assert repr(other) in fault(task_of(tmp_path, ["garden", other, "kitchen"]))
+
+
+@pytest.mark.parametrize("pair", [("1", "1.0"), ("01", "1")])
+def test_a_number_in_two_forms_is_one_label(pair: tuple[str, str], tmp_path: Path) -> None:
+    assert f"form alone: {pair[0]!r}, {pair[1]!r}: " in fault(task_of(tmp_path, [*pair, "2"]))
+
+
+def test_labels_that_look_the_same_are_written_out(tmp_path: Path) -> None:
+    told = fault(task_of(tmp_path, ["caf\u00e9", "cafe\u0301", "b"]))
+    assert r"form alone: 'cafe\u0301', 'caf\xe9': " in told
+
+
+def test_a_text_as_a_label_is_told(tmp_path: Path) -> None:
+    assert notes(task_of(tmp_path, ["a" * 101, "b"])) == (
+        f"1 of the labels in column 'label' with over 100 characters ('{'a' * 40}...'): is this the column of the "
+        "labels?",
+    )
 
 
 def test_what_is_told_merges_them(tmp_path: Path) -> None:
