@@ -80,7 +80,7 @@ class Adopt(Stage):
         copy_weights(folder, work.out, self.read_pickle)
         copy_config(folder, work.out, config)
         tokenizer = copy_tokenizer(folder, work.out, built, self.model, self.trust_remote_code)
-        pads = pad_id(built, tokenizer, self.model)
+        pads = pad_id(built, tokenizer, self.model, work.say)
         open_as_named(work.out, self.model)
         output = task_kinds.find(outline.task).output if outline.task is not None else "logits"
         Signature(inputs=inputs_of(config), output=output, max_length=longest_input(config), pad_id=pads).write(

@@ -4,7 +4,7 @@ refused."""
 import json
 import shutil
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from palmtop.compress.start.adopt_files import TOKENIZER
 from palmtop.data.tokenization import FILE
 from palmtop.errors import UserError
-from palmtop.models.family import kind_of
+from palmtop.models.family import family_named, kind_of
 from palmtop.models.opening import UNBUILDABLE, in_one_line
 from palmtop.models.whole_weights import quiet
 
@@ -117,8 +117,13 @@ def copy_tokenizer(folder: Path, out: Path, config: "PreTrainedConfig", model: s
     )
 
 
-def pad_id(config: "PreTrainedConfig", taken: Taken, model: str) -> int:
-    """The id of padding, on which tokenizer and config must agree: positions are counted by it in some families."""
+def pad_id(config: "PreTrainedConfig", taken: Taken, model: str, say: Callable[[str], None]) -> int:
+    """The id of padding. Where positions are counted by it, tokenizer and config must agree; elsewhere padding is
+    masked, whatever its id, and another of the tokenizer's is only told.
+
+    Raises:
+        UserError: there is none, it is no token of the model's, or the two don't agree.
+    """
     decoder = kind_of(config.model_type) == "decoder"
     found = getattr(config, "pad_token_id", None)
     if found is None and decoder:  # often trained without padding; what stands there is never looked at
@@ -133,11 +138,16 @@ def pad_id(config: "PreTrainedConfig", taken: Taken, model: str) -> int:
             f"tokens: name the one of the id {found} in tokenizer_config.json"
         )
     if taken.pad_id not in (None, found) and not decoder:
-        raise UserError(
+        told = (
             f"{model} is padded with the id {found} by its config.json (pad_token_id), and with {taken.pad_id} by its "
-            f"tokenizer: they must agree; set pad_token_id to {taken.pad_id} if the model was trained with this "
             "tokenizer"
         )
+        if family_named(config.model_type).positions_after_pad:
+            raise UserError(
+                f"{told}: they must agree, since this family counts positions by it; set pad_token_id to "
+                f"{taken.pad_id} if the model was trained with this tokenizer"
+            )
+        say(f"{told}: {found} is taken; padding is masked, so the answers are the same")
     return int(found)
 
 

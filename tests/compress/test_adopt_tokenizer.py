@@ -60,9 +60,19 @@ def test_a_tokenizer_without_words_is_refused(folder: Path, tmp_path: Path) -> N
         adopt(tmp_path, model=str(folder))
 
 
-def test_config_and_tokenizer_must_agree_on_padding(folder: Path, tmp_path: Path) -> None:
-    change(folder, pad_token_id=1)
+def test_config_and_tokenizer_must_agree_on_padding_where_positions_are_counted_by_it(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", "roberta")
+    change(folder, pad_token_id=0)
     with pytest.raises(
-        UserError, match=r"padded with the id 1 by its config.json .* with 0 by its tokenizer: they must"
+        UserError, match=r"padded with the id 0 by its config.json .* with 1 by its tokenizer: they must"
     ):
         adopt(tmp_path, model=str(folder))
+
+
+def test_another_padding_of_the_tokenizers_is_told_where_it_is_only_masked(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(folder, pad_token_id=1)
+    made = adopt(tmp_path, model=str(folder))
+    assert "padded with the id 1 by its config.json (pad_token_id), and with 0 by" in capsys.readouterr().out
+    assert made.signature.pad_id == 1

@@ -35,7 +35,7 @@ def columns(folder: Path, content: str, name: str = "train.csv") -> dict[str, An
         (TABLE.encode("utf-16-be"), "UTF-16 without a mark"),
         (TABLE.encode("utf-32-le"), "UTF-32 without a mark"),
         (b"PK\x03\x04 rest", "a zip file, as spreadsheets are (.xlsx, .ods)"),
-        (gzip.compress(TABLE.encode()), "a gzip file without .gz in its name"),
+        (gzip.compress(TABLE.encode(), mtime=0), "a gzip file without .gz in its name"),
         (b"text,label\nhi,a\0\n" + b"hello,b\n" * 9, "no UTF-8 text (it has bytes of 0, as UTF-16 and programs' own "
          "files have)"),
     ],
