@@ -26,6 +26,7 @@ from palmtop.errors import UserError
 from palmtop.models.family import inputs_of, longest_input
 from palmtop.models.language_model import Asked, open_language_model
 from palmtop.processes import made_by_first
+from palmtop.progress import followed
 from palmtop.task import Split
 
 BATCH = 64
@@ -179,14 +180,13 @@ class WordModel:
 
     def _likely(self, jobs: list[tuple[list[int], list[int], int]], candidates: int) -> list[tuple[str, ...]]:
         import torch
-        from tqdm import tqdm
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model.to(device)
         barred = torch.from_numpy(~self._whole_words).to(device)
         order = np.argsort([len(ids) for ids, _, _ in jobs], kind="stable")
         said: list[tuple[str, ...]] = [()] * len(jobs)
-        for start in tqdm(range(0, len(order), BATCH), desc="likely words", unit="batch", leave=False):
+        for start in followed(range(0, len(order), BATCH), "likely words", "batch"):
             rows = order[start : start + BATCH].tolist()
             batch, chosen = self._batch([jobs[row] for row in rows])
             self._asked.chosen = chosen.to(device)

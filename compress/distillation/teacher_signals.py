@@ -21,6 +21,7 @@ from palmtop.errors import UserError
 from palmtop.folders import cache, fill_once
 from palmtop.models.opening import open_with_head, outputs_of
 from palmtop.processes import made_by_first
+from palmtop.progress import followed
 from palmtop.task_kinds.kind import TaskKind
 
 if TYPE_CHECKING:
@@ -158,7 +159,6 @@ def fill(model: Any, data: Encoded, wanted: Wanted, folder: Path) -> None:
         UserError: its answers are not finite, or too large for float16.
     """
     import torch
-    from tqdm import tqdm
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
@@ -172,9 +172,7 @@ def fill(model: Any, data: Encoded, wanted: Wanted, folder: Path) -> None:
     }
     order = np.argsort(data.lengths, kind="stable")
     with torch.inference_mode():
-        for start in tqdm(
-            range(0, len(order), BATCH), desc="teacher", unit="batch", leave=False, disable=len(order) <= BATCH
-        ):
+        for start in followed(range(0, len(order), BATCH), "teacher", "batch"):
             rows = order[start : start + BATCH].tolist()
             batch = {name: value.to(device) for name, value in data.batch(rows).items()}
             output = model(**batch, output_hidden_states=bool(hidden))

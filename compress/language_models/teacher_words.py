@@ -27,6 +27,7 @@ from palmtop.folders import cache, fill_once
 from palmtop.models.family import inputs_of
 from palmtop.models.language_model import Asked, Kind, open_language_model
 from palmtop.processes import made_by_first, rank
+from palmtop.progress import followed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -225,7 +226,6 @@ def _fill(
     arrays: dict[str, Any],
 ) -> None:
     import torch
-    from tqdm import tqdm
 
     from palmtop.compress.language_models.word_buckets import buckets
 
@@ -235,7 +235,7 @@ def _fill(
     marks = replace(data, ids=positions.astype(np.int32), inputs=("input_ids",), pad_id=0)
     order = np.argsort(data.lengths, kind="stable")
     with torch.inference_mode():
-        for start in tqdm(range(0, len(order), BATCH), desc="teacher", unit="batch", leave=False):
+        for start in followed(range(0, len(order), BATCH), "teacher", "batch"):
             rows = order[start : start + BATCH].tolist()
             head.chosen = marks.batch(rows)["input_ids"].bool().to(device)
             batch = data.batch(rows)

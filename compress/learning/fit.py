@@ -93,7 +93,7 @@ def _arguments(settings: AnyTraining, precision: Precision, rows: int, scratch: 
         save_total_limit=2,
         logging_steps=max(1, min(50, steps // 10)),
         logging_nan_inf_filter=False,
-        disable_tqdm=False,
+        disable_tqdm=True,  # the loop tells its progress itself
         report_to=[],
         remove_unused_columns=False,
         dataloader_num_workers=0,

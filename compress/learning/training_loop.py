@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
-from transformers import PreTrainedModel, Trainer, TrainerCallback
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback
 from transformers.integrations import TensorBoardCallback
 
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.special import Special
 from palmtop.errors import UserError
+from palmtop.progress import Progress
 
 Batch = dict[str, torch.Tensor]
 Loss = Callable[[PreTrainedModel, Batch], dict[str, torch.Tensor]]
@@ -87,10 +88,11 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
         self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
         callbacks: list[Any] = [_Watch(sampler, special)]
         if arguments.process_index == 0:
-            callbacks.append(TensorBoardCallback(SummaryWriter(str(logs))))
+            callbacks += [TensorBoardCallback(SummaryWriter(str(logs))), _Told()]
         super().__init__(
             model, arguments, data_collator=self._collate, train_dataset=range(len(data)), callbacks=callbacks
         )
+        self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True  # asks for the number of texts in a step over all processes
         self.loss_is_scaled_for_ga = True
 
@@ -182,3 +184,26 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+
+
+class _Told(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
+    """Tells how far the training is, with the loss as it was logged last."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+        self._loss = ""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._progress = Progress("training", state.max_steps, "step", state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        if logs and "loss" in logs:
+            self._loss = f"loss {logs['loss']:.4g}"
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._progress is not None:
+            self._progress.at(state.global_step, self._loss)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._progress is not None:
+            self._progress.close()

@@ -20,6 +20,7 @@ from palmtop.errors import UserError
 from palmtop.folders import alone, cache
 from palmtop.models.opening import open_as_named
 from palmtop.processes import made_by_first
+from palmtop.progress import followed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -117,7 +118,6 @@ def _ask(
     model: "PreTrainedModel", teacher: Bundle, pooling: Pooling, vocabulary: int
 ) -> Float[ndarray, "tokens hidden"]:
     import torch
-    from tqdm import tqdm
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     body: Any = model.base_model.to(device)
@@ -125,7 +125,7 @@ def _ask(
     types = "token_type_ids" in teacher.signature.inputs
     states = np.empty((vocabulary, int(model.config.hidden_size)), np.float32)
     with torch.inference_mode():
-        for start in tqdm(range(0, vocabulary, BATCH), desc="tokens", unit="batch", leave=False):
+        for start in followed(range(0, vocabulary, BATCH), "tokens", "batch"):
             rows = [[*first, token, *last] for token in range(start, min(start + BATCH, vocabulary))]
             ids = torch.tensor(rows, device=device)
             given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +46,8 @@ ENDINGS = {"markdown": "md", "csv": "csv", "json": "json"}
 """How a table's files end, by form."""
 
 USER_FAULT, WRONG, INTERRUPTED = 2, 3, 130
+KILLED = 128
+"""Added to the number of the signal that ended it, as shells do."""
 """Exit codes. WRONG: under --strict, where a verdict says that a table's numbers can't be taken as they stand."""
 
 Strict = Annotated[
@@ -66,9 +70,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and not words[0].startswith("-"):
         words[0] = words[0].replace("-", "_")  # to-tflite, as a shell would have it, is to_tflite, as a recipe has it
+    _hear_signals()
     with telling():
         check_words(words)
         app_for(words)(args=words, prog_name="palmtop")
+
+
+class Stopped(KeyboardInterrupt):
+    """Another program asked this one to stop: a system that shuts down, a terminal that was closed."""
+
+    def __init__(self, by: signal.Signals) -> None:
+        super().__init__()
+        self.by = by
+
+
+def _hear_signals() -> None:
+    """End on SIGTERM and SIGHUP as on Ctrl-C, unless whoever started this had them ignored, as nohup does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, _: object) -> None:
+    raise Stopped(signal.Signals(number))
 
 
 def app_for(words: Sequence[str]) -> typer.Typer:
@@ -110,6 +134,9 @@ def telling() -> Iterator[None]:
         yield
     except UserError as error:
         _fail(error)
+    except Stopped as stopped:
+        print(f"\nstopped by {stopped.by.name}; run the same command again to continue", file=sys.stderr)
+        raise SystemExit(KILLED + stopped.by) from None
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to continue", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None

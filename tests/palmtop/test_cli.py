@@ -334,7 +334,10 @@ def test_a_killed_command_leaves_nothing_half_and_goes_on(
     assert not list(folder.glob(".a*")) or running.returncode == -signal.SIGKILL
 
 
-def test_ctrl_c_says_how_to_go_on(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("sent", "said"), [(signal.SIGINT, ""), (signal.SIGTERM, " by SIGTERM"), (signal.SIGHUP, " by SIGHUP")]
+)
+def test_what_is_stopped_says_how_to_go_on(sent: signal.Signals, said: str, folder: Path) -> None:
     (folder / "stuck.py").write_text(
         "import signal, time\nfrom palmtop.cli import main\nfrom palmtop.recipe import recipe\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background ignores it
@@ -346,9 +349,9 @@ def test_ctrl_c_says_how_to_go_on(folder: Path) -> None:
     ) as running:
         assert running.stdout is not None
         running.stdout.readline()
-        running.send_signal(signal.SIGINT)
+        running.send_signal(sent)
         _, err = running.communicate(timeout=30)
-    assert (running.returncode, err) == (130, "\nstopped; run the same command again to continue\n")
+    assert (running.returncode, err) == (128 + sent, f"\nstopped{said}; run the same command again to continue\n")
 
 
 def test_the_second_process_of_a_distributed_run_is_silent(folder: Path) -> None:
