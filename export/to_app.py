@@ -14,6 +14,7 @@ from palmtop.app_manifest import (
     LABELS,
     MANIFEST,
     NOT_STATED,
+    README,
     VOCABULARY,
     Manifest,
     Step,
@@ -29,6 +30,7 @@ from palmtop.effect import Effect
 from palmtop.errors import MissingFile, UserError
 from palmtop.export import stored_once
 from palmtop.export.app.clients import QUESTION_ANSWERER, client_for, task_clients, why_not
+from palmtop.export.app.handover import readme
 from palmtop.paths import without_paths, without_places
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
@@ -120,6 +122,7 @@ class ToApp(Stage):
             )
         clients = self._fit(source, task, work.out)
         texts = self._write_golden(source, task, work.out)
+        self._write_readme(source, task, work.out, clients)
         self._manifest(source, task, work.out, clients).write(work.out)
         told = {
             "artefact": source.format,
@@ -188,6 +191,11 @@ class ToApp(Stage):
             raise UserError(f"{error}: put the task's evaluation data back there, or set golden: plain") from None
         hard = [text * len(task.columns) for text in (*parity.PLAIN, *HARD)]
         return HostTokenizer.of(out, signature).encode(list(dict.fromkeys([*own, *hard])))
+
+    def _write_readme(self, source: Bundle, task: Task, out: Path, clients: dict[str, str]) -> None:
+        title, description = self._title(task), self._description(source, task)
+        text = readme(title, description, source.format, len(task.columns), clients)
+        (out / README).write_text(text, encoding="utf-8")
 
     def _manifest(self, source: Bundle, task: Task, out: Path, clients: dict[str, str]) -> Manifest:
         machine = target.for_format(source.format).machine()

@@ -15,7 +15,7 @@ from palmtop.errors import UserError
 from palmtop.task import Task
 from palmtop.task_kinds.kind import TaskKind
 
-MANIFEST, GOLDEN = "manifest.json", "golden.jsonl"
+MANIFEST, GOLDEN, README = "manifest.json", "golden.jsonl", "README.md"
 LABELS, VOCABULARY = "labels.txt", "vocab.txt"
 """Lines; in a .tflite for the Task clients they are packed with the model too."""
 

@@ -61,6 +61,14 @@ def test_the_page_answers_from_a_plain_static_server(web: Bundle, browser: Chrom
         page.close()
 
 
+def test_a_page_that_is_opened_as_a_file_says_how_to_serve_it(web: Bundle, browser: Chromium) -> None:
+    page = browser.open((web.path / "index.html").as_uri(), "document.getElementById('status').className === 'wrong'")
+    shown = browser.run(lambda: page._page.inner_text("#status"))
+    assert "opened as a file" in shown and "python3 -m http.server" in shown
+    page.close()
+    assert "http.server" in (web.path / "README.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("name", "damage", "told"),
     [

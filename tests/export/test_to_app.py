@@ -3,6 +3,8 @@ stated."""
 
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -270,6 +272,16 @@ def test_the_manifest_says_where_the_model_comes_from(apps: dict[str, Bundle], t
         1,
     )
     assert manifest.versions["ai-edge-litert"] and manifest.tolerance.agreement == 0.9
+
+
+def test_the_readme_of_the_folder_has_lines_that_answer(apps: dict[str, Bundle]) -> None:
+    app = apps["float32"]
+    written = (app.path / "README.md").read_text(encoding="utf-8")
+    lines = written.split("```python\n")[1].split("```")[0]
+    done = subprocess.run([sys.executable, "-c", lines], cwd=app.path, capture_output=True, text=True, check=True)
+    assert any(label in done.stdout for label in ("money", "music", "weather"))
+    assert written.startswith("# Tiny\n") and "TextClassifier.createFromFile" in written
+    assert all(client in written for client in CLIENTS)
 
 
 def test_nothing_in_an_app_names_a_folder_of_this_machine(

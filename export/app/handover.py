@@ -1,0 +1,90 @@
+"""README.md of an app's folder: what is in it, and the lines that call the model."""
+
+from palmtop.app_manifest import ANSWERS, GOLDEN, LABELS, MANIFEST
+from palmtop.export.app.clients import MEDIAPIPE
+
+IN_PYTHON = """\
+```python
+import palmtop  # installed with what the format needs: its extra, as palmtop's own README says
+
+with palmtop.load(".") as model:  # this folder
+    print(model({question}))
+```
+"""
+IN_KOTLIN = """\
+```kotlin
+// the dependency com.google.mediapipe:tasks-text; model.tflite in the app's assets
+val classifier = TextClassifier.createFromFile(context, "model.tflite")
+val categories = classifier.classify("a text").classificationResult().classifications()[0].categories()
+categories.forEach { println("${it.categoryName()} ${it.score()}") }
+```
+
+Tokenizer and labels lie inside model.tflite. Before you ship, compare its answers with golden.jsonl on the device.
+"""
+OWN_TOKENIZER = """\
+Any other client of the runtime has to tokenize as tokenizer.json says, truncate and pad as signature.json says, and
+put labels.txt beside the outputs in its order. Check it with golden.jsonl: texts, token ids and outputs.
+"""
+SERVED = """\
+```
+python3 -m http.server 8000    # in this folder; then open http://localhost:8000
+```
+
+Any static web server will do. Opened as a file (file://...) the page can load no model, and says so. From a script of
+your own page, in this folder:
+
+```javascript
+// after app.js of index.html has loaded
+const { answers } = await window.palmtop.classify({ texts: ["a text"] });
+console.log(answers[0].label, answers[0].share);
+```
+"""
+PLACES = {
+    "tflite": "on a device: LiteRT, or one of the clients below that answer",
+    "onnx": "ONNX Runtime, on a device or a server",
+    "tfjs": "a web page: index.html, with all that it needs",
+}
+"""Where a format's model runs."""
+
+
+def readme(title: str, description: str, made_of: str, texts: int, clients: dict[str, str]) -> str:
+    """The whole text.
+
+    Args:
+        made_of: the format of the model in the folder.
+        texts: how many one question has: 2 for pairs.
+        clients: what each client does with the model, as the manifest has it.
+    """
+    where = PLACES.get(made_of, f"the runtime of {made_of}")
+    return "\n".join(
+        [
+            f"# {title}",
+            "",
+            description,
+            "",
+            f"For {where}. The model's files, its tokenizer (tokenizer.json), its labels ({LABELS}), its inputs and "
+            f"outputs (signature.json), {GOLDEN} (texts with the answers that this model has to give) and {MANIFEST} "
+            "(sha256 of every file, licences, how it was made).",
+            "",
+            "`palmtop verify .` checks all of it on another machine.",
+            "",
+            "## From Python",
+            "",
+            IN_PYTHON.replace("{question}", '("first text", "second text")' if texts > 1 else '"a text"'),
+            *_web(made_of),
+            *_android(clients),
+            "## Who can open it",
+            "",
+            *(f"- {client}: {said}" for client, said in clients.items()),
+            "",
+            OWN_TOKENIZER,
+        ]
+    )
+
+
+def _web(made_of: str) -> list[str]:
+    return ["## As a web page", "", SERVED] if made_of == "tfjs" else []
+
+
+def _android(clients: dict[str, str]) -> list[str]:
+    return ["## In an Android app, with MediaPipe", "", IN_KOTLIN] if clients.get(MEDIAPIPE) == ANSWERS else []
