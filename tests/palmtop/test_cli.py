@@ -106,7 +106,7 @@ def test_a_run_makes_measures_and_tells(capsys: pytest.CaptureFixture[str], fold
 def test_strict_ends_with_exit_code_3_after_all_was_made_and_written(
     capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
-    (folder / "test.csv").write_text("text,label\nhello there,greet\ngood day there,greet\n")  # no correlation with one
+    (folder / "test.csv").write_text("text,label\nhello you,greet\ngood day to you,greet\n")  # no correlation with one
     (folder / "t.yaml").write_text(TASK.strip("{}").replace(", ", "\n") + "\nmetric: matthews\n")
     (folder / "r.yaml").write_text("task: t.yaml\nsteps: [{name: words, use: tfidf}]\nmeasure: {on: [host_linear]}\n")
     strict = "strict: 1 verdict(s) of the table say WRONG\n"
@@ -292,6 +292,7 @@ def test_a_pair_is_guessed(capsys: pytest.CaptureFixture[str], folder: Path) -> 
 
 
 def test_two_runs_into_one_folder(folder: Path) -> None:
+    (folder / "test.csv").write_text("text,label\nhello you,greet\nbye you,leave\n")
     (folder / "holder.py").write_text(
         "import sys, time\nfrom pathlib import Path\nfrom palmtop.making import lock_on\n"
         "with lock_on(Path('out')):\n    print('held', flush=True)\n    time.sleep(60)\n"
