@@ -36,10 +36,12 @@ def columns(folder: Path, content: str, name: str = "train.csv") -> dict[str, An
         (TABLE.encode("utf-32-le"), "UTF-32 without a mark"),
         (b"PK\x03\x04 rest", "a zip file, as spreadsheets are (.xlsx, .ods)"),
         (gzip.compress(TABLE.encode(), mtime=0), "a gzip file without .gz in its name"),
-        (b"text,label\nhi,a\0\n" + b"hello,b\n" * 9, "no UTF-8 text (it has bytes of 0, as UTF-16 and programs' own "
-         "files have)"),
+        (
+            b"text,label\nhi,a\0\n" + b"hello,b\n" * 9,
+            "no UTF-8 text (it has bytes of 0, as UTF-16 and programs' own files have)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_a_file_is_instead_of_text(content: bytes, kind: str, tmp_path: Path) -> None:
     assert fault(tmp_path, content) == f"train.csv is {kind}: save it as UTF-8 text"
 
