@@ -40,7 +40,7 @@ def test_a_whole_app_passes_and_says_what_was_checked(app: Path, capsys: pytest.
     verify(app, print)
     said = capsys.readouterr().out
     assert re.fullmatch(
-        r"sealed files: 6 files, .* as sealed\nmanifest.json: 5 files, 2 steps from finetune on: as stated\n"
+        r"sealed files: 7 files, .* as sealed\nmanifest.json: 6 files, 2 steps from finetune on: as stated\n"
         r"labels.txt: as the golden answers have them\ntokenizer.json: the same token ids for all 16 golden texts\n"
         r"golden.jsonl: 16 answers of host_onnx: they differ by 0 of their spread, at most by 0 .*, 100.0% agree .*\n",
         said,
@@ -49,6 +49,7 @@ def test_a_whole_app_passes_and_says_what_was_checked(app: Path, capsys: pytest.
 
 def test_an_onnx_app_holds_the_model_and_what_a_client_needs(bundles: dict[str, Bundle]) -> None:
     assert sorted(bundles["app"].card.files) == [
+        "README.md",
         "golden.jsonl",
         "labels.txt",
         "manifest.json",
