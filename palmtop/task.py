@@ -23,6 +23,9 @@ from palmtop.yaml_file import read_mapping
 FILE = "task.json"
 SHIPPED = Path(__file__).parent / "tasks"
 
+HELD_OUT = 0.1
+"""Share of the training texts that are chosen by where there is no validation split."""
+
 SplitName = Literal["train", "validation", "evaluation"]
 
 
@@ -151,6 +154,18 @@ class Task(Settings):
                 return loaded.take(_fixed_subset(self.of_kind.strata(loaded.labels), len(loaded), self.train_rows))
         return loaded
 
+    def held_out(self) -> tuple[Split, Split]:
+        """The training rows parted for a task that has no validation split: those to learn from, and a tenth to choose
+        by. They are the same rows each time; each label keeps its share, and rows of equal texts stay together."""
+        rows = self.load("train")
+        numbers: dict[Text, int] = {}
+        group = np.array([numbers.setdefault(text, len(numbers)) for text in rows.texts])
+        first = np.unique(group, return_index=True)[1]
+        strata = self.of_kind.strata(rows.labels)
+        chosen = _fixed_subset(None if strata is None else strata[first], len(first), round(HELD_OUT * len(first)))
+        held = np.isin(group, chosen)
+        return rows.take(np.flatnonzero(~held)), rows.take(np.flatnonzero(held))
+
     def check(self) -> dict[SplitName, Split]:
         """Load every split once, so that a fault shows before work starts; returns them.
 
@@ -268,10 +283,18 @@ def rename(task: Task, **changes: Any) -> Task:
     return build(Task, {**task.model_dump(), **changes}, f"task '{task.name}'")
 
 
-def task_input(task: str | dict[str, Any] | None) -> dict[str, str]:
+def task_input(task: str | dict[str, Any] | None, chooses: bool = False) -> dict[str, str]:
     """The data of a stage whose settings name a task, by their role among the stage's inputs; nothing where they name
-    none."""
-    return {"task": Task.find(task).digest} if task is not None else {}
+    none.
+
+    Args:
+        chooses: whether the stage chooses by the validation split, where there is one.
+    """
+    if task is None:
+        return {}
+    found = Task.find(task)
+    validation = {"validation": found.load("validation").digest} if chooses and found.validation is not None else {}
+    return {"task": found.digest} | validation
 
 
 def _fixed_subset(

@@ -14,7 +14,7 @@ from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
-from palmtop.compress.learning.training_settings import TrainingStage
+from palmtop.compress.learning.training_settings import GivenRates, TrainingStage
 from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.models.family import FAMILIES
@@ -41,7 +41,7 @@ FACTORIZED = tuple(name for name, family in FAMILIES.items() if family.narrow_ta
 Form = Literal["albert", "keep_norm"]
 
 
-class Factorize(TrainingStage):
+class Factorize(TrainingStage, GivenRates):
     """Truncated SVD of the table, weighed by how frequent tokens are; then the embeddings alone are fitted to the
     source's own.
 

@@ -1,7 +1,7 @@
 """Distil a fine-tuned teacher into a student with fewer of its layers (DistilBERT's task form, Sanh et al. 2019)."""
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
@@ -12,23 +12,34 @@ from palmtop.compress.distillation.guards import unchanged
 from palmtop.compress.distillation.teachers import fine_tuned
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.torch_bundles import write_classifier
+from palmtop.compress.learning.training_settings import ChosenRates
+from palmtop.compress.learning.validation import Parts
 from palmtop.compress.start.finetune import check_kind
 from palmtop.errors import UserError
 from palmtop.models.family import check_kept
 from palmtop.models.opening import keep_layers
 from palmtop.stage import Outline, Work
+from palmtop.task import task_input
 from palmtop.task_kinds import find
 
 
-class Distill(DistillationWeights, DistillingStage):
+class Distill(DistillationWeights, DistillingStage, ChosenRates):
     """Copy some of the teacher's layers; learn its soft targets, the labels, and the direction of its last hidden
     states."""
+
+    rates_tried: ClassVar[tuple[float, ...]] = (1e-4, 2e-4, 4e-4)
+    steps_wanted: ClassVar[int] = 1800
+    epoch_bounds: ClassVar[tuple[int, int]] = (6, 24)
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
         if self.soft_weight == self.label_weight == self.cosine_weight == 0:
             raise ValueError("soft_weight, label_weight and cosine_weight are all 0: nothing would be learnt")
         return self
+
+    def inputs(self) -> dict[str, str]:
+        """The data, where the task is named here; those that are chosen by too."""
+        return super().inputs() | task_input(self.task, self.chooses)
 
     def outline(self, source: Outline | None) -> Outline:
         """The teacher with fewer layers."""
@@ -48,11 +59,13 @@ class Distill(DistillationWeights, DistillingStage):
         last = teaching.model.config.num_hidden_layers
         layers = self.chosen_layers(last)
         student = keep_layers(teaching.model, layers)
-        data = self.training_data(teaching.task, source, teaching.signature, work)
+        parts = Parts.of(teaching.task, self, work.say)
+        judge = parts.judge(teaching.task, source.path, teaching.signature, work.say)
+        data = self.training_data(parts.train, source, teaching.signature, work)
         loss = distillation_loss(self, teaching.task, self.cosine_weight)
         with unchanged(teaching.model):
-            said = self.ask(source, data, self.last(last), self.epochs, work)
-            fitted = fit(student, data, loss, self, work.scratch, said.batch)
+            said = self.ask(source, data, self.last(last), self.passes(len(data)), work)
+            fitted = fit(student, data, loss, self, work.scratch, said.batch, validation=judge)
         write_classifier(student, source, teaching.task, teaching.signature, work.out)
         keep_logs(work)
         return fitted.facts() | said.facts() | data.facts() | {"layers_copied": layers, "teacher": source.digest}

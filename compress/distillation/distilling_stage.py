@@ -13,7 +13,7 @@ from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.layer_choice import Choice, start_layers
 from palmtop.signature import Signature
 from palmtop.stage import Work
-from palmtop.task import Task
+from palmtop.task import Split
 
 
 class DistillingStage(TaughtBySource, ABC):
@@ -39,9 +39,8 @@ class DistillingStage(TaughtBySource, ABC):
             {"augment_with": weights_in(Path(self.augment_with))} if self.augment_with is not None else {}
         )
 
-    def training_data(self, task: Task, source: Bundle, signature: Signature, work: Work) -> Encoded:
-        """The task's training texts, tokenized, with those that were made of them."""
-        split = task.load("train")
+    def training_data(self, split: Split, source: Bundle, signature: Signature, work: Work) -> Encoded:
+        """The training texts, tokenized, with those that were made of them."""
         if self.augment_with is not None:
             augmentation = Augmentation(
                 self.augment_copies, self.augment_candidates, self.augment_probability, self.seed

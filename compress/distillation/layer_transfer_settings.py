@@ -9,9 +9,10 @@ from palmtop.compress.distillation.answer_losses import DistillationWeights
 from palmtop.compress.distillation.distilling_stage import DistillingStage
 from palmtop.compress.distillation.student import Sizes
 from palmtop.compress.learning.layer_choice import Choice
+from palmtop.compress.learning.training_settings import GivenRates
 
 
-class LayerTransferSettings(DistillationWeights, DistillingStage, ABC):
+class LayerTransferSettings(DistillationWeights, DistillingStage, GivenRates, ABC):
     """A student of its own widths or of copied layers, and when it imitates what."""
 
     choose: Choice | None = None

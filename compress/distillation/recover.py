@@ -14,18 +14,22 @@ from palmtop.compress.distillation.teachers import StatesKept, check_pair, named
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
-from palmtop.compress.learning.training_settings import TrainingStage
+from palmtop.compress.learning.training_settings import ChosenRates, TrainingStage
+from palmtop.compress.learning.validation import Parts
 from palmtop.errors import UserError
 from palmtop.models.opening import open_with_head
 from palmtop.stage import Outline, Work
 from palmtop.task import task_input
 
 
-class Recover(DistillationWeights, StatesKept, TrainingStage):
+class Recover(DistillationWeights, StatesKept, TrainingStage, ChosenRates):
     """Fine-tune the source as it is, in whatever shape, on a teacher's soft targets and hidden states and on the
     labels."""
 
     produces: ClassVar[Format] = "torch"
+    rates_tried: ClassVar[tuple[float, ...]] = (2e-5, 5e-5, 1.5e-4)
+    steps_wanted: ClassVar[int] = 900
+    epoch_bounds: ClassVar[tuple[int, int]] = (2, 12)
 
     teacher: str
     """Folder of the torch bundle that teaches; in a recipe a step's, as 'with: {teacher: STEP}'."""
@@ -41,7 +45,7 @@ class Recover(DistillationWeights, StatesKept, TrainingStage):
 
     def inputs(self) -> dict[str, str]:
         """The teacher, and the data where the task is named here."""
-        return task_input(self.task) | teacher_input(self.teacher)
+        return task_input(self.task, self.chooses) | teacher_input(self.teacher)
 
     def outline(self, source: Outline | None) -> Outline:
         """The source as it is; only its weights move."""
@@ -61,9 +65,12 @@ class Recover(DistillationWeights, StatesKept, TrainingStage):
         student, taught = open_with_head(source.path), open_with_head(teacher.path).config
         check_pair(student.config, taught, task, compared=self.cosine_weight > 0)
         check_inputs(taught, signature.inputs, teacher.name)
-        data = Encoded.of(task.load("train"), source.path, signature)
+        parts = Parts.of(task, self, work.say)
+        judge = parts.judge(task, source.path, signature, work.say)
+        data = Encoded.of(parts.train, source.path, signature)
         said = signals(teacher, data, self.wanted(self.last(taught.num_hidden_layers)), work.say)
-        fitted = fit(student, data, distillation_loss(self, task, self.cosine_weight), self, work.scratch, said.batch)
+        loss = distillation_loss(self, task, self.cosine_weight)
+        fitted = fit(student, data, loss, self, work.scratch, said.batch, validation=judge)
         write_classifier(student, source, task, signature, work.out)
         keep_logs(work)
         return fitted.facts() | data.facts() | {"teacher": teacher.digest}

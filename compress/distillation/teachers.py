@@ -20,7 +20,7 @@ from palmtop.models.opening import open_with_head
 from palmtop.settings import Settings
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Work
-from palmtop.task import Task, task_input
+from palmtop.task import Split, Task, task_input
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -74,9 +74,9 @@ class TaughtBySource(StatesKept, TrainingStage, ABC):
         check_inputs(model.config, signature.inputs, source.name)
         return Teaching(model, task, signature)
 
-    def training_data(self, task: Task, source: Bundle, signature: Signature, work: Work) -> Encoded:
-        """The task's training texts, tokenized; a stage that makes more of them keeps them in its scratch folder."""
-        return Encoded.of(task.load("train"), source.path, signature)
+    def training_data(self, split: Split, source: Bundle, signature: Signature, work: Work) -> Encoded:
+        """The training texts, tokenized; a stage that makes more of them keeps them in its scratch folder."""
+        return Encoded.of(split, source.path, signature)
 
     def ask(self, teacher: Bundle, data: Encoded, hidden: Sequence[int], passes: float, work: Work) -> Asked:
         """The teacher's logits and the hidden states of some layers (indices of `hidden_states`), for so many passes

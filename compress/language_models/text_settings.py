@@ -12,7 +12,7 @@ from palmtop.compress.language_models.corpus import Corpus
 from palmtop.compress.language_models.sequences import SHORTEST
 from palmtop.compress.learning.layer_choice import Choice, start_layers
 from palmtop.compress.learning.torch_bundles import copy_tokenizer
-from palmtop.compress.learning.training_settings import AnyTraining
+from palmtop.compress.learning.training_settings import GivenRates
 from palmtop.models.family import inputs_of
 from palmtop.processes import rank
 from palmtop.signature import Signature
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class OnText(AnyTraining, ABC):
+class OnText(GivenRates, ABC):
     """The settings of every stage that learns a language from plain text."""
 
     text: str | tuple[str, ...] | dict[str, Any]

@@ -3,15 +3,19 @@
 import math
 import shutil
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palmtop.bundle import LOGS
+from palmtop.compress.learning import rate_trial
+from palmtop.compress.learning.chosen import Chosen
 from palmtop.compress.learning.encoded import Encoded
-from palmtop.compress.learning.precision import Precision, precision_for
+from palmtop.compress.learning.precision import precision_for
 from palmtop.compress.learning.special import COMMON, Fitted, Special
-from palmtop.compress.learning.training_settings import AnyTraining
-from palmtop.compress.learning.used_rows import only_used_rows
+from palmtop.compress.learning.training_settings import AnyTraining, Schedule
+from palmtop.compress.learning.used_rows import Used, only_used_rows
+from palmtop.compress.learning.validation import LEAST, Validation
 from palmtop.errors import UserError
 from palmtop.processes import processes, rank
 from palmtop.stage import Work
@@ -19,7 +23,8 @@ from palmtop.stage import Work
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from palmtop.compress.learning.training_loop import Loss, Signals
+    from palmtop.compress.learning.best_epoch import BestEpoch
+    from palmtop.compress.learning.training_loop import Loop, Loss, Signals
 
 
 def fit(
@@ -30,27 +35,120 @@ def fit(
     scratch: Path,
     signals: "Signals | None" = None,
     special: Special = COMMON,
+    validation: Validation | None = None,
 ) -> Fitted:
     """Train `model` in place; continue from the last whole checkpoint in `scratch` if there is one.
 
     In a distributed run every process calls this with the same arguments; a step's gradient is then the same sum over
     the same texts as in one process. Logs for TensorBoard are left in scratch/logs.
 
+    Args:
+        validation: what chooses where the settings leave rates or epochs to be chosen; None where all are given.
+
     Raises:
         UserError: the loss stopped being a finite number, or batch_size can't be shared out among the processes.
     """
-    import torch
+    schedule = settings.schedule(len(data), model.config.hidden_size)
+    with nullcontext(Used(data)) if special.whole_table else only_used_rows(model, data) as used:
+        training = _Training(model, used, loss, settings, schedule, scratch, signals, special)
+        if validation is None:
+            return training.whole(schedule.rates[len(schedule.rates) // 2])
+        return _chosen(training, validation)
 
-    from palmtop.compress.learning.training_loop import GroupedByLength, Loop
 
-    precision = precision_for(settings.precision, model)
-    arguments = _arguments(settings, precision, len(data), scratch)
-    sampler = GroupedByLength(data.lengths, settings.batch_size // settings.accumulation, settings.seed)
-    with nullcontext(data) if special.whole_table else only_used_rows(model, data) as read:
-        loop = Loop(model, arguments, read, sampler, loss, signals, special, scratch / LOGS)
+@dataclass(frozen=True)
+class _Training:
+    """A model and all that it is trained with, but for the rate."""
+
+    model: "PreTrainedModel"
+    used: Used
+    loss: "Loss"
+    settings: AnyTraining
+    schedule: Schedule
+    scratch: Path
+    signals: "Signals | None"
+    special: Special
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        return max(1, math.ceil(math.ceil(len(self.used.data) / self.settings.batch_size) * self.schedule.epochs))
+
+    def whole(self, rate: float, best: "BestEpoch | None" = None) -> Fitted:
+        """The training itself, from the last whole checkpoint on; logged."""
+        saved = {"save_strategy": "steps", "save_steps": self.settings.checkpoint_every, "save_total_limit": 2}
+        arguments = _arguments(self, rate, self.steps, self.scratch / "checkpoints", saved)
+        loop = self._loop(arguments, self.scratch / LOGS)
+        if best is not None:
+            loop.add_callback(best)
+        loop.train(resume_from_checkpoint=_last_whole_checkpoint(self.scratch))
+        precision = precision_for(self.settings.precision, self.model)
+        return Fitted(
+            loop.state.global_step, arguments.world_size, arguments.device.type, precision, loop.recent_terms()
+        )
+
+    def short(self, rate: float, steps: int) -> None:
+        """A training of so many steps with a rate that rises and falls within them; nothing of it is kept but the
+        weights.
+
+        Raises:
+            Diverged: the loss stopped being a finite number.
+        """
+        saved = {"save_strategy": "no", "max_steps": steps}
+        arguments = _arguments(self, rate, steps, self.scratch / "trials", saved)
+        self._loop(arguments, None).train()
+
+    def _loop(self, arguments: Any, logs: Path | None) -> "Loop":
+        import torch
+
+        from palmtop.compress.learning.training_loop import GroupedByLength, Loop
+
+        settings, data = self.settings, self.used.data
+        sampler = GroupedByLength(data.lengths, settings.batch_size // settings.accumulation, settings.seed)
+        loop = Loop(self.model, arguments, data, sampler, self.loss, self.signals, self.special, logs)
         torch.manual_seed(settings.seed)  # dropout: the same stream however much was drawn while the model was made
-        loop.train(resume_from_checkpoint=_last_whole_checkpoint(scratch))
-    return Fitted(loop.state.global_step, arguments.world_size, arguments.device.type, precision, loop.recent_terms())
+        return loop
+
+
+def _chosen(training: _Training, validation: Validation) -> Fitted:
+    """A training whose rate or epochs are chosen, with what was chosen and why among its facts; that is said too."""
+    from palmtop.compress.learning.best_epoch import BestEpoch
+
+    rate, trials = _rate(training, validation)
+    best = None
+    if training.schedule.best:
+        best = BestEpoch(training.model, validation, training.used.whole, training.scratch)
+    fitted = training.whole(rate, best)
+    told = Chosen(validation.task.main_metric, len(validation.split), rate, trials, best.grades if best else ())
+    if best is not None:
+        best.restore()
+    for line in told.lines():
+        validation.say(line)
+    return replace(fitted, chosen=told.facts())
+
+
+def _rate(training: _Training, validation: Validation) -> tuple[float, list[rate_trial.Trial]]:
+    """The highest rate, and the trials that chose it; none where there is only one, or too few steps or texts for a
+    trial to say anything: then the middle one."""
+    rates, steps = training.schedule.rates, training.steps
+    if len(rates) == 1 or not rate_trial.worth_it(steps) or len(validation.split) < LEAST:
+        return rates[len(rates) // 2], []
+    from palmtop.compress.learning.training_loop import Diverged
+
+    start = {name: values.detach().clone() for name, values in training.model.state_dict().items()}
+
+    def train(rate: float, length: int) -> float:
+        training.model.load_state_dict(start)
+        try:
+            training.short(rate, length)
+        except Diverged:
+            return -math.inf
+        with training.used.whole():
+            return validation.grade(training.model)
+
+    chosen = rate_trial.choose(rates, steps, train, training.scratch)
+    training.model.load_state_dict(start)
+    return chosen
 
 
 def keep_logs(work: Work) -> None:
@@ -59,10 +157,11 @@ def keep_logs(work: Work) -> None:
         shutil.move(work.scratch / LOGS, work.out / LOGS)
 
 
-def _arguments(settings: AnyTraining, precision: Precision, rows: int, scratch: Path) -> Any:
+def _arguments(training: _Training, rate: float, steps: int, out: Path, saved: dict[str, Any]) -> Any:
     import torch
     from transformers import TrainingArguments
 
+    settings, precision = training.settings, precision_for(training.settings.precision, training.model)
     cpu = not torch.cuda.is_available()
     parts = processes() * settings.accumulation
     share, rest = divmod(settings.batch_size, parts)
@@ -71,13 +170,12 @@ def _arguments(settings: AnyTraining, precision: Precision, rows: int, scratch: 
             f"batch_size {settings.batch_size} can't be shared out evenly among {processes()} process(es) x "
             f"{settings.accumulation} accumulated batch(es): choose a multiple of {parts}"
         )
-    steps = max(1, math.ceil(math.ceil(rows / settings.batch_size) * settings.epochs))
     return TrainingArguments(
-        output_dir=str(scratch / "checkpoints"),
-        num_train_epochs=settings.epochs,
+        output_dir=str(out),
+        num_train_epochs=training.schedule.epochs,
         per_device_train_batch_size=share,
         gradient_accumulation_steps=settings.accumulation,
-        learning_rate=settings.learning_rate,
+        learning_rate=rate,
         lr_scheduler_type="linear",
         warmup_steps=round(settings.warmup * steps),
         weight_decay=settings.weight_decay,
@@ -88,9 +186,6 @@ def _arguments(settings: AnyTraining, precision: Precision, rows: int, scratch: 
         use_cpu=cpu,
         seed=settings.seed,
         data_seed=settings.seed,
-        save_strategy="steps",
-        save_steps=settings.checkpoint_every,
-        save_total_limit=2,
         logging_steps=max(1, min(50, steps // 10)),
         logging_nan_inf_filter=False,
         disable_tqdm=True,  # the loop tells its progress itself
@@ -99,6 +194,7 @@ def _arguments(settings: AnyTraining, precision: Precision, rows: int, scratch: 
         dataloader_num_workers=0,
         dataloader_pin_memory=not cpu,
         ddp_backend="gloo" if cpu and processes() > 1 else None,
+        **saved,
     )
 
 

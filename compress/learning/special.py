@@ -39,6 +39,8 @@ class Fitted:
     precision: Precision
     terms: dict[str, float]
     """Mean of each term of the loss over the last tenth of the steps."""
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    """What was chosen on the validation split, and by which grades."""
 
     def facts(self) -> dict[str, Any]:
         """As a bundle's card holds it."""
@@ -48,4 +50,5 @@ class Fitted:
             "device": self.device,
             "precision": self.precision,
             "loss": {name.removeprefix("loss_"): round(value, 6) for name, value in self.terms.items()},
+            **self.chosen,
         }

@@ -29,6 +29,10 @@ COMPLETE = "complete"
 """Written into a checkpoint when all else in it is: a killed process leaves none of these half-written."""
 
 
+class Diverged(UserError):
+    """The loss is no finite number any more."""
+
+
 class GroupedByLength:
     """Row numbers, shuffled anew in each epoch, so ordered that a batch holds texts of similar length.
 
@@ -82,13 +86,20 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
         loss: Loss,
         signals: Signals | None,
         special: Special,
-        logs: Path,
+        logs: Path | None,
     ) -> None:
+        """
+        Args:
+            logs: the folder for TensorBoard's; None for a trial, which leaves none.
+        """
         self._encoded, self._sampler, self._loss, self._signals, self._special = data, sampler, loss, signals, special
         self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
         callbacks: list[Any] = [_Watch(sampler, special)]
         if arguments.process_index == 0:
-            callbacks += [TensorBoardCallback(SummaryWriter(str(logs))), _Told()]
+            callbacks += [
+                _Told("training" if logs is not None else f"trial of learning_rate {arguments.learning_rate:g}")
+            ]
+            callbacks += [TensorBoardCallback(SummaryWriter(str(logs)))] if logs is not None else []
         super().__init__(
             model, arguments, data_collator=self._collate, train_dataset=range(len(data)), callbacks=callbacks
         )
@@ -122,7 +133,7 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with the terms of the loss apart; stop where the loss is no number any more."""
         if not math.isfinite(logs.get("loss", 0.0)):
-            raise UserError(
+            raise Diverged(
                 f"the loss is {logs['loss']} at step {self.state.global_step}: training has diverged; lower "
                 f"learning_rate (now {self.args.learning_rate}), raise warmup, or use precision: float32"
             )
@@ -189,12 +200,13 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
 class _Told(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
     """Tells how far the training is, with the loss as it was logged last."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self._what = what
         self._progress: Progress | None = None
         self._loss = ""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._progress = Progress("training", state.max_steps, "step", state.global_step)
+        self._progress = Progress(self._what, state.max_steps, "step", state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         if logs and "loss" in logs:

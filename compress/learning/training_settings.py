@@ -1,7 +1,9 @@
-"""Training: the settings of every stage that trains, and `fit`, the only way in: seeds, resume, several processes."""
+"""Training: the settings of every stage that trains, its rates and epochs given or chosen."""
 
-from abc import ABC
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -9,8 +11,27 @@ from palmtop.bundle import Format
 from palmtop.effect import Effect
 from palmtop.stage import Stage
 
-if TYPE_CHECKING:
-    pass
+NEW_HEAD = 10.0
+"""Rate of a head that starts from random numbers, as a multiple of what pretrained weights learn at."""
+WIDE = 700
+"""From this hidden size on, models want a third of the rate that small ones learn best at."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a training is, and how fast."""
+
+    epochs: float
+    """Passes over the data; where `best` is set, at most."""
+    rates: tuple[float, ...]
+    """The highest rate; or several, of which a trial on the validation split chooses."""
+    best: bool = False
+    """Keep the weights of the epoch that does best on the validation split, and stop when it gets no better."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether anything is chosen on a validation split."""
+        return self.best or len(self.rates) > 1
 
 
 class AnyTraining(Stage, ABC):
@@ -22,16 +43,10 @@ class AnyTraining(Stage, ABC):
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate", "tokenizers", "tensorboard")
     distributed: ClassVar[bool] = True
 
-    epochs: float = Field(default=3, gt=0, le=1000)
-    """Passes over the training data."""
     batch_size: int = Field(default=32, ge=1)
     """Texts behind one optimizer step, over all processes and accumulated batches together."""
     accumulation: int = Field(default=1, ge=1)
     """Batches whose gradients are added up before a step, to fit a large batch_size into memory."""
-    learning_rate: float = Field(default=5e-5, gt=0)
-    """AdamW's highest rate; it falls linearly to 0."""
-    head_rate: float = Field(default=1.0, gt=0)
-    """The new head's rate as a multiple of learning_rate."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps in which the rate rises linearly from 0."""
     weight_decay: float = Field(default=0.01, ge=0)
@@ -44,6 +59,73 @@ class AnyTraining(Stage, ABC):
     checkpoint_every: int = Field(default=150, ge=1)
     """Steps between checkpoints: at most so much work is lost when the process is killed."""
     seed: int = 0
+
+    @abstractmethod
+    def schedule(self, rows: int, width: int) -> Schedule:
+        """Epochs and rates for so many rows and a model of this hidden size."""
+
+
+class GivenRates(AnyTraining, ABC):
+    """Epochs and rates as they are written, whatever the data: all epochs are trained, and the last weights kept."""
+
+    epochs: float = Field(default=3, gt=0, le=1000)
+    """Passes over the training data."""
+    learning_rate: float = Field(default=5e-5, gt=0)
+    """AdamW's highest rate; it falls linearly to 0."""
+    head_rate: float = Field(default=1.0, gt=0)
+    """The new head's rate as a multiple of learning_rate."""
+
+    def schedule(self, rows: int, width: int) -> Schedule:
+        """What is written."""
+        return Schedule(self.epochs, (self.learning_rate,))
+
+
+class ChosenRates(AnyTraining, ABC):
+    """Epochs and rates chosen for the data, on its validation split: the task's own, or else a tenth of the training
+    rows, always the same ones, which are then not trained on. A number fixes what it is given for."""
+
+    rates_tried: ClassVar[tuple[float, ...]]
+    """The rates that a model narrower than WIDE tries, ascending."""
+    steps_wanted: ClassVar[int]
+    """Optimizer steps that are enough for most data."""
+    epoch_bounds: ClassVar[tuple[int, int]]
+    """Fewest and most epochs that make them."""
+
+    epochs: Annotated[float, Field(gt=0, le=1000)] | Literal["auto"] = "auto"
+    """Passes over the training data. auto: so many that few rows are seen often, and of them the one that does best on
+    the validation split is kept; a number: all are trained, and the last weights kept."""
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    """AdamW's highest rate; it falls linearly to 0. auto: the best of three in a short trial on the validation split,
+    which costs half a training at most."""
+    head_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    """The new head's rate as a multiple of learning_rate; auto: 10 where that is chosen, 1 where it is given."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether anything is chosen on a validation split."""
+        return "auto" in (self.epochs, self.learning_rate)
+
+    def schedule(self, rows: int, width: int) -> Schedule:
+        """What is written, and for auto what suits the rows and the model."""
+        rates = tuple(float(f"{rate / 3 if width >= WIDE else rate:.2g}") for rate in self.rates_tried)
+        return Schedule(
+            self.passes(rows),
+            rates if self.learning_rate == "auto" else (self.learning_rate,),
+            best=self.epochs == "auto",
+        )
+
+    def passes(self, rows: int) -> float:
+        """Epochs over so many rows: few rows make few steps, in which a new head hardly learns."""
+        if self.epochs != "auto":
+            return self.epochs
+        fewest, most = self.epoch_bounds
+        return min(max(math.ceil(self.steps_wanted / max(1, math.ceil(rows / self.batch_size))), fewest), most)
+
+    def rate_of_head(self, new: bool) -> float:
+        """The head's rate as a multiple of the others'."""
+        if self.head_rate != "auto":
+            return self.head_rate
+        return NEW_HEAD if new and self.learning_rate == "auto" else 1.0
 
 
 class TrainingStage(AnyTraining, ABC):

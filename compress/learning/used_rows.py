@@ -6,9 +6,9 @@ else is the same, to the rounding: most of a small student's parameters are its 
 gradient go over each at every step.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +22,18 @@ WORTH_IT = 0.8
 """Share of the rows up to which a smaller table is made."""
 
 
+@dataclass(frozen=True)
+class Used:
+    """What a training on some rows of the embedding goes over."""
+
+    data: Encoded
+    """With ids that are the small table's."""
+    whole: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Within it the model has its whole table, trained rows in it, and answers any text."""
+
+
 @contextmanager
-def only_used_rows(model: "PreTrainedModel", data: Encoded) -> Iterator[Encoded]:
+def only_used_rows(model: "PreTrainedModel", data: Encoded) -> Iterator[Used]:
     """Give the model a table of the rows that `data` reads, and the data ids to match; afterwards the whole table
     again, those rows new.
 
@@ -38,7 +48,7 @@ def only_used_rows(model: "PreTrainedModel", data: Encoded) -> Iterator[Encoded]
     )  # the padding keeps its id, by which RoBERTa counts positions
     plain = type(table) is torch.nn.Embedding and model.get_output_embeddings() is None
     if not plain or len(used) > WORTH_IT * table.num_embeddings:
-        yield data
+        yield Used(data)
         return
     places = np.zeros(table.num_embeddings, data.ids.dtype)
     places[used] = np.arange(len(used))
@@ -47,10 +57,23 @@ def only_used_rows(model: "PreTrainedModel", data: Encoded) -> Iterator[Encoded]
         table.weight.detach()[rows].clone(), freeze=False, padding_idx=table.padding_idx
     )
     small.weight.requires_grad_(table.weight.requires_grad)
+
+    def put_back() -> None:
+        table.to(small.weight.device)
+        with torch.no_grad():
+            table.weight[rows.to(small.weight.device)] = small.weight
+        model.set_input_embeddings(table)
+
+    @contextmanager
+    def whole() -> Iterator[None]:
+        put_back()
+        try:
+            yield
+        finally:
+            model.set_input_embeddings(small)
+
     model.set_input_embeddings(small)
     try:
-        yield replace(data, ids=places[data.ids])
+        yield Used(replace(data, ids=places[data.ids]), whole)
     finally:
-        with torch.no_grad():
-            table.weight[rows] = small.weight.to(table.weight.device)
-        model.set_input_embeddings(table)
+        put_back()

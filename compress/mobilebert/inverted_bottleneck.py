@@ -14,6 +14,7 @@ from palmtop.compress.distillation.teachers import TaughtBySource, fine_tuned
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import write_classifier
+from palmtop.compress.learning.training_settings import GivenRates
 from palmtop.errors import UserError, raise_all
 from palmtop.models.family import FAMILIES
 from palmtop.models.ib_bert import KEY
@@ -33,7 +34,7 @@ ORDINARY = tuple(name for name, family in FAMILIES.items() if family.plain_layer
 positions."""
 
 
-class InvertedBottleneck(AnswerWeights, TaughtBySource):
+class InvertedBottleneck(AnswerWeights, TaughtBySource, GivenRates):
     """Build an IB-BERT from a fine-tuned teacher's weights and principal components; distil it, layer by layer and in
     its answers.
 
@@ -89,7 +90,7 @@ class InvertedBottleneck(AnswerWeights, TaughtBySource):
         teaching = self.teaching(source)
         teacher = teaching.model
         width = self._width(teacher.config)
-        data = self.training_data(teaching.task, source, teaching.signature, work)
+        data = self.training_data(teaching.task.load("train"), source, teaching.signature, work)
         with unchanged(teacher):
             found = survey(
                 Watched(teacher, normalised=True, attention=False), data, sample_of(len(data), self.sample, self.seed)

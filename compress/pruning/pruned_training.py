@@ -18,7 +18,7 @@ from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
-from palmtop.compress.learning.training_settings import TrainingStage
+from palmtop.compress.learning.training_settings import GivenRates, TrainingStage
 from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.models.family import family_named
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from palmtop.compress.pruning.masks import Masks, Rule
 
 
-class PruningStage(AnswerWeights, TrainingStage, ABC):
+class PruningStage(AnswerWeights, TrainingStage, GivenRates, ABC):
     """Prune the linear layers of a model's transformer layers while it learns the task; embeddings, norms and head stay
     whole."""
 

@@ -12,7 +12,7 @@ from palmtop.compress.distillation.teachers import StatesKept, check_pair, named
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
-from palmtop.compress.learning.training_settings import TrainingStage
+from palmtop.compress.learning.training_settings import GivenRates, TrainingStage
 from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.models.opening import open_with_head
@@ -26,7 +26,7 @@ WIDTHS = (4, 8)
 """Bits that kernels have integers of."""
 
 
-class QuantizeAware(DistillationWeights, StatesKept, TrainingStage):
+class QuantizeAware(DistillationWeights, StatesKept, TrainingStage, GivenRates):
     """Fine-tune with weights rounded to int8 or int4 as the file will hold them, distilled from the float model."""
 
     without_layers: ClassVar[bool] = True

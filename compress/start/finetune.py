@@ -11,7 +11,8 @@ from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.layer_choice import Choice, start_layers
 from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
-from palmtop.compress.learning.training_settings import TrainingStage
+from palmtop.compress.learning.training_settings import ChosenRates, TrainingStage
+from palmtop.compress.learning.validation import Parts
 from palmtop.errors import UserError
 from palmtop.models.family import check_kept, family_named
 from palmtop.models.opening import keep_layers, outputs_of, with_head
@@ -25,12 +26,15 @@ if TYPE_CHECKING:
     from palmtop.compress.learning.training_loop import Batch
 
 
-class Finetune(TrainingStage):
+class Finetune(TrainingStage, ChosenRates):
     """Train a sequence classifier, a regression (squared error), or a head that finds the answer to a question in its
     context."""
 
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "torch"
+    rates_tried: ClassVar[tuple[float, ...]] = (5e-5, 1.5e-4, 3e-4)
+    steps_wanted: ClassVar[int] = 900
+    epoch_bounds: ClassVar[tuple[int, int]] = (3, 12)
 
     layers: int | tuple[int, ...] | None = None
     """How many of the source's layers are trained, or which (0-based), the others dropped; all by default. With fewer
@@ -40,7 +44,7 @@ class Finetune(TrainingStage):
 
     def inputs(self) -> dict[str, str]:
         """The data, where the task is named here."""
-        return task_input(self.task)
+        return task_input(self.task, self.chooses)
 
     def outline(self, source: Outline | None) -> Outline:
         """The source with the task's head."""
@@ -71,7 +75,8 @@ class Finetune(TrainingStage):
         model, new = with_head(source.path, task, self.seed)
         if self.layers is not None:
             model = keep_layers(model, start_layers(self.layers, self.choose, model.config.num_hidden_layers))
-        data = Encoded.of(task.load("train"), source.path, signature)
+        parts = Parts.of(task, self, work.say)
+        data = Encoded.of(parts.train, source.path, signature)
 
         def loss(student: "PreTrainedModel", batch: "Batch") -> "dict[str, Tensor]":
             return {"labels": kind.label_loss(outputs_of(student(**model_inputs(batch))).float(), batch["labels"])}
@@ -79,7 +84,9 @@ class Finetune(TrainingStage):
         family = family_named(model.config.model_type)
         heads = {"new_head": family.new_head, "span_head": family.span_head, "token_head": family.token_head}
         head = heads[kind.head] if new else ()
-        fitted = fit(model, data, loss, self, work.scratch, special=Special(head, self.head_rate))
+        special = Special(head, self.rate_of_head(bool(new)))
+        judge = parts.judge(task, source.path, signature, work.say)
+        fitted = fit(model, data, loss, self, work.scratch, special=special, validation=judge)
         write_classifier(model, source, task, signature, work.out)
         keep_logs(work)
         return fitted.facts() | data.facts() | {"new_weights": new}

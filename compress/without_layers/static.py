@@ -18,7 +18,7 @@ from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
-from palmtop.compress.learning.training_settings import TrainingStage
+from palmtop.compress.learning.training_settings import GivenRates, TrainingStage
 from palmtop.compress.without_layers.token_vectors import (
     Reduced,
     by_counts,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from palmtop.models.static_model import StaticForSequenceClassification
 
 
-class Static(AnswerWeights, TrainingStage):
+class Static(AnswerWeights, TrainingStage, GivenRates):
     """Ask the teacher for each token alone, reduce by PCA, weight by rarity; then train table and head on its answers
     and the labels."""
 

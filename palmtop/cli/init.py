@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from palmtop.cli.init_recipe import TEMPLATE, epochs, lengths, measured
+from palmtop.cli.init_recipe import TEMPLATE, lengths, measured
 from palmtop.cli.say import note
 from palmtop.errors import UserError, did_you_mean, raise_all
 
@@ -29,11 +29,10 @@ LABEL_NAMES = ("label", "labels", "intent", "class", "category", "target", "sent
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of the user's data, and how many rows there are to train on."""
+    """The columns of the user's data."""
 
     texts: tuple[str, ...]
     label: str
-    rows: int
 
 
 def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
@@ -70,7 +69,7 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
             if len(columns.texts) == 1
             else json.dumps(list(columns.texts), ensure_ascii=False),
             "label": _yaml(columns.label),
-        } | epochs(columns.rows)
+        }
     values |= {
         "file": str(file),
         "model": _yaml(_model(model)) if model else "OWNER/NAME           # a model folder, or a hub id",
@@ -93,7 +92,7 @@ def _placeholders() -> dict[str, str]:
         "splits": "  train: TRAIN.csv            # .csv, .tsv or .jsonl, or .gz of one; starts at this file's folder\n"
         "  evaluation: TEST.csv        # rows that are not trained on\n"
         "  # train: {dataset: OWNER/NAME, split: train}   # or a Hugging Face data set",
-    } | epochs(None)
+    }
 
 
 def _data_values(file: Path, data: str, evaluation: str | None, config: str | None, split: str) -> dict[str, str]:
@@ -193,7 +192,7 @@ def _columns(
     if chosen is None or not named:
         lacking = " and ".join(option for option, there in (("--text", named), ("--label", chosen)) if not there)
         raise UserError(f"{data} has the columns {', '.join(known)}: say with {lacking} which are meant")
-    return Columns(named, chosen, len(columns[chosen]))
+    return Columns(named, chosen)
 
 
 def _rows_of(data: str, config: str | None, split: str) -> Mapping[str, Sequence[Any]]:

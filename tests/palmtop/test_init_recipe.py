@@ -54,8 +54,8 @@ def test_it_passes_its_check_and_is_set_for_the_data(
     written = _init(*words)
     assert (written["task"]["kind"], written["task"]["text"], written["task"]["label"]) == task
     steps = {step["name"]: step.get("settings") for step in written["steps"]}
-    assert steps["teacher"] == {"epochs": 12, "learning_rate": 1.5e-4, "head_rate": 10}
-    assert steps["student"] == {"epochs": 24, "learning_rate": 2e-4, "temperature": 2}
+    assert steps["teacher"] == {"epochs": "auto", "learning_rate": "auto"}
+    assert steps["student"] == {"epochs": "auto", "learning_rate": "auto", "temperature": 2}
     assert steps["teacher-tflite"] == steps["student-tflite"] == {"lengths": "any"}
     assert written["measure"]["on"] == targets
     (folder / "own.yaml").write_text(
@@ -75,51 +75,17 @@ def test_it_passes_its_check_and_is_set_for_the_data(
     ]
 
 
-def test_the_settings_are_the_quickstarts() -> None:
-    own, shipped = (
-        {step["name"]: step.get("settings", {}) for step in recipe["steps"]}
-        for recipe in (_init("--label", "label", "--text", "text"), read_mapping(SHIPPED / "quickstart.yaml"))
-    )
-    for name, settings in (("teacher", ("learning_rate", "head_rate")), ("student", ("learning_rate", "temperature"))):
-        assert [own[name][setting] for setting in settings] == [shipped[name][setting] for setting in settings]
+def test_the_rates_that_are_tried_have_the_quickstarts_among_them() -> None:
+    shipped = {step["name"]: step.get("settings", {}) for step in read_mapping(SHIPPED / "quickstart.yaml")["steps"]}
+    for name, use in (("teacher", "finetune"), ("student", "distill")):
+        assert shipped[name]["learning_rate"] in find(use)().schedule(15_000, 384).rates
 
 
-@pytest.mark.parametrize(
-    ("rows", "teacher"), [(0, 12), (4, 12), (500, 12), (3668, 8), (5000, 6), (10_000, 3), (400_000, 3), (None, 3)]
-)
-def test_few_rows_are_seen_more_often(rows: int | None, teacher: int) -> None:
-    chosen = init_recipe.epochs(rows)
-    assert (chosen["teacher_epochs"], chosen["student_epochs"]) == (str(teacher), str(2 * teacher))
-
-
-def test_a_step_is_of_the_rows_that_training_takes() -> None:
-    assert (
-        find("finetune").model_fields["batch_size"].default
-        == find("distill").model_fields["batch_size"].default
-        == init_recipe.BATCH
-    )
-
-
-@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
-def test_rows_are_counted_not_lines_and_the_reason_stands_beside(ending: str, folder: Path) -> None:
-    row = {
-        "csv": '"in two\nlines",b,greet,1',
-        "tsv": '"in one line,b\tb\tgreet\t1',
-        "jsonl": json.dumps({"text": "in two\nlines", "second": "b", "label": "greet", "number": 1}),
-    }[ending]
-    header = {"csv": HEADER, "tsv": HEADER.replace(",", "\t"), "jsonl": ""}[ending]
-    (folder / f"train.{ending}").write_text("\n".join(filter(None, [header, *[row] * 4000])) + "\n")
-    written = _init("--text", "text", "--label", "label", data=f"train.{ending}")
-    assert _epochs(written) == (8, 16)
-    assert (
-        "epochs: 8                # an epoch of 4,000 rows is 125 steps: as many as make 900, but 3 to 12\n" in _text()
-    )
-
-
-def test_without_data_the_epochs_are_the_fewest_and_said_to_be() -> None:
+def test_without_data_the_recipe_says_what_auto_means() -> None:
     _quietly("init", "own.yaml")
-    assert _epochs(read_mapping(Path("own.yaml"))) == (3, 6)
-    assert "epochs: 3                # enough for 10,000 rows; of fewer rows more, up to 12\n" in _text()
+    teacher = next(step for step in read_mapping(Path("own.yaml"))["steps"] if step["name"] == "teacher")
+    assert teacher["settings"] == {"epochs": "auto", "learning_rate": "auto"}
+    assert "without one a tenth of train is held out for it" in _text()
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, "unknown"])
@@ -149,13 +115,6 @@ def _quietly(*words: str) -> None:
 def _init(*words: str, model: str = MODEL, data: str = "train.csv") -> dict[str, Any]:
     _quietly("init", "own.yaml", "--model", model, "--data", data, "--evaluation", "test.csv", *words)
     return read_mapping(Path("own.yaml"))
-
-
-def _epochs(written: dict[str, Any]) -> tuple[int, int]:
-    epochs = {
-        step["name"]: step["settings"]["epochs"] for step in written["steps"] if step["name"] in ("teacher", "student")
-    }
-    return epochs["teacher"], epochs["student"]
 
 
 def _text() -> str:

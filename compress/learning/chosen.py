@@ -1,0 +1,87 @@
+"""What a training chose on the validation split, for its bundle's card and in words."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from palmtop.compress.learning.rate_trial import Trial
+
+RISING = 0.01
+"""A grade that rose by more than this in the last epoch would have gone on rising."""
+
+
+def best_of(grades: Sequence[float]) -> int:
+    """The epoch that did best, from 1 on: of equal ones the first, and the last where none could be graded."""
+    highest = max(grades)
+    return grades.index(highest) + 1 if math.isfinite(highest) else len(grades)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Rate and epochs, and the grades they were chosen by."""
+
+    metric: str
+    """What a grade is: the task's main metric."""
+    texts: int
+    """How many validation texts were graded."""
+    rate: float
+    """The highest rate of the training."""
+    trials: Sequence[Trial]
+    """Short trainings that chose the rate, in their order; empty where it wasn't chosen by any."""
+    grades: Sequence[float]
+    """After each epoch; empty where the epochs were given."""
+
+    def facts(self) -> dict[str, Any]:
+        """As a bundle's card holds it."""
+        facts: dict[str, Any] = {"chosen_on": f"{self.metric} of {self.texts} validation texts", "rate": self.rate}
+        if self.trials:
+            facts["rate_trials"] = [
+                {"rate": one.rate, "steps": one.steps, self.metric: _number(one.grade)} for one in self.trials
+            ]
+        if self.grades:
+            facts |= {"by_epoch": [_number(grade) for grade in self.grades], "best_epoch": best_of(self.grades)}
+        return facts
+
+    def lines(self) -> list[str]:
+        """What is said when the training is over."""
+        told = []
+        if self.trials:
+            last = [one for one in self.trials if one.steps == self.trials[-1].steps]
+            tried = ", ".join(f"{one.rate:g}: {_shown(one.grade)}" for one in last)
+            told.append(
+                f"learning_rate {self.rate:g}, by {self.metric} on {self.texts} validation texts after {last[0].steps} "
+                f"steps ({tried})"
+            )
+        if self.grades:
+            shown = " ".join(_shown(grade) for grade in self.grades)
+            told.append(f"{self.metric} on validation by epoch: {shown}; epoch {best_of(self.grades)} is kept")
+        if (word := advice(self.facts())) is not None:
+            told.append(word)
+        return told
+
+
+def advice(facts: dict[str, Any]) -> str | None:
+    """What a bundle's facts say of its training that wants something done: it was still getting better when it ended.
+
+    None where there is nothing, or nothing was chosen.
+    """
+    *earlier, last = facts.get("by_epoch") or [None]
+    if last is None or not earlier or earlier[-1] is None or facts["best_epoch"] <= len(earlier):
+        return None
+    gained = last - earlier[-1]
+    if gained <= RISING:
+        return None
+    epochs = len(earlier) + 1
+    return (
+        f"the last of {epochs} epochs still gained {100 * gained:.1f} points on the validation split: train longer "
+        f"(epochs: {2 * epochs})"
+    )
+
+
+def _number(grade: float | None) -> float | None:
+    return round(grade, 6) if grade is not None and math.isfinite(grade) else None
+
+
+def _shown(grade: float | None) -> str:
+    return f"{grade:.3f}" if grade is not None and math.isfinite(grade) else "undefined"
