@@ -14,6 +14,9 @@ NOT_RUN: Literal["converted, not run"] = "converted, not run"
 """Of a file that nothing here runs: its bytes were counted, nothing else is known of it."""
 MOST_FREQUENT = "most_frequent_label"
 """The metric that says what answering the most frequent label alone would score, in `conditions` of which metric."""
+LAST_EPOCH_GAINED = "last_epoch_gained"
+"""The metric, also a fact on the card, of a model whose training was still getting better on the validation split when
+it ended: by how much its last epoch did, in `conditions` of how many epochs."""
 Kind = Literal["measured", "emulated", "estimated", "converted, not run"]
 
 

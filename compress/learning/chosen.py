@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from palmtop.compress.learning.rate_trial import Trial
+from palmtop.measurement import LAST_EPOCH_GAINED
 
 RISING = 0.01
 """A grade that rose by more than this in the last epoch would have gone on rising."""
@@ -41,7 +42,17 @@ class Chosen:
             ]
         if self.grades:
             facts |= {"by_epoch": [_number(grade) for grade in self.grades], "best_epoch": best_of(self.grades)}
+            facts |= {LAST_EPOCH_GAINED: self.rising} if self.rising is not None else {}
         return facts
+
+    @property
+    def rising(self) -> float | None:
+        """How much the last epoch gained, where that is so much that the next would have gained too; else None."""
+        *earlier, last = self.grades or (-math.inf,)
+        if not earlier or best_of(self.grades) <= len(earlier) or not math.isfinite(last - earlier[-1]):
+            return None
+        gained = last - earlier[-1]
+        return round(gained, 6) if gained > RISING else None
 
     def lines(self) -> list[str]:
         """What is said when the training is over."""
@@ -56,27 +67,12 @@ class Chosen:
         if self.grades:
             shown = " ".join(_shown(grade) for grade in self.grades)
             told.append(f"{self.metric} on validation by epoch: {shown}; epoch {best_of(self.grades)} is kept")
-        if (word := advice(self.facts())) is not None:
-            told.append(word)
+        if self.rising is not None:
+            told.append(
+                f"the last of {len(self.grades)} epochs still gained {100 * self.rising:.1f} points on the validation "
+                f"split: train longer (epochs: {2 * len(self.grades)})"
+            )
         return told
-
-
-def advice(facts: dict[str, Any]) -> str | None:
-    """What a bundle's facts say of its training that wants something done: it was still getting better when it ended.
-
-    None where there is nothing, or nothing was chosen.
-    """
-    *earlier, last = facts.get("by_epoch") or [None]
-    if last is None or not earlier or earlier[-1] is None or facts["best_epoch"] <= len(earlier):
-        return None
-    gained = last - earlier[-1]
-    if gained <= RISING:
-        return None
-    epochs = len(earlier) + 1
-    return (
-        f"the last of {epochs} epochs still gained {100 * gained:.1f} points on the validation split: train longer "
-        f"(epochs: {2 * epochs})"
-    )
 
 
 def _number(grade: float | None) -> float | None:

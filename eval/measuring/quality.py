@@ -10,7 +10,7 @@ from numpy import ndarray
 from palmtop.eval.measuring.answers import Answers, answers
 from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.plan import Plan, Say, Subject
-from palmtop.measurement import MOST_FREQUENT
+from palmtop.measurement import LAST_EPOCH_GAINED, MOST_FREQUENT
 from palmtop.metrics import Score
 
 
@@ -36,6 +36,7 @@ class Quality:
         self._agreement(subject, "agreement_torch", torch, "the torch bundle that it was made from was not given")
         self._versus_baseline(subject)
         self._most_frequent(subject)
+        self._last_epoch(subject)
 
     def _metrics(self, subject: Subject) -> None:
         task, labels = self.plan.task, self.plan.split.labels
@@ -84,6 +85,15 @@ class Quality:
         alone = task.of_kind.constant(task.main_metric, self.plan.split.labels, len(task.label_names))
         if alone is not None:
             self.ledger.write(subject, {MOST_FREQUENT: alone}, conditions)
+
+    def _last_epoch(self, subject: Subject) -> None:
+        """What its card says of a training that was still getting better when it ended."""
+        facts = subject.bundle.card.facts
+        if (gained := facts.get(LAST_EPOCH_GAINED)) is None:
+            return
+        conditions = {"epochs": len(facts["by_epoch"])}
+        if not self.ledger.knows(subject, (LAST_EPOCH_GAINED,), conditions):
+            self.ledger.write(subject, {LAST_EPOCH_GAINED: Score(gained, "points of the metric")}, conditions)
 
     def _answers(self, subject: Subject) -> Answers:
         if subject not in self._answered:

@@ -1,15 +1,15 @@
 """Verdicts that can't be passed over: a teacher too weak to be a measure, an artefact that learnt nothing, an invalid
-metric."""
+metric, a training that ended too early."""
 
 from collections.abc import Sequence
 
 from palmtop.eval.reports.table import NOT_VALID, Row, Verdict, with_interval
-from palmtop.measurement import MOST_FREQUENT
+from palmtop.measurement import LAST_EPOCH_GAINED, MOST_FREQUENT
 
 
 def wrong(rows: Sequence[Row], metric: str) -> tuple[Verdict, ...]:
     """All there are about the rows of a table."""
-    return (*weak_teacher(rows), *_invalid(rows, metric), *_constant(rows, metric))
+    return (*weak_teacher(rows), *_invalid(rows, metric), *_constant(rows, metric), *_ended_early(rows))
 
 
 def weak_teacher(rows: Sequence[Row]) -> list[Verdict]:
@@ -112,6 +112,21 @@ def _constant(rows: Sequence[Row], metric: str) -> list[Verdict]:
         "better was broken on its way: export or quantize it anew"
     )
     return [Verdict(says, do, "wrong")]
+
+
+def _ended_early(rows: Sequence[Row]) -> list[Verdict]:
+    """Trainings that were still getting better on the validation split when they ended."""
+    found = []
+    for row in rows:
+        gained = row.numbers.get(LAST_EPOCH_GAINED)
+        if gained is not None and gained.value is not None:
+            epochs = gained.conditions["epochs"]
+            says = (
+                f"the training of {row.name} ended too early: the last of its {epochs} epochs still gained "
+                f"{100 * gained.value:.1f} points on the validation split"
+            )
+            found.append(Verdict(says, f"train it longer (epochs: {2 * epochs})", "wrong", row.name))
+    return found
 
 
 def _is_constant(row: Row, metric: str) -> bool:

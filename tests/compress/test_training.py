@@ -129,10 +129,13 @@ def test_a_table_of_the_used_rows_answers_as_the_whole_one(tmp_path: Path, famil
     pad, ids = int(model.config.pad_token_id), np.asarray([7, 30, 9, 11, 9, 30, 12], np.int32)
     data = Encoded(ids, np.zeros_like(ids), np.asarray([0, 4, 7]), np.zeros(2), ("input_ids", "attention_mask"), pad, 0)
     table, before = model.get_input_embeddings(), model(**data.batch([0, 1])).logits
-    with only_used_rows(model, data) as read:
+    with only_used_rows(model, data) as used:
         assert model.get_input_embeddings().num_embeddings == len({7, 30, 9, 11, 12} | set(range(pad + 1)))
-        assert torch.equal(model(**read.batch([0, 1])).logits, before)
+        assert torch.equal(model(**used.data.batch([0, 1])).logits, before)
         model.get_input_embeddings().weight.data += 1
+        with used.whole():  # trained rows in it, for texts of any ids
+            assert model.get_input_embeddings() is table
+            assert not torch.equal(model(**data.batch([0, 1])).logits, before)
     assert model.get_input_embeddings() is table
     assert not torch.equal(model(**data.batch([0, 1])).logits, before)
 

@@ -354,7 +354,7 @@ def test_a_stage_learns_from_more_texts_with_their_labels(taught_bert: Taught, w
     (tmp_path / "scratch").mkdir()
     task = Task.find(taught_bert.task)
     data = distill.training_data(
-        task,
+        task.load("train"),
         taught_bert.teacher,
         Signature.read(taught_bert.teacher.path),
         Work(tmp_path / "out", tmp_path / "scratch", print),

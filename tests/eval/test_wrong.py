@@ -89,6 +89,14 @@ def _alone(name: str, share: float, metric: str = "accuracy") -> Measurement:
     return one(name, "most_frequent_label", share, conditions={"metric": metric})
 
 
+def test_a_training_that_was_still_getting_better_is_told(tmp_path: Path) -> None:
+    gained = one("teacher", "last_epoch_gained", 0.034, conditions={"epochs": 6})
+    assert _wrong(tmp_path / "run", *_of("teacher", 0.8), gained) == [
+        "the training of teacher ended too early: the last of its 6 epochs still gained 3.4 points on the validation "
+        "split; train it longer (epochs: 12)"
+    ]
+
+
 def test_what_learnt_nothing_is_told_once_for_all(tmp_path: Path) -> None:
     numbers = [*_of("base", 0.61), *_of("small", 0.62), *_of("good", 0.7), *_of("floor", 0.6)]
     numbers += [_alone(name, 0.6) for name in ("base", "small", "good", "floor")]
