@@ -129,6 +129,8 @@ class Classification(TaskKind):
         """Words for no value, numbers, a label for nearly each row, and labels that no training row has."""
         train, names = labels["train"], task.label_names
         told = label_doubts.doubts(names, task.label, train, listed=task.labels is not None)
+        if task.main_metric == "accuracy":
+            told += label_doubts.unbalanced(names, train)
         for split, other in labels.items():
             told += label_doubts.unlearnt(names, set(train.tolist()), [{place} for place in other.tolist()], split)
         return told

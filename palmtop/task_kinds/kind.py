@@ -42,6 +42,10 @@ class Definition(Protocol):
     def label_names(self) -> tuple[str, ...]:
         """The model's outputs."""
 
+    @property
+    def main_metric(self) -> str:
+        """The metric that decides."""
+
 
 @dataclass(frozen=True)
 class Differences:

@@ -17,6 +17,8 @@ LONG = 100
 """Characters beyond which a label may be a text."""
 OWN_SHARE = 0.5
 """From so many labels a row on there is hardly a second row of any."""
+NEARLY_ALL = 0.8
+"""From this share of the rows on, one label alone makes an accuracy that looks good."""
 LEAST_ROWS = 10
 """Fewer rows say nothing about how many labels are usual."""
 
@@ -67,6 +69,18 @@ def doubts(names: Sequence[str], column: str, train: Num[ndarray, " rows"], list
             "a text, set kind: multi_label"
         )
     return told
+
+
+def unbalanced(names: Sequence[str], train: Num[ndarray, " rows"]) -> list[str]:
+    """What accuracy says little of: one label has nearly all the training rows, class indices [rows]."""
+    counts = np.bincount(train.astype(np.int64), minlength=len(names))
+    share = counts.max() / max(1, len(train))
+    if share < NEARLY_ALL or len(train) < LEAST_ROWS:
+        return []
+    return [
+        f"'{names[int(counts.argmax())]}' is the label of {share:.0%} of the training rows: answering nothing else has "
+        f"accuracy {share:.2f}, so choose and compare by another metric (metric: macro_f1, or matthews)"
+    ]
 
 
 def unlearnt(names: Sequence[str], train: set[int], other: Sequence[set[int]], split: str) -> list[str]:

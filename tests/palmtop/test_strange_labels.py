@@ -162,6 +162,16 @@ def test_amounts_taken_for_classes_are_told(labels: list[float], told: bool, tmp
     assert any("set kind: regression" in note for note in notes(task_of(tmp_path, labels * 2))) == told
 
 
+@pytest.mark.parametrize(("most", "metric", "told"), [(18, None, True), (18, "macro_f1", False), (15, None, False)])
+def test_a_label_of_nearly_all_rows_is_told(most: int, metric: str | None, told: bool, tmp_path: Path) -> None:
+    task = task_of(tmp_path, ["ham"] * most + ["spam"] * (20 - most), ["ham", "spam"], metric=metric)
+    note = (
+        "'ham' is the label of 90% of the training rows: answering nothing else has accuracy 0.90, so choose and "
+        "compare by another metric (metric: macro_f1, or matthews)"
+    )
+    assert (note in notes(task)) == told
+
+
 def test_labels_without_training_rows_are_told(tmp_path: Path) -> None:
     task = task_of(tmp_path, ["a", "b", "a"], ["a", "c", "c"], labels=["a", "b", "c", "d"])
     assert notes(task) == (
