@@ -12,7 +12,8 @@ from palmtop.compress.distillation.teachers import StatesKept, check_pair, named
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
-from palmtop.compress.learning.training_settings import GivenRates, TrainingStage
+from palmtop.compress.learning.training_settings import ChosenRates, TrainingStage
+from palmtop.compress.learning.validation import Parts
 from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.models.opening import open_with_head
@@ -26,12 +27,15 @@ WIDTHS = (4, 8)
 """Bits that kernels have integers of."""
 
 
-class QuantizeAware(DistillationWeights, StatesKept, TrainingStage, GivenRates):
+class QuantizeAware(DistillationWeights, StatesKept, TrainingStage, ChosenRates):
     """Fine-tune with weights rounded to int8 or int4 as the file will hold them, distilled from the float model."""
 
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "torch"
     effect: ClassVar[Effect] = "rounds"
+    rates_tried: ClassVar[tuple[float, ...]] = (5e-6, 5e-5, 1.5e-4)  # for 8 bits a tenth of the float training's
+    steps_wanted: ClassVar[int] = 300
+    epoch_bounds: ClassVar[tuple[int, int]] = (1, 4)
 
     linear_bits: int = 4
     """Bits of the weights of linear layers: 8 or 4."""
@@ -48,11 +52,6 @@ class QuantizeAware(DistillationWeights, StatesKept, TrainingStage, GivenRates):
     teacher: str | None = None
     """Folder of another torch bundle with the same tokenizer and labels that teaches; by default the source itself, in
     float."""
-    epochs: float = Field(default=1, gt=0, le=1000)
-    """Passes over the training data."""
-    learning_rate: float = Field(default=5e-5, gt=0)
-    """AdamW's highest rate; it falls linearly to 0. For 4 bits up to the rate of the float training, for 8 a tenth of
-    it."""
     precision: Literal["float32"] = "float32"
     """bfloat16 has 8 bits of mantissa, and would round what lies on the grid once more."""
     dropout: bool = False
@@ -89,7 +88,7 @@ class QuantizeAware(DistillationWeights, StatesKept, TrainingStage, GivenRates):
 
     def inputs(self) -> dict[str, str]:
         """The data and the teacher, where they are named here."""
-        return task_input(self.task) | teacher_input(self.teacher)
+        return task_input(self.task, self.chooses) | teacher_input(self.teacher)
 
     def outline(self, source: Outline | None) -> Outline:
         """The source as it is; only its weights move."""
@@ -111,13 +110,16 @@ class QuantizeAware(DistillationWeights, StatesKept, TrainingStage, GivenRates):
         model, taught = open_with_head(source.path), open_with_head(teacher.path).config
         check_pair(model.config, taught, task, compared=self.cosine_weight > 0)
         chosen = plan(model, *self._roundings(), self.int8_modules)
-        data = Encoded.of(task.load("train"), source.path, signature)
+        parts = Parts.of(task, self, work.say)
+        judge = parts.judge(task, source.path, signature, work.say)
+        data = Encoded.of(parts.train, source.path, signature)
         said = signals(teacher, data, self.wanted(self.last(taught.num_hidden_layers)), work.say)
         join_only_type(model)
         if not self.dropout:
             without_dropout(model)
         round_in_training(model, chosen, self.activations)
-        fitted = fit(model, data, distillation_loss(self, task, self.cosine_weight), self, work.scratch, said.batch)
+        loss = distillation_loss(self, task, self.cosine_weight)
+        fitted = fit(model, data, loss, self, work.scratch, said.batch, validation=judge)
         write_back(model, chosen)
         write_classifier(model, source, task, signature, work.out)
         keep_logs(work)

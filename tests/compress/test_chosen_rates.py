@@ -194,7 +194,7 @@ def test_a_kill_between_epochs_changes_nothing(
 
 
 def test_a_student_is_chosen_by_the_same_rows(taught_bert: Any, judged: dict[str, Any], tmp_path: Path) -> None:
-    """distill and recover, each on the validation split of the task, and on rows held out where there is none."""
+    """distill, recover and quantize_aware, each on the validation split of the task."""
     common = {"epochs": "auto", "learning_rate": 1e-3, "batch_size": 32, "task": judged}
     student = make_by_name("distill", common, taught_bert.teacher, tmp_path / "student", lambda _: None)
     assert (student.card.facts["rows"], student.card.facts["rate"]) == (96, 1e-3)
@@ -204,6 +204,9 @@ def test_a_student_is_chosen_by_the_same_rows(taught_bert: Any, judged: dict[str
     recovered = make_by_name("recover", taught, student, tmp_path / "recovered", said.append)
     assert recovered.card.facts["rows"] == 96
     assert "validation" in "".join(said)
+    aware = make_by_name("quantize_aware", {"batch_size": 1}, student, tmp_path / "aware", lambda _: None)
+    assert len(aware.card.facts["rate_trials"]) == 5
+    assert aware.card.facts["rate"] in stage.find("quantize_aware")().schedule(96, 32).rates
 
 
 def test_another_validation_split_is_another_bundle_where_it_chooses(taught_bert: Any, judged: dict[str, Any]) -> None:
