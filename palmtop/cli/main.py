@@ -260,6 +260,9 @@ def compare(
         typer.Option(help="The column whose best number comes first, by its heading.", show_default="as measured"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file.", show_default="print")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Also draw size and time against quality, into this .svg or .png.")
+    ] = None,
     strict: Strict = False,
 ) -> None:
     """Draw the table of what was measured in one or several runs."""
@@ -275,6 +278,11 @@ def compare(
     else:
         out.write_text(drawn, encoding="utf-8")
         print(f"wrote {out}")
+    if picture is not None:
+        from palmtop.eval.reports.trade_off import picture as draw
+
+        left_out = draw(table, picture)
+        print(f"wrote {picture}" + (f"; {left_out}" if left_out else ""))
     _end(table, strict)
 
 
