@@ -1,22 +1,23 @@
 """Recipe: a list of stages, read and checked whole before work starts, run step by step."""
 
 import fnmatch
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field
 
-from palmtop import making, target
 from palmtop import stage as stages
+from palmtop import target
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError, did_you_mean, raise_all
 from palmtop.making import Say
 from palmtop.measure_settings import ChartText, MeasureText
-from palmtop.recipe.step_bundles import setting_faults, stand_ins, step_faults, with_bundles
-from palmtop.recipe.steps import StepText, Written, expanded
+from palmtop.recipe.attempt import Attempt, attempt
+from palmtop.recipe.step_bundles import setting_faults, stand_ins, step_faults
+from palmtop.recipe.steps import Step, StepText, Written, expanded
 from palmtop.settings import Settings, build
 from palmtop.stage import Outline, Stage
 from palmtop.task import Task
@@ -52,18 +53,6 @@ class RecipeText(Settings):
     seed: int = 0
     steps: tuple[StepText, ...] = Field(min_length=1)
     measure: MeasureText = MeasureText()
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step, checked."""
-
-    name: str
-    use: str
-    source: str | None
-    stage: Stage
-    bundles: Mapping[str, str] = field(default_factory=dict)
-    """Settings that are the bundles of other steps, by name."""
 
 
 @dataclass(frozen=True)
@@ -105,14 +94,18 @@ class Recipe:
         return cls(name, tuple(steps), text.measure, found, notes)
 
     def run(self, out: Path, say: Say) -> dict[str, Bundle]:
-        """Make what is missing, in order, below the folder `out`; return every step's bundle."""
-        bundles: dict[str, Bundle] = {}
-        for step in self.steps:
-            source = bundles[step.source] if step.source else None
-            bundles[step.name] = making.make(
-                step.use, with_bundles(step.stage, step.bundles, out), source, out / step.name, say
-            )
-        return bundles
+        """Make what is missing, in order, below the folder `out`; return every step's bundle.
+
+        Raises:
+            UserError: steps failed, told with their reasons, once everything is made that doesn't follow from them.
+        """
+        made = self.attempt(out, say)
+        raise_all(made.told())
+        return made.bundles
+
+    def attempt(self, out: Path, say: Say) -> Attempt:
+        """The same, for who goes on with what could be made: which steps failed is said instead of raised."""
+        return attempt(self.steps, out, say)
 
 
 def shipped() -> dict[str, Path]:

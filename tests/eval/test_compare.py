@@ -224,6 +224,17 @@ def test_the_first_tflite_is_the_baseline_where_none_is_named(tmp_path: Path) ->
     assert _row(section_of(run), "small").roles == ("baseline",)
 
 
+def test_what_could_not_be_made_is_named_and_nothing_stands_in_for_it(tmp_path: Path) -> None:
+    taken = [*numbers_of("base", 0.9, 4.0), *numbers_of("small", 0.8, 2.0)]
+    known = {"metric": "accuracy", "bundles": {"small": "digest of small"}, "baseline": "base"}
+    standing = Standing(**known, missing={"base": "failed: no space", "web": "left out, it follows from base"})
+    (section,) = compare([write_run(tmp_path / "run", *taken, standing=standing)]).sections
+    assert [row.name for row in section.rows] == ["small"]  # base's number is of a bundle that was made otherwise
+    told = ("missing: base: failed: no space", "missing: web: left out, it follows from base")
+    assert section.notes[-2:] == section.brief[-2:] == told
+    assert (section.rows[0].roles, section.rows[0].cells["speedup"].word) == ((), "not comparable")
+
+
 def test_without_a_baseline_the_notes_say_so(tmp_path: Path) -> None:
     section = section_of(write_run(tmp_path / "run", *numbers_of("web", 0.9, 5)))
     assert "baseline: none; measure a .tflite, or name one with --baseline" in section.notes
