@@ -8,6 +8,7 @@ from palmtop import format as file_format
 from palmtop import target
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError, did_you_mean, raise_all
+from palmtop.eval.measuring.common_length import common_length
 from palmtop.measure_settings import MeasureText
 from palmtop.target import Target
 from palmtop.task import Split, Task
@@ -44,6 +45,8 @@ class Plan:
     baseline: Subject | None
     teacher: str | None
     """Name of a torch bundle."""
+    length: int
+    """Tokens at which latencies are compared."""
     _others: dict[str, Subject] = field(default_factory=dict)
 
     def baseline_for(self, subject: Subject) -> Subject | None:
@@ -106,6 +109,8 @@ def plans(bundles: Mapping[str, Bundle], options: MeasureText, say: Say, missing
     made = []
     for identity, task in given.items():
         subjects, of_task = _subjects(by_task[identity], targets, options, say), by_task[identity]
+        teacher = None if options.teacher in missing else _teacher(of_task, options)
+        timed = [(subject.bundle, subject.target) for subject in subjects if subject.target.runs]
         made.append(
             Plan(
                 identity,
@@ -114,7 +119,8 @@ def plans(bundles: Mapping[str, Bundle], options: MeasureText, say: Say, missing
                 of_task,
                 tuple(subjects),
                 None if options.baseline in missing else _baseline(subjects, options),
-                None if options.teacher in missing else _teacher(of_task, options),
+                teacher,
+                options.length or common_length(task, of_task, teacher, timed),
             )
         )
     if not any(plan.subjects for plan in made):

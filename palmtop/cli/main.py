@@ -157,7 +157,12 @@ def measure(  # noqa: PLR0913, PLR0917  # an option each
             help="The bundle whose answers the others are compared with.", show_default="the first fine-tuned bundle"
         ),
     ] = None,
-    length: Annotated[int, typer.Option(help="Tokens at which latencies are compared.")] = 32,
+    length: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens at which latencies are compared.", show_default="what 95 % of the training texts don't exceed"
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
     runs: Annotated[int, typer.Option(help="Timed answers behind each latency, at least 50.")] = 60,
     out: Annotated[

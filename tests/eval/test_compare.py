@@ -235,6 +235,22 @@ def test_what_could_not_be_made_is_named_and_nothing_stands_in_for_it(tmp_path: 
     assert (section.rows[0].roles, section.rows[0].cells["speedup"].word) == ((), "not comparable")
 
 
+@pytest.mark.parametrize(
+    ("conditions", "at"), [({"longest": 128}, "128 tokens"), ({}, "what is accepted")], ids=["now", "before"]
+)
+def test_that_a_tenth_of_the_texts_is_cut_is_told_with_what_to_do(
+    conditions: dict[str, int], at: str, tmp_path: Path
+) -> None:
+    def cut(name: str, texts: int) -> Measurement:
+        return one(name, "truncated_texts", texts, n=900, date="2026-01-02T00:00:00+00:00", conditions=conditions)
+
+    taken = [number for name in ("base", "small", "short") for number in numbers_of(name, 0.9, 4.0)]
+    section = section_of(write_run(tmp_path / "run", *taken, cut("base", 108), cut("small", 108), cut("short", 89)))
+    [told] = [verdict for verdict in section.verdicts if "cut" in verdict.says]
+    assert told.says == f"12 % of the evaluation texts are longer than {at} and are cut by base, small"
+    assert told.do.startswith("if what matters can stand further on, train, distil and export with a larger max_length")
+
+
 def test_without_a_baseline_the_notes_say_so(tmp_path: Path) -> None:
     section = section_of(write_run(tmp_path / "run", *numbers_of("web", 0.9, 5)))
     assert "baseline: none; measure a .tflite, or name one with --baseline" in section.notes
