@@ -1,16 +1,14 @@
 """Training: the settings of every stage that trains, and `fit`, the only way in: seeds, resume, several processes."""
 
 from abc import ABC
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from palmtop.bundle import Format
+from palmtop.bundle import Bundle, Format
 from palmtop.effect import Effect
-from palmtop.stage import Stage
-
-if TYPE_CHECKING:
-    pass
+from palmtop.effort import Effort
+from palmtop.stage import Outline, Stage
 
 
 class AnyTraining(Stage, ABC):
@@ -45,9 +43,32 @@ class AnyTraining(Stage, ABC):
     """Steps between checkpoints: at most so much work is lost when the process is killed."""
     seed: int = 0
 
+    def effort(self, source: Outline | None) -> Effort | None:
+        """Every epoch takes each text through all layers of the result."""
+        passes = sum(getattr(self, name) for name in self._epochs())
+        layers = self.outline(source).layers if source is not None else None
+        return Effort(training=passes * (layers or 0), seconds=self.usual_seconds)
+
+    def shortened(self, share: float) -> Self:
+        """Fewer epochs of each phase, two digits of them; less than one epoch goes over a part of the texts."""
+        return self.model_copy(update={name: float(f"{getattr(self, name) * share:.2g}") for name in self._epochs()})
+
+    def _epochs(self) -> list[str]:
+        """The settings that are epochs of a phase, and numbers."""
+        named = [name for name in type(self).model_fields if name == "epochs" or name.endswith("_epochs")]
+        return [name for name in named if isinstance(getattr(self, name), int | float)]
+
 
 class TrainingStage(AnyTraining, ABC):
     """The settings of every stage that trains for a task."""
 
     task: str | dict[str, Any] | None = None
     """The task: a shipped name, a YAML file, or written out; by default the one the source was trained for."""
+
+    def pace(self, source: Bundle) -> float | None:
+        """A few steps of the source with the task's head."""
+        from palmtop.compress.learning.pace import Training, pace
+        from palmtop.compress.learning.torch_bundles import task_of
+
+        tried = Training(self.batch_size // self.accumulation, self.max_length, self.precision, self.seed)
+        return pace(tried, task_of(source, self.task), source)

@@ -28,6 +28,7 @@ task:                          # what is learnt and measured
   # empty_text: drop           # what becomes of rows without a text: refuse (default), keep, drop
 
 seed: 0
+{minutes:<31}# what a run may take on the machine it runs on: epochs are cut until it fits
 
 steps:                         # each starts from the step before it, or from the one named with 'from'
   - name: pretrained

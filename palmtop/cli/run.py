@@ -19,7 +19,7 @@ STEPS_FAILED = 1
 """Exit code where steps of a recipe failed; what doesn't follow from them was made and measured."""
 
 
-def run(
+def run(  # an option each
     recipe: Annotated[str, typer.Argument(help="A shipped recipe (see 'palmtop recipes') or a YAML file.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="palmtop-runs/NAME")] = None,
     task: Annotated[
@@ -29,6 +29,12 @@ def run(
         ),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Only check the recipe, and make nothing.")] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1, help="What it may take on this machine: epochs are cut until it fits.", show_default="the recipe's"
+        ),
+    ] = None,
     strict: Strict = False,
 ) -> None:
     """Check a recipe as a whole, make what is missing of it, measure, and print the table."""
@@ -50,7 +56,7 @@ def run(
         checked.run(folder, _say_nothing)
         return
     with lock_on(folder):
-        made = checked.attempt(folder, say)
+        made = checked.attempt(folder, say, minutes)
         table = _measured(checked, made, folder) if checked.measure.on else None
     _end_if_failed(made)
     if table is not None:

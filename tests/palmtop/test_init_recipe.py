@@ -116,6 +116,12 @@ def test_rows_are_counted_not_lines_and_the_reason_stands_beside(ending: str, fo
     )
 
 
+def test_the_minutes_of_a_run_are_written_down() -> None:
+    assert "minutes" not in _init("--text", "text", "--label", "label")
+    assert "\n# minutes: 30                  # what a run may take on the machine it runs on" in _text()
+    assert _init("--text", "text", "--label", "label", "--minutes", "20", "--force")["minutes"] == 20
+
+
 def test_without_data_the_epochs_are_the_fewest_and_said_to_be() -> None:
     _quietly("init", "own.yaml")
     assert _epochs(read_mapping(Path("own.yaml"))) == (3, 6)
