@@ -12,6 +12,10 @@ MEASURING = 30.0
 """Seconds that measuring takes for each bundle: loading, answers, latencies."""
 
 
+NAMED = 5
+"""Trainings that are told one by one; of more their sum."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """Seconds, by what they go into."""
@@ -33,7 +37,8 @@ class Estimate:
         return min(1.0, max(0.0, left))
 
     def __str__(self) -> str:
-        parts = [f"{name} {_minutes(seconds)}" for name, seconds in self.training.items()]
+        named = self.training if len(self.training) <= NAMED else {"training": sum(self.training.values())}
+        parts = [f"{name} {_minutes(seconds)}" for name, seconds in named.items()]
         but = f"; without {' and '.join(self.unknown)}, of which it isn't known" if self.unknown else ""
         total = _minutes(self.seconds())
         return (

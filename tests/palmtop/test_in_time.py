@@ -105,6 +105,8 @@ def test_the_estimate_is_what_the_stages_say_times_the_pace() -> None:
     assert found.share_for(3) == pytest.approx((180 - 105) / 120)
     assert (found.share_for(99), found.share_for(1)) == (1, 0)
     assert str(Estimate({"teacher": 1.0}, 2.0)) == "about 0.1 minutes on this machine (teacher 0.1, the rest 0.1)"
+    many = Estimate({f"student-{seed}": 60.0 for seed in range(6)}, 60.0)
+    assert str(many) == "about 7 minutes on this machine (training 6, the rest 1)"
 
 
 def test_a_teachers_answers_are_a_third_of_its_training() -> None:
@@ -169,6 +171,15 @@ def test_a_model_that_cannot_be_tried_is_left_to_its_step(folder: Path, monkeypa
     said: list[str] = []
     made = recipe(folder).attempt(folder / "run", said.append)
     assert not made.failed and "teacher, tried for the estimate: failed: can't be tried" in said
+
+
+def test_where_the_model_cannot_be_made_nothing_is_tried(folder: Path) -> None:
+    (folder / "run").mkdir()
+    (folder / "run" / "base").write_text("no bundle")
+    said: list[str] = []
+    made = recipe(folder, minutes=2).attempt(folder / "run", said.append)
+    assert (list(made.failed), list(made.left_out), list(made.bundles)) == (["base"], ["teacher", "student"], ["aside"])
+    assert not [line for line in said if "minute" in line]
 
 
 def test_a_distributed_run_has_no_minutes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
