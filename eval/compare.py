@@ -100,18 +100,24 @@ def _section(view: _View, only: Sequence[str], column: str | None) -> Section:
     rows, task, metric = shown(every, only, column), view.gathered.task, view.metric
     names = {None, *(row.name for row in rows)}
     baseline = view.baselines[0].name if view.baselines else None
-    machines, conflicts = tuple(view.gathered.machines), view.gathered.conflicts
+    machines, besides = tuple(view.gathered.machines), (*_missing(view), *view.gathered.conflicts)
     told = verdicts(every, task, metric, view.gathered.standing.task_at)
     return Section(
         task,
         metric,
         rows,
         machines,
-        (*notes(rows, task, machines, baseline), *conflicts) if rows else (),
+        (*notes(rows, task, machines, baseline), *besides) if rows else (),
         (*wrong(every, metric), *(verdict for verdict in told if verdict.about in names)),
-        (*brief(rows, metric, machines, baseline), *conflicts) if rows else (),
+        (*brief(rows, metric, machines, baseline), *besides) if rows else (),
         advice(every, metric),
     )
+
+
+def _missing(view: _View) -> list[str]:
+    """What the run should have had and couldn't make, by name; another run may have it."""
+    there = {artefact.name for artefact in view.gathered.artefacts}
+    return [f"missing: {name}: {why}" for name, why in view.gathered.standing.missing.items() if name not in there]
 
 
 def _without_shares(rows: Sequence[Row]) -> tuple[Row, ...]:

@@ -5,6 +5,7 @@ import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError
@@ -16,21 +17,32 @@ from palmtop.eval.measuring.run_file import RunFile, Standing
 from palmtop.measure_settings import MeasureText
 
 MeasureOptions = MeasureText
+NONE_MISSING: Mapping[str, str] = MappingProxyType({})
 
 
-def measure(bundles: Mapping[str, Bundle], options: MeasureOptions, out: Path, say: Say) -> None:
+def measure(
+    bundles: Mapping[str, Bundle],
+    options: MeasureOptions,
+    out: Path,
+    say: Say,
+    missing: Mapping[str, str] = NONE_MISSING,
+) -> None:
     """Measure each bundle on each target of `options.on` that runs its format; append to measurements.jsonl in `out`.
 
     What was measured before under equal conditions (bundle, target, machine, versions, data, settings) is kept.
     Latencies are kept only as a whole: if one of a group is missing, all of the group are taken again, in turns.
     Bundles of several tasks are measured task by task.
 
+    Args:
+        missing: bundles that couldn't be made, and why: `options` may name them, nothing stands in for them, and the
+            table says that they are missing.
+
     Raises:
         UserError: wrong names, what targets lack, or faults in the data; before any work.
     """
-    made = plans(bundles, options, say)
+    made = plans(bundles, options, say, missing)
     out.mkdir(parents=True, exist_ok=True)
-    _note(made, out)
+    _note(made, options, missing, out)
     session = uuid.uuid4().hex[:12]
     for plan in made:
         ledger = Ledger(out, plan.task_id, session)
@@ -62,19 +74,20 @@ def common_folder(bundles: Iterable[Bundle]) -> Path:
     return Path(os.path.commonpath([bundle.path.resolve().parent for bundle in bundles]))
 
 
-def _note(made: list[Plan], out: Path) -> None:
+def _note(made: list[Plan], options: MeasureOptions, missing: Mapping[str, str], out: Path) -> None:
     """Write down what the table will be about."""
     run_file = RunFile.read(out)
     for plan in made:
         bundles = {subject.name: subject.bundle.digest for subject in plan.subjects}
-        baseline = plan.baseline.name if plan.baseline else None
+        baseline = plan.baseline.name if plan.baseline else options.baseline if options.baseline in missing else None
         run_file.note(
             plan.task_id,
             Standing(
                 metric=plan.task.main_metric,
                 bundles=bundles,
                 baseline=baseline,
-                teacher=plan.teacher,
+                teacher=options.teacher if options.teacher in missing else plan.teacher,
+                missing=dict(missing),
                 task_at=_task_at(plan),
             ),
         )

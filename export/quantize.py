@@ -46,6 +46,7 @@ class Quantize(Stage):
     accepts: ClassVar[frozenset[Format]] = file_format.quantized()
     produces: ClassVar[Format | Literal["same"]] = "same"
     effect: ClassVar[Effect] = "rounds"
+    usual_seconds: ClassVar[float] = 20
     packages_for: ClassVar[dict[Format, tuple[str, ...]]] = {
         each.name: each.quantizer.packages for each in file_format.every() if each.quantizer
     }

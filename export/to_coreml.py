@@ -15,6 +15,7 @@ class ToCoreml(Stage):
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "coreml"
     effect: ClassVar[Effect] = "none"
+    usual_seconds: ClassVar[float] = 20
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "coremltools")
     extra: ClassVar[str] = "coreml"
 

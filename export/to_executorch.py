@@ -17,6 +17,7 @@ class ToExecutorch(Stage):
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "executorch"
     effect: ClassVar[Effect] = "none"
+    usual_seconds: ClassVar[float] = 40
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "executorch")
     extra: ClassVar[str] = "executorch"
 

@@ -21,6 +21,7 @@ class ToOnnx(Stage):
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "onnx"
     effect: ClassVar[Effect] = "none"
+    usual_seconds: ClassVar[float] = 20
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
     extra: ClassVar[str] = "onnx"
 

@@ -21,6 +21,7 @@ class ToTfjs(Stage):
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "tfjs"
     effect: ClassVar[Effect] = "none"
+    usual_seconds: ClassVar[float] = 40
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "playwright")
     extra: ClassVar[str] = "web"
 

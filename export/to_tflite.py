@@ -34,6 +34,7 @@ class ToTflite(Stage):
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "tflite"
     effect: ClassVar[Effect] = "none"
+    usual_seconds: ClassVar[float] = 40
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "litert-torch", "ai-edge-litert")
     extra: ClassVar[str] = "tflite"
 

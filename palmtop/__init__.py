@@ -68,7 +68,7 @@ def measure(  # noqa: PLR0913  # what the command has as options
     on: Sequence[str] | None = None,
     baseline: str | None = None,
     teacher: str | None = None,
-    length: int = 32,
+    length: int | None = None,
     threads: int = 1,
     runs: int = 60,
     out: Path | str | None = None,
@@ -82,7 +82,7 @@ def measure(  # noqa: PLR0913  # what the command has as options
             the browser.
         baseline: the bundle that the others are compared with; by default the first .tflite.
         teacher: the bundle whose answers the others are compared with; by default the first that was fine-tuned.
-        length: tokens at which latencies are compared.
+        length: tokens at which latencies are compared; by default what 95 % of the training texts don't exceed.
         threads: of the runtimes.
         runs: timed answers behind each latency, at least 50.
         out: where measurements.jsonl goes; by default the bundles' common folder.

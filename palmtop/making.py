@@ -79,6 +79,15 @@ def make(name: str, stage: Stage, source: Bundle | None, out: Path, say: Say) ->
             raise told from error
 
 
+def made(name: str, stage: Stage, source: Bundle | None, out: Path) -> Bundle | None:
+    """The bundle in `out`, where it is the one that `make` would keep; else None, also where that can't be told: `make`
+    says why."""
+    try:
+        return Bundle.open(out) if _is_made(out, origin_of(name, stage, source)) else None
+    except UserError:
+        return None
+
+
 def _plain(value: Any) -> Any:
     """A setting as a recipe has it: bundles and paths by their names, a task written out."""
     if isinstance(value, Bundle):

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format
 from palmtop.effect import Effect
+from palmtop.effort import Effort
 from palmtop.errors import UserError, did_you_mean
 from palmtop.families.family import Kind
 from palmtop.models.family import check_refused, family_named, kind_of
@@ -79,6 +80,9 @@ class Stage(Settings, ABC):
     distributed: ClassVar[bool] = False
     """Whether all processes of a distributed run take part; otherwise the first does the work."""
 
+    usual_seconds: ClassVar[float] = 5.0
+    """What it takes on an ordinary laptop besides its work on the training texts: of which order, not measured."""
+
     @abstractmethod
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Make the model in `work.out` from `source`, which is only read, and return the facts."""
@@ -99,6 +103,20 @@ class Stage(Settings, ABC):
             return self.produces
         assert source is not None  # a stage that keeps its source's format accepts some
         return source
+
+    def effort(self, source: Outline | None, rows: int) -> Effort | None:
+        """What it will cost for so many training rows, said before work; None where that isn't known."""
+        return Effort(seconds=self.usual_seconds)
+
+    def pace(self, source: Bundle) -> float | None:
+        """Seconds of a training text through one of the source's layers, forth and back, by a trial of about two
+        seconds on this machine; None of a stage that trains on no task."""
+        return None
+
+    def shortened(self, share: float, rows: int) -> Self:
+        """The same with this share of the epochs that it has for so many training rows; of a stage without any,
+        itself."""
+        return self
 
     def inputs(self) -> dict[str, str]:
         """sha256 of what the stage reads besides its source, by role."""

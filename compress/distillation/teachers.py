@@ -2,7 +2,7 @@
 
 from abc import ABC
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -15,6 +15,7 @@ from palmtop.compress.distillation.teacher_signals import Wanted
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.torch_bundles import shortened, task_of
 from palmtop.compress.learning.training_settings import TrainingStage
+from palmtop.effort import Effort
 from palmtop.errors import UserError
 from palmtop.models.opening import open_with_head
 from palmtop.settings import Settings
@@ -60,6 +61,11 @@ class TaughtBySource(StatesKept, TrainingStage, ABC):
     def inputs(self) -> dict[str, str]:
         """The data, where the task is named here."""
         return task_input(self.task)
+
+    def effort(self, source: Outline | None, rows: int) -> Effort | None:
+        """The student's training, and the teacher's answers once."""
+        training = super().effort(source, rows)
+        return training and replace(training, answering=float((source.layers if source else None) or 0))
 
     def teaching(self, source: Bundle) -> Teaching:
         """Open the source.

@@ -16,6 +16,7 @@ from palmtop.compress.learning.training_settings import GivenRates
 from palmtop.models.family import inputs_of
 from palmtop.processes import rank
 from palmtop.signature import Signature
+from palmtop.stage import Outline
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,6 +44,9 @@ class OnText(GivenRates, ABC):
     max_length: int = Field(default=128, ge=SHORTEST, le=8192)
     """Tokens of the longest sequence, specials included; a longer text makes several. Never more than the model has
     positions for."""
+
+    def effort(self, source: Outline | None, rows: int) -> None:
+        """Not known: its texts aren't the task's."""
 
     def inputs(self) -> dict[str, str]:
         """The text."""

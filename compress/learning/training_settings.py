@@ -2,14 +2,15 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from palmtop.bundle import Format
+from palmtop.bundle import Bundle, Format
 from palmtop.effect import Effect
-from palmtop.stage import Stage
+from palmtop.effort import Effort
+from palmtop.stage import Outline, Stage
 
 NEW_HEAD = 10.0
 """Rate of a head that starts from random numbers, as a multiple of what pretrained weights learn at."""
@@ -63,6 +64,21 @@ class AnyTraining(Stage, ABC):
     @abstractmethod
     def schedule(self, rows: int, width: int) -> Schedule:
         """Epochs and rates for so many rows and a model of this hidden size."""
+
+    def effort(self, source: Outline | None, rows: int) -> Effort | None:
+        """Every epoch takes each text through all layers of the result."""
+        layers = self.outline(source).layers if source is not None else None
+        return Effort(training=sum(self._phases(rows).values()) * (layers or 0), seconds=self.usual_seconds)
+
+    def shortened(self, share: float, rows: int) -> Self:
+        """Fewer epochs of each phase, two digits of them; less than one epoch goes over a part of the texts."""
+        less = {name: float(f"{epochs * share:.2g}") for name, epochs in self._phases(rows).items()}
+        return self.model_copy(update=less)
+
+    def _phases(self, rows: int) -> dict[str, float]:
+        """The settings that are epochs of a phase, and how many they are for so many rows."""
+        named = [name for name in type(self).model_fields if name == "epochs" or name.endswith("_epochs")]
+        return {name: float(getattr(self, name)) for name in named}
 
 
 class GivenRates(AnyTraining, ABC):
@@ -121,11 +137,19 @@ class ChosenRates(AnyTraining, ABC):
         fewest, most = self.epoch_bounds
         return min(max(math.ceil(self.steps_wanted / max(1, math.ceil(rows / self.batch_size))), fewest), most)
 
+    def effort(self, source: Outline | None, rows: int) -> Effort | None:
+        """The training, and the trials that choose its rate."""
+        whole = super().effort(source, rows)
+        return whole and replace(whole, training=whole.training * (1.5 if self.learning_rate == "auto" else 1))
+
     def rate_of_head(self, new: bool) -> float:
         """The head's rate as a multiple of the others'."""
         if self.head_rate != "auto":
             return self.head_rate
         return NEW_HEAD if new and self.learning_rate == "auto" else 1.0
+
+    def _phases(self, rows: int) -> dict[str, float]:
+        return {"epochs": self.passes(rows)}
 
 
 class TrainingStage(AnyTraining, ABC):
@@ -133,3 +157,11 @@ class TrainingStage(AnyTraining, ABC):
 
     task: str | dict[str, Any] | None = None
     """The task: a shipped name, a YAML file, or written out; by default the one the source was trained for."""
+
+    def pace(self, source: Bundle) -> float | None:
+        """A few steps of the source with the task's head."""
+        from palmtop.compress.learning.pace import Training, pace
+        from palmtop.compress.learning.torch_bundles import task_of
+
+        tried = Training(self.batch_size // self.accumulation, self.max_length, self.precision, self.seed)
+        return pace(tried, task_of(source, self.task), source)

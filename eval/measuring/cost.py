@@ -84,7 +84,7 @@ class Cost:
             runners = [
                 stack.enter_context(subject.target.open(subject.bundle.path, self.options.threads)) for subject in group
             ]
-            return side_by_side(runners, texts, self.options.length, self.options.runs)
+            return side_by_side(runners, texts, self.plan.length, self.options.runs)
 
     def _texts(self, count: int) -> list[Text]:
         """Texts spread evenly over the evaluation split."""
@@ -96,13 +96,13 @@ class Cost:
         asked, on = self.options, subject.target
         return {
             "threads": on.threads_used(asked.threads),
-            "length": asked.length,
-            "padded_to": on.padded_to(subject.bundle.path, asked.length),
+            "length": self.plan.length,
+            "padded_to": on.padded_to(subject.bundle.path, self.plan.length),
             "runs": asked.runs,
         }
 
     def _at(self, subject: Subject) -> str:
-        padded = subject.target.padded_to(subject.bundle.path, self.options.length)
+        padded = subject.target.padded_to(subject.bundle.path, self.plan.length)
         return (
             f" at {padded} tokens"
             if isinstance(padded, int)

@@ -1,6 +1,6 @@
 """What is to be measured: which bundles on which targets, by task, against which baseline and teacher."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ from palmtop import format as file_format
 from palmtop import target
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError, did_you_mean, raise_all
+from palmtop.eval.measuring.common_length import common_length
 from palmtop.measure_settings import MeasureText
 from palmtop.target import Target
 from palmtop.task import Split, Task
@@ -44,6 +45,8 @@ class Plan:
     baseline: Subject | None
     teacher: str | None
     """Name of a torch bundle."""
+    length: int
+    """Tokens at which latencies are compared."""
     _others: dict[str, Subject] = field(default_factory=dict)
 
     def baseline_for(self, subject: Subject) -> Subject | None:
@@ -73,14 +76,17 @@ class Plan:
         )
 
 
-def plans(bundles: Mapping[str, Bundle], options: MeasureText, say: Say) -> list[Plan]:
+def plans(bundles: Mapping[str, Bundle], options: MeasureText, say: Say, missing: Collection[str] = ()) -> list[Plan]:
     """One plan for each task's evaluation data: what learnt from other rows stands in the same table. What can't be
     measured is said.
+
+    Args:
+        missing: bundles that couldn't be made: `options` may name them, and no other takes their role.
 
     Raises:
         UserError: unknown names, packages or programs that a target lacks, nothing to measure; told together.
     """
-    targets = {wanted: wanted.machine().as_dict() for wanted in _targets(bundles, options)}
+    targets = {wanted: wanted.machine().as_dict() for wanted in _targets(bundles, options, missing)}
     given: dict[str, Task] = {}
     names: dict[tuple[int, str, str], str] = {}
     by_task: dict[str, dict[str, Bundle]] = {}
@@ -99,10 +105,12 @@ def plans(bundles: Mapping[str, Bundle], options: MeasureText, say: Say) -> list
         identity = names.setdefault((task.version, task.load("evaluation").digest, task.main_metric), task_id(task))
         given.setdefault(identity, task)
         by_task.setdefault(identity, {})[name] = bundle
-    _check_comparable(options, by_task)
+    _check_comparable(options, by_task, missing)
     made = []
     for identity, task in given.items():
         subjects, of_task = _subjects(by_task[identity], targets, options, say), by_task[identity]
+        teacher = None if options.teacher in missing else _teacher(of_task, options)
+        timed = [(subject.bundle, subject.target) for subject in subjects if subject.target.runs]
         made.append(
             Plan(
                 identity,
@@ -110,8 +118,9 @@ def plans(bundles: Mapping[str, Bundle], options: MeasureText, say: Say) -> list
                 task.load("evaluation"),
                 of_task,
                 tuple(subjects),
-                _baseline(subjects, options),
-                _teacher(of_task, options),
+                None if options.baseline in missing else _baseline(subjects, options),
+                teacher,
+                options.length or common_length(task, of_task, teacher, timed),
             )
         )
     if not any(plan.subjects for plan in made):
@@ -138,12 +147,12 @@ def _task(bundle: Bundle, given: Iterable[Bundle]) -> Task | None:
     )  # the pretrained model, the first of its ancestors, has none
 
 
-def _targets(bundles: Mapping[str, Bundle], options: MeasureText) -> list[Target]:
+def _targets(bundles: Mapping[str, Bundle], options: MeasureText, missing: Collection[str]) -> list[Target]:
     """The targets that are needed, after checking every name and what they lack."""
     faults = [
         f"measure: no bundle '{name}'; {did_you_mean(name, bundles)}"
         for name in (options.baseline, options.teacher, *(options.bundles or ()))
-        if name is not None and name not in bundles
+        if name is not None and name not in bundles and name not in missing
     ]
     teacher = bundles.get(options.teacher or "")
     if teacher is not None and teacher.format != "torch":
@@ -213,12 +222,14 @@ def _is_fine_tuned(bundle: Bundle) -> bool:
     return bundle.lineage[-1].effect == "teaches" and facts.get("teacher") is None and "signals" not in facts
 
 
-def _check_comparable(options: MeasureText, by_task: Mapping[str, Mapping[str, Bundle]]) -> None:
+def _check_comparable(
+    options: MeasureText, by_task: Mapping[str, Mapping[str, Bundle]], missing: Collection[str]
+) -> None:
     """A baseline and a teacher of different tasks, or of none, can't be compared with anything."""
     tasks = {
         f"the {role} '{name}'": next((task for task, given in by_task.items() if name in given), "no task")
         for role, name in (("baseline", options.baseline), ("teacher", options.teacher))
-        if name is not None
+        if name is not None and name not in missing
     }
     if len(set(tasks.values())) > 1 or "no task" in tasks.values():
         raise UserError(

@@ -12,6 +12,7 @@ from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.plan import Plan, Say, Subject
 from palmtop.measurement import LAST_EPOCH_GAINED, MOST_FREQUENT
 from palmtop.metrics import Score
+from palmtop.signature import FILE as SIGNATURE
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,14 @@ class Quality:
 
     def _metrics(self, subject: Subject) -> None:
         task, labels = self.plan.task, self.plan.split.labels
-        if self.ledger.knows(subject, (*task.of_kind.metrics, "truncated_texts"), {}):
+        longest = _longest(subject)
+        known = self.ledger.knows(subject, task.of_kind.metrics, {})
+        if known and self.ledger.knows(subject, ("truncated_texts",), longest):
             self.say(f"{subject}: answers measured before, kept")
             return
         given = self._answers(subject)
         taken = task.of_kind.scores(self._graded(subject), labels, task.label_names)
-        taken["truncated_texts"] = Score(given.truncated, "texts", n=len(labels))
+        self.ledger.write(subject, {"truncated_texts": Score(given.truncated, "texts", n=len(labels))}, longest)
         if given.tokenizer_mismatches is not None:
             taken["tokenizer_mismatches"] = Score(given.tokenizer_mismatches, "texts", n=len(labels))
         self.ledger.write(subject, taken, {})
@@ -116,3 +119,9 @@ def _shown(score: Score) -> str:
     return f"{score.value:.4f}" + (
         f" ({score.low:.4f} to {score.high:.4f})" if score.low is not None and score.high is not None else ""
     )
+
+
+def _longest(subject: Subject) -> dict[str, int]:
+    """Tokens after which it cuts a text, as a condition; none of what reads no tokens."""
+    bundle = subject.bundle
+    return {"longest": bundle.signature.max_length} if (bundle.path / SIGNATURE).is_file() else {}

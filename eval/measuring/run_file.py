@@ -24,6 +24,8 @@ class Standing(BaseModel):
     """Name of the bundle that the others are compared with."""
     teacher: str | None = None
     """Name of the bundle whose answers the others are compared with."""
+    missing: dict[str, str] = {}
+    """Bundles that the last call should have had and that couldn't be made: why, by name."""
     task_at: str | None = None
     """The task as a stage was given it: a shipped name, or a YAML file."""
 
@@ -56,13 +58,16 @@ class RunFile(BaseModel):
         write_durably(run / FILE, self.model_dump_json(indent=1) + "\n")
 
     def note(self, task: str, newer: Standing) -> None:
-        """Take in one call's choices; bundles of earlier calls stay, under their names."""
+        """Take in one call's choices; bundles of earlier calls stay, under their names, but for those that are missing
+        now: they were made otherwise."""
         older = self.tasks.get(task, Standing())
-        kept = {name: digest for name, digest in older.bundles.items() if name not in newer.bundles}
+        taken = newer.bundles.keys() | newer.missing.keys()
+        kept = {name: digest for name, digest in older.bundles.items() if name not in taken}
         self.tasks[task] = Standing(
             metric=newer.metric,
             bundles=newer.bundles | kept,
             baseline=newer.baseline or older.baseline,
             teacher=newer.teacher or older.teacher,
+            missing=newer.missing,
             task_at=newer.task_at or older.task_at,
         )

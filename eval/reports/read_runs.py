@@ -79,8 +79,9 @@ def gather(runs: Sequence[Path]) -> list[Gathered]:
 
 
 def _current(taken: Sequence[Measurement], standing: Standing) -> dict[str, str]:
-    """The digest that a name means now: what the last call measured, else the newest measured."""
-    newest = {one.name: one.bundle for one in taken}
+    """The digest that a name means now: what the last call measured, else the newest measured. What the last call
+    lacked means none: what was measured under that name was made otherwise."""
+    newest = {one.name: one.bundle for one in taken if one.name not in standing.missing}
     measured = {(one.name, one.bundle) for one in taken}
     known = {name: digest for name, digest in standing.bundles.items() if (name, digest) in measured}
     return known | {name: digest for name, digest in newest.items() if name not in known}
@@ -94,18 +95,21 @@ def _name(name: str, digest: str, run: Path, task: str, owners: dict[tuple[str, 
 
 def _merge_standing(known: Gathered, standing: Standing, names: dict[str, str], run: Path) -> None:
     for role in ("baseline", "teacher"):
-        ours, theirs = getattr(known.standing, role), names.get(getattr(standing, role) or "")
+        named = getattr(standing, role) or ""
+        ours, theirs = getattr(known.standing, role), named if named in standing.missing else names.get(named)
         if ours is None:
             setattr(known.standing, role, theirs)
         elif theirs is not None and theirs != ours:
             known.conflicts.append(f"the {role} of {run} is {theirs}; this table has {ours}, of a run named before it")
     known.standing.metric = known.standing.metric or standing.metric
+    known.standing.missing |= standing.missing
     known.standing.task_at = known.standing.task_at or standing.task_at
 
 
 def _add(known: Gathered, taken: Sequence[Measurement], current: dict[str, str], names: dict[str, str]) -> None:
     order = {name: place for place, name in enumerate(current)}
-    for one in sorted(taken, key=lambda one: (order[one.name], one.target)):  # stable: the newest of a row stays last
+    standing = [one for one in taken if one.name in current]
+    for one in sorted(standing, key=lambda one: (order[one.name], one.target)):  # stable: a row's newest stays last
         if one.bundle != current[one.name]:
             continue
         machine = _number(known.machines, {key: value for key, value in one.machine.items() if key != "versions"})

@@ -3,7 +3,7 @@ paired by text."""
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,14 +42,18 @@ class SeedMean:
     """The mean minus the control's, paired by text; None for the control itself, and where there is none."""
 
 
-def seed_tables(bundles: Mapping[str, Bundle], options: MeasureText, run: Path) -> str:
+def seed_tables(bundles: Mapping[str, Bundle], options: MeasureText, run: Path, missing: Collection[str] = ()) -> str:
     """The means over seeds of what was measured in `run`, as Markdown, a table for each task; empty where no two
-    bundles are made alike."""
+    bundles are made alike.
+
+    Args:
+        missing: bundles that couldn't be made, and that `options` may name.
+    """
     drawn: list[str] = []
     known = [_made_as(bundle) for bundle in bundles.values() if "seed" in bundle.card.origin.settings]
     if len(set(known)) == len(known):
         return ""
-    for plan in plans(bundles, options, lambda _: None):
+    for plan in plans(bundles, options, lambda _: None, missing):
         outputs = {
             subject: _graded(plan, subject, run, options.threads) for subject in plan.subjects if subject.target.runs
         }

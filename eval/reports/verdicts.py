@@ -10,17 +10,40 @@ from palmtop.eval.reports.table import Row, Verdict, milliseconds, with_interval
 from palmtop.measurement import Measurement
 from palmtop.task import SHIPPED
 
+MANY_CUT = 0.1
+"""Share of the evaluation texts from which on a word is due that they are cut."""
+
 
 def verdicts(rows: Sequence[Row], task: str, metric: str, task_at: str | None = None) -> tuple[Verdict, ...]:
-    """One for each artefact that is slower than the baseline or than its float file, pruned or cut, and what the floor
-    says.
+    """One for each artefact that is slower than the baseline or than its float file, pruned or cut, one where many
+    texts are too long, and what the floor says.
 
     Args:
         task_at: the task as a stage was given it, where that is known: a shipped name, or a YAML file.
     """
     slower = [Verdict(_slower(row, rows), about=row.name) for row in rows if (row.cells["speedup"].value or 1) < 1]
     pruned = pruning_verdicts.verdicts(rows)
-    return (*slower, *_slower_than_float(rows), *pruned, *_floor(rows, task, metric, task_at))
+    return (*slower, *_slower_than_float(rows), *pruned, *_cut(rows), *_floor(rows, task, metric, task_at))
+
+
+def _cut(rows: Sequence[Row]) -> list[Verdict]:
+    """Where so many texts are cut that the metric may be about their beginnings; rows of one length together."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        cut = row.numbers.get("truncated_texts")
+        if cut is not None and cut.n and (cut.value or 0) >= MANY_CUT * cut.n:
+            at = f"{cut.conditions['longest']} tokens" if "longest" in cut.conditions else "what is accepted"
+            share = 100 * (cut.value or 0) / cut.n
+            told = f"{share:.0f} % of the evaluation texts are longer than {at} and are cut"
+            found.setdefault(told, []).append(row.name)
+    do = (
+        "if what matters can stand further on, train, distil and export with a larger max_length, as far as the model "
+        "has positions, or part the texts"
+    )
+    return [
+        Verdict(f"{told} by {', '.join(dict.fromkeys(names))}", do, about=names[0] if len(set(names)) == 1 else None)
+        for told, names in found.items()
+    ]
 
 
 def _slower(row: Row, rows: Sequence[Row]) -> str:

@@ -51,6 +51,9 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
     label: Annotated[str | None, typer.Option(help="The column with the label; guessed where it is plain.")] = None,
     config: Annotated[str | None, typer.Option(help="The data set's configuration.")] = None,
     split: Annotated[str, typer.Option(help="The data set's split to train on.")] = "train",
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="What a run may take on the machine it runs on: epochs are cut.")
+    ] = None,
     regression: Annotated[bool, typer.Option("--regression", help="The label is a number, not a class.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
@@ -74,6 +77,7 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
         "file": str(file),
         "model": _yaml(_model(model)) if model else "OWNER/NAME           # a model folder, or a hub id",
     }
+    values |= {"minutes": f"minutes: {minutes:g}" if minutes else "# minutes: 30"}
     values |= lengths(model) | measured("regression" if regression else "classification")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(TEMPLATE.format_map(values), encoding="utf-8")

@@ -20,6 +20,7 @@ task:                          # what is learnt and measured
   # empty_text: drop           # what becomes of rows without a text: refuse (default), keep, drop
 
 seed: 0
+{minutes:<31}# what a run may take on the machine it runs on: epochs are cut until it fits
 
 steps:                         # each starts from the step before it, or from the one named with 'from'
   - name: pretrained
@@ -58,7 +59,7 @@ measure:                       # leave out a target that this machine lacks ('pa
   on: [{targets}]{why_targets}
   baseline: teacher-tflite
   teacher: teacher
-  length: 32                   # tokens at which latencies are compared
+  # length: 32                 # tokens at which latencies are compared; else what 95 % of the texts don't exceed
   threads: 1
 """
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -17,15 +17,12 @@ from palmtop.cli.init import init
 from palmtop.cli.listing import STAGES, Listing
 from palmtop.cli.look import explain, tokens
 from palmtop.cli.predict import predict
-from palmtop.cli.say import check_words, note, say, write_all_characters
+from palmtop.cli.run import run
+from palmtop.cli.say import check_words, say, write_all_characters
 from palmtop.cli.setup import setup
+from palmtop.cli.table import Strict, end, measure_into
 from palmtop.errors import UserError, did_you_mean, from_os, printable
 from palmtop.version import VERSION
-
-if TYPE_CHECKING:
-    from palmtop.bundle import Bundle
-    from palmtop.eval.reports.draw_table import Table
-    from palmtop.measure_settings import MeasureText
 
 QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
@@ -42,22 +39,10 @@ PATIENT = {"OMP_WAIT_POLICY": "passive"}
 """Threads of torch that wait sleep instead of spinning: on a machine that does anything else besides, spinning made a
 training step ten times slower. Set unless the user has set it."""
 
-ENDINGS = {"markdown": "md", "csv": "csv", "json": "json"}
-"""How a table's files end, by form."""
-
-USER_FAULT, WRONG, INTERRUPTED = 2, 3, 130
+USER_FAULT, INTERRUPTED = 2, 130
+"""Exit codes; the others stand with the commands that end with them."""
 KILLED = 128
 """Added to the number of the signal that ended it, as shells do."""
-"""Exit codes. WRONG: under --strict, where a verdict says that a table's numbers can't be taken as they stand."""
-
-Strict = Annotated[
-    bool,
-    typer.Option(
-        "--strict",
-        help="End with exit code 3 where the table says WRONG: a teacher below the floor or its student, an artefact "
-        "that learnt nothing, a metric that is not valid.",
-    ),
-]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -153,45 +138,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def run(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe (see 'palmtop recipes') or a YAML file.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="palmtop-runs/NAME")] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            help="Another task than the recipe's: a shipped name, or a task's YAML file.", show_default="the recipe's"
-        ),
-    ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Only check the recipe, and make nothing.")] = False,
-    strict: Strict = False,
-) -> None:
-    """Check a recipe as a whole, make what is missing of it, measure, and print the table."""
-    from palmtop.making import lock_on
-    from palmtop.processes import rank
-    from palmtop.recipe.recipe import Recipe
-
-    checked = Recipe.read(recipe, task)
-    if rank() == 0:
-        for line in checked.notes:
-            note(line)
-    if check:
-        print(
-            f"{recipe}: nothing wrong in {len(checked.steps)} steps: {', '.join(step.name for step in checked.steps)}"
-        )
-        return
-    folder = out or Path("palmtop-runs") / checked.name
-    if rank() > 0:
-        checked.run(folder, _say_nothing)
-        return
-    with lock_on(folder):
-        bundles = checked.run(folder, say)
-        if checked.measure.on:
-            chosen = checked.measure.bundles or tuple(bundles)
-            origins = {bundles[name].in_torch for name in chosen}  # what they are compared with, measured or not
-            given = {name: bundle for name, bundle in bundles.items() if name in chosen or bundle.digest in origins}
-            _measure_into(folder, given, checked.measure, strict)
-
-
 def measure(  # noqa: PLR0913, PLR0917  # an option each
     bundles: Annotated[list[Path], typer.Argument(help="Bundle folders.")],
     on: Annotated[
@@ -211,7 +157,12 @@ def measure(  # noqa: PLR0913, PLR0917  # an option each
             help="The bundle whose answers the others are compared with.", show_default="the first fine-tuned bundle"
         ),
     ] = None,
-    length: Annotated[int, typer.Option(help="Tokens at which latencies are compared.")] = 32,
+    length: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens at which latencies are compared.", show_default="what 95 % of the training texts don't exceed"
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
     runs: Annotated[int, typer.Option(help="Timed answers behind each latency, at least 50.")] = 60,
     out: Annotated[
@@ -242,7 +193,7 @@ def measure(  # noqa: PLR0913, PLR0917  # an option each
     )
     folder = out or common_folder(opened.values())
     with lock_on(folder):
-        _measure_into(folder, opened, options, strict)
+        end(measure_into(folder, opened, options), strict)
 
 
 def compare(
@@ -283,7 +234,7 @@ def compare(
 
         left_out = draw(table, picture)
         print(f"wrote {picture}" + (f"; {left_out}" if left_out else ""))
-    _end(table, strict)
+    end(table, strict)
 
 
 def verify(bundle: Annotated[Path, typer.Argument(help="Bundle folder; of an app everything is recomputed.")]) -> None:
@@ -347,43 +298,6 @@ def _add_stages(app: typer.Typer, words: Sequence[str]) -> None:
         )(telling()(action))
 
 
-def _measure_into(folder: Path, bundles: "dict[str, Bundle]", options: "MeasureText", strict: bool) -> None:
-    """Measure, print the table, and leave it in the run's folder."""
-    from palmtop.durably import write_durably
-    from palmtop.eval.compare import compare as table_of
-    from palmtop.eval.measure import measure as measure_bundles
-    from palmtop.eval.reports.draw_table import render
-    from palmtop.eval.reports.seed_means import FILE, seed_tables
-
-    measure_bundles(bundles, options, folder, say)
-    table = table_of([folder])
-    for form, ending in ENDINGS.items():
-        write_durably(folder / f"table.{ending}", render(table, form))
-    print(render(table, "markdown"))
-    print(f"this table: {folder / 'table.md'}, .csv and .json; every column: palmtop compare {folder} --wide")
-    if means := seed_tables(bundles, options, folder):
-        write_durably(folder / FILE, means)
-        print(f"{means}\nthese means: {folder / FILE}")
-    if options.chart is not None:
-        from palmtop.eval.reports import chart
-
-        drawn = next(iter(chart.charts(table, bundles, options.chart)), None)  # a recipe has one task
-        if drawn is None:
-            print(f"no chart: no bundle on its lines has a valid metric and the fact '{options.chart.x}'")
-        else:
-            chart.write(drawn, folder)
-            print(f"{chart.markdown(drawn)}\nthis chart: {folder / 'chart.png'}, .svg and .md")
-    _end(table, strict)
-
-
-def _end(table: "Table", strict: bool) -> None:
-    """Under --strict, end with exit code 3 where a verdict of the table says that something is wrong."""
-    wrong = [verdict for section in table.sections for verdict in section.wrong]
-    if strict and wrong:
-        print(f"strict: {len(wrong)} verdict(s) of the table say WRONG", file=sys.stderr)
-        raise SystemExit(WRONG)
-
-
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich import box
     from rich.console import Console
@@ -393,10 +307,6 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     Console().print(table)
-
-
-def _say_nothing(_: str) -> None:
-    """What the other processes of a distributed run say."""
 
 
 def _fail(error: UserError) -> NoReturn:

@@ -9,14 +9,17 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from palmtop import making, target
 from palmtop import stage as stages
+from palmtop import target
 from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError, did_you_mean, raise_all
 from palmtop.making import Say
 from palmtop.measure_settings import ChartText, MeasureText
-from palmtop.recipe.step_bundles import setting_faults, stand_ins, step_faults, with_bundles
-from palmtop.recipe.steps import StepText, Written, expanded
+from palmtop.recipe.attempt import Attempt, attempt
+from palmtop.recipe.in_time import FILE as MINUTES
+from palmtop.recipe.in_time import Ahead
+from palmtop.recipe.step_bundles import setting_faults, stand_ins, step_faults
+from palmtop.recipe.steps import Step, StepText, Written, expanded
 from palmtop.settings import Settings, build
 from palmtop.stage import Outline, Stage
 from palmtop.task import Task
@@ -40,8 +43,9 @@ KEPT = (
     "chart.png",
     "chart.svg",
     "chart.md",
+    MINUTES,
 )
-"""What measuring leaves in a run's folder beside the bundles."""
+"""What a run leaves in its folder beside the bundles."""
 
 
 class RecipeText(Settings):
@@ -50,20 +54,10 @@ class RecipeText(Settings):
     task: str | dict[str, Any] | None = None
     """A shipped task's name, a task's YAML file, or a task written out here."""
     seed: int = 0
+    minutes: float | None = Field(default=None, gt=0)
+    """What a run may take on the machine it runs on: epochs are cut until it fits; by default as long as it takes."""
     steps: tuple[StepText, ...] = Field(min_length=1)
     measure: MeasureText = MeasureText()
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step, checked."""
-
-    name: str
-    use: str
-    source: str | None
-    stage: Stage
-    bundles: Mapping[str, str] = field(default_factory=dict)
-    """Settings that are the bundles of other steps, by name."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +70,10 @@ class Recipe:
     task: Task | None
     notes: tuple[str, ...] = ()
     """What of the task's data is no fault but may not be meant, a line each."""
+    outlines: Mapping[str, Outline] = field(default_factory=dict)
+    """Of what each step makes."""
+    minutes: float | None = None
+    """What the run may take; None: as long as it takes."""
 
     @classmethod
     def read(cls, reference: str, task: str | None = None) -> Self:
@@ -102,17 +100,29 @@ class Recipe:
         _check_measure(text.measure, written, {outline.format for outline in outlines.values()}, faults)
         raise_all(faults)
         name = path.stem if task is None or found is None else f"{path.stem}-{found.name}"
-        return cls(name, tuple(steps), text.measure, found, notes)
+        return cls(name, tuple(steps), text.measure, found, notes, outlines, text.minutes)
 
     def run(self, out: Path, say: Say) -> dict[str, Bundle]:
-        """Make what is missing, in order, below the folder `out`; return every step's bundle."""
-        bundles: dict[str, Bundle] = {}
-        for step in self.steps:
-            source = bundles[step.source] if step.source else None
-            bundles[step.name] = making.make(
-                step.use, with_bundles(step.stage, step.bundles, out), source, out / step.name, say
-            )
-        return bundles
+        """Make what is missing, in order, below the folder `out`; return every step's bundle.
+
+        Raises:
+            UserError: steps failed, told with their reasons, once everything is made that doesn't follow from them.
+        """
+        made = self.attempt(out, say)
+        raise_all(made.told())
+        return made.bundles
+
+    def attempt(self, out: Path, say: Say, minutes: float | None = None) -> Attempt:
+        """The same, for who goes on with what could be made: which steps failed is said instead of raised.
+
+        Before the first training it is said how long all will take.
+
+        Args:
+            minutes: what the run may take, in place of the recipe's own.
+        """
+        ahead = Ahead(self.steps, self.outlines, self.task, bool(self.measure.on))
+        made = attempt(ahead.before_training(), out, say)
+        return attempt(ahead.in_time(made, out, say, minutes or self.minutes), out, say, made)
 
 
 def shipped() -> dict[str, Path]:

@@ -1,14 +1,15 @@
-"""A step as it stands in a recipe's YAML, and the steps that lists of values make of one."""
+"""A step as it stands in a recipe's YAML, the steps that lists of values make of one, and a step that is checked."""
 
 import itertools
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import Field, StrictBool
 
 from palmtop.settings import Settings
+from palmtop.stage import Stage
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -36,6 +37,18 @@ class Written:
     text: StepText
     before: tuple[str, ...]
     """The step before it, by name: none, one, or all that one with `each` stands for."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step, checked."""
+
+    name: str
+    use: str
+    source: str | None
+    stage: Stage
+    bundles: Mapping[str, str] = field(default_factory=dict)
+    """Settings that are the bundles of other steps, by name."""
 
 
 def expanded(steps: Sequence[StepText], faults: list[str]) -> list[Written]:

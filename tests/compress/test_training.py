@@ -53,6 +53,12 @@ def test_finetune_learns_and_says_what_happened(made: Taught) -> None:
     assert list((made.teacher.path / "logs").iterdir())
 
 
+def test_a_trial_tells_seconds_of_a_text_through_a_layer_and_leaves_the_bundle_alone(made: Taught) -> None:
+    found = stage.find("finetune")(task=made.task, batch_size=16).pace(made.base)
+    assert found is not None and 0 < found < 1
+    made.base.verify()
+
+
 def test_finetune_can_drop_layers_first(made: Taught, tmp_path: Path) -> None:
     student = _make(
         "finetune",

@@ -224,6 +224,33 @@ def test_the_first_tflite_is_the_baseline_where_none_is_named(tmp_path: Path) ->
     assert _row(section_of(run), "small").roles == ("baseline",)
 
 
+def test_what_could_not_be_made_is_named_and_nothing_stands_in_for_it(tmp_path: Path) -> None:
+    taken = [*numbers_of("base", 0.9, 4.0), *numbers_of("small", 0.8, 2.0)]
+    known = {"metric": "accuracy", "bundles": {"small": "digest of small"}, "baseline": "base"}
+    standing = Standing(**known, missing={"base": "failed: no space", "web": "left out, it follows from base"})
+    (section,) = compare([write_run(tmp_path / "run", *taken, standing=standing)]).sections
+    assert [row.name for row in section.rows] == ["small"]  # base's number is of a bundle that was made otherwise
+    told = ("missing: base: failed: no space", "missing: web: left out, it follows from base")
+    assert section.notes[-2:] == section.brief[-2:] == told
+    assert (section.rows[0].roles, section.rows[0].cells["speedup"].word) == ((), "not comparable")
+
+
+@pytest.mark.parametrize(
+    ("conditions", "at"), [({"longest": 128}, "128 tokens"), ({}, "what is accepted")], ids=["now", "before"]
+)
+def test_that_a_tenth_of_the_texts_is_cut_is_told_with_what_to_do(
+    conditions: dict[str, int], at: str, tmp_path: Path
+) -> None:
+    def cut(name: str, texts: int) -> Measurement:
+        return one(name, "truncated_texts", texts, n=900, date="2026-01-02T00:00:00+00:00", conditions=conditions)
+
+    taken = [number for name in ("base", "small", "short") for number in numbers_of(name, 0.9, 4.0)]
+    section = section_of(write_run(tmp_path / "run", *taken, cut("base", 108), cut("small", 108), cut("short", 89)))
+    [told] = [verdict for verdict in section.verdicts if "cut" in verdict.says]
+    assert told.says == f"12 % of the evaluation texts are longer than {at} and are cut by base, small"
+    assert told.do.startswith("if what matters can stand further on, train, distil and export with a larger max_length")
+
+
 def test_without_a_baseline_the_notes_say_so(tmp_path: Path) -> None:
     section = section_of(write_run(tmp_path / "run", *numbers_of("web", 0.9, 5)))
     assert "baseline: none; measure a .tflite, or name one with --baseline" in section.notes

@@ -132,6 +132,7 @@ def test_the_run_file_says_what_the_table_is_about(
         "bundles": {name: bundles[name].digest for name in ("onnx", "floor")},
         "baseline": "onnx",
         "teacher": "teacher",
+        "missing": {},
         "task_at": None,  # it was given by its words, not by a name or a file
     }
 

@@ -89,7 +89,7 @@ def said_of(section: Section) -> tuple[str, ...]:
 def measure_into(bundles: dict[str, Bundle], out: Path, **options: Any) -> tuple[Path, list[str], list[Measurement]]:
     """Measure bundles; returns the run's folder, what was said, and what stands in its file."""
     said: list[str] = []
-    measure(bundles, MeasureOptions(**{"on": ON, "baseline": "onnx"} | options), out, said.append)
+    measure(bundles, MeasureOptions(**{"on": ON, "baseline": "onnx", "length": 32} | options), out, said.append)
     return out, said, measurement.read(out / measurement.FILE)
 
 

@@ -81,6 +81,12 @@ def test_the_rates_that_are_tried_have_the_quickstarts_among_them() -> None:
         assert shipped[name]["learning_rate"] in find(use)().schedule(15_000, 384).rates
 
 
+def test_the_minutes_of_a_run_are_written_down() -> None:
+    assert "minutes" not in _init("--text", "text", "--label", "label")
+    assert "\n# minutes: 30                  # what a run may take on the machine it runs on" in _text()
+    assert _init("--text", "text", "--label", "label", "--minutes", "20", "--force")["minutes"] == 20
+
+
 def test_without_data_the_recipe_says_what_auto_means() -> None:
     _quietly("init", "own.yaml")
     teacher = next(step for step in read_mapping(Path("own.yaml"))["steps"] if step["name"] == "teacher")

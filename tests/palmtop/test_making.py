@@ -21,7 +21,8 @@ from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.making import lock_on, make
 from palmtop.measure_settings import MeasureText
-from palmtop.recipe.recipe import Recipe, Step
+from palmtop.recipe.recipe import Recipe
+from palmtop.recipe.steps import Step
 from palmtop.stage import Stage, Work
 
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree")

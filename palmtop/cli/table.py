@@ -1,0 +1,76 @@
+"""What commands that measure end with: the table, printed and kept, and the exit code of --strict."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from palmtop.cli.say import say
+
+if TYPE_CHECKING:
+    from palmtop.bundle import Bundle
+    from palmtop.eval.reports.draw_table import Table
+    from palmtop.measure_settings import MeasureText
+
+ENDINGS = {"markdown": "md", "csv": "csv", "json": "json"}
+"""How a table's files end, by form."""
+
+WRONG = 3
+"""Exit code under --strict, where a verdict says that a table's numbers can't be taken as they stand."""
+
+NONE_MISSING: Mapping[str, str] = MappingProxyType({})
+
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="End with exit code 3 where the table says WRONG: a teacher below the floor or its student, an artefact "
+        "that learnt nothing, a metric that is not valid.",
+    ),
+]
+
+
+def measure_into(
+    folder: Path, bundles: "dict[str, Bundle]", options: "MeasureText", missing: Mapping[str, str] = NONE_MISSING
+) -> "Table":
+    """Measure, print the table, and leave it in the run's folder.
+
+    Args:
+        missing: bundles that couldn't be made, and why; the table says so.
+    """
+    from palmtop.durably import write_durably
+    from palmtop.eval.compare import compare as table_of
+    from palmtop.eval.measure import measure as measure_bundles
+    from palmtop.eval.reports.draw_table import render
+    from palmtop.eval.reports.seed_means import FILE, seed_tables
+
+    measure_bundles(bundles, options, folder, say, missing)
+    table = table_of([folder])
+    for form, ending in ENDINGS.items():
+        write_durably(folder / f"table.{ending}", render(table, form))
+    print(render(table, "markdown"))
+    print(f"this table: {folder / 'table.md'}, .csv and .json; every column: palmtop compare {folder} --wide")
+    if means := seed_tables(bundles, options, folder, missing):
+        write_durably(folder / FILE, means)
+        print(f"{means}\nthese means: {folder / FILE}")
+    if options.chart is not None:
+        from palmtop.eval.reports import chart
+
+        drawn = next(iter(chart.charts(table, bundles, options.chart)), None)  # a recipe has one task
+        if drawn is None:
+            print(f"no chart: no bundle on its lines has a valid metric and the fact '{options.chart.x}'")
+        else:
+            chart.write(drawn, folder)
+            print(f"{chart.markdown(drawn)}\nthis chart: {folder / 'chart.png'}, .svg and .md")
+    return table
+
+
+def end(table: "Table", strict: bool) -> None:
+    """Under --strict, end with exit code 3 where a verdict of the table says that something is wrong."""
+    wrong = [verdict for section in table.sections for verdict in section.wrong]
+    if strict and wrong:
+        print(f"strict: {len(wrong)} verdict(s) of the table say WRONG", file=sys.stderr)
+        raise SystemExit(WRONG)
