@@ -73,7 +73,8 @@ def make(name: str, stage: Stage, source: Bundle | None, out: Path, say: Say) ->
         except UserError:
             raise
         except Exception as error:  # libraries tell a full disk in exceptions of their own
-            told = from_os(error) if isinstance(error, OSError) else full_disk(out.parent, str(error))
+            told = from_os(error, out) if isinstance(error, OSError) else None
+            told = told or full_disk(out.parent, str(error))
             if told is None:
                 raise
             raise told from error
