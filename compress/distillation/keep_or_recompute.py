@@ -18,7 +18,6 @@ import numpy as np
 from palmtop.bundle import Bundle
 from palmtop.compress.distillation.teacher_signals import (
     BATCH,
-    CARD,
     TeacherSignals,
     Wanted,
     bytes_needed,
@@ -29,7 +28,7 @@ from palmtop.compress.distillation.teacher_signals import (
 )
 from palmtop.compress.learning.encoded import Encoded, take
 from palmtop.durably import write_durably
-from palmtop.folders import cache
+from palmtop.folders import SEAL, cache
 from palmtop.models.opening import open_with_head, outputs_of
 from palmtop.processes import made_by_first
 
@@ -176,7 +175,7 @@ def choose(teacher: Bundle, data: Encoded, wanted: Wanted, budget: Budget) -> Ch
     sizes = f"{_size(needed)} of {_size(free)} free"
     if budget.way != "auto":
         return Choice(budget.way, f"as the settings say ({sizes})", needed, free)
-    if (folder_of(teacher, data, wanted) / CARD).is_file():
+    if (folder_of(teacher, data, wanted) / SEAL).is_file():
         return Choice("cache", f"where they lie since an earlier run ({_size(needed)})", needed, free)
     if needed > min(budget.limit_gb * 1e9, ROOM * free):
         return Choice(
