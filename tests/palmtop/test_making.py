@@ -148,7 +148,7 @@ def test_made_and_kept(tmp_path: Path) -> None:
     assert made.card.facts["runs"] == 1
     assert make("write", Write(), None, tmp_path / "a", said.append).card.created == made.card.created
     assert said == ["a: write", "a: made before with the same settings and inputs, kept"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "cache"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
 
 
 def test_the_card_says_what_the_stage_does_and_an_equal_one_without_is_kept(tmp_path: Path) -> None:
@@ -235,6 +235,43 @@ def test_two_processes_on_one_folder(tmp_path: Path) -> None:
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     make("write", Write(), None, tmp_path / "a", quiet)
+
+
+def test_a_lock_holds_whoevers_cache_is_used_and_leaves_nothing(tmp_path: Path) -> None:
+    holds = tmp_path / "holds"
+
+    def hold() -> None:
+        with lock_on(tmp_path / "a"):
+            holds.touch()
+            time.sleep(30)
+
+    pid = in_child(hold, PALMTOP_CACHE=str(tmp_path / "another-cache"))
+    wait_for(holds)
+    with pytest.raises(UserError, match=r"another palmtop is working on .*a: wait for it"), lock_on(tmp_path / "a"):
+        pytest.fail("two at once")
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    with lock_on(tmp_path / "a"):
+        pass
+    assert [path.name for path in tmp_path.iterdir() if "lock" in path.name] == []
+
+
+def test_what_one_left_that_was_killed_behind_the_rename_is_cleared_up(tmp_path: Path) -> None:
+    made = make("write", Write(), None, tmp_path / "a", quiet)
+    shop, old = tmp_path / ".a.partial", tmp_path / ".a.old"
+    for left in (shop / "scratch", old):
+        left.mkdir(parents=True)
+    (shop / "origin.json").write_text(made.card.origin.model_dump_json())
+    with lock_on(tmp_path / "a"):  # another is at work
+        assert make("write", Write(), None, tmp_path / "a", quiet) == made
+        assert shop.exists() and old.exists()
+    assert make("write", Write(), None, tmp_path / "a", quiet) == made
+    assert not shop.exists() and not old.exists()
+    other = made.card.origin.model_copy(update={"settings": {"parts": 7}})
+    (shop / "scratch").mkdir(parents=True)
+    (shop / "origin.json").write_text(other.model_dump_json())  # cut short, and to be continued
+    assert make("write", Write(), None, tmp_path / "a", quiet) == made
+    assert shop.exists()
 
 
 def test_a_lock_ends_with_its_block(tmp_path: Path) -> None:
