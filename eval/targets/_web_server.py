@@ -76,7 +76,7 @@ def _handler(folders: dict[str, Path]) -> type[BaseHTTPRequestHandler]:
                     shutil.copyfileobj(file, self.wfile)
 
         def _asked_here(self) -> bool:
-            port = self.server.server_address[1]
+            port = self.connection.getsockname()[1]
             return self.headers.get("Host") in {f"{name}:{port}" for name in HOSTS}
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
