@@ -151,7 +151,8 @@ def _make(name: str, stage: Stage, source: Bundle | None, out: Path, origin: Ori
         _await_others(stage, shop)
         facts["seconds"] = round(time.monotonic() - started, 1)
         made_in = stage.format_of(source.format if source else None)
-        seal(shop / "bundle", made_in, origin, source, facts, stage.effect)
+        made_by = origin.model_copy(update={"became": stage.became(facts)})
+        seal(shop / "bundle", made_in, made_by, source, facts, stage.effect)
     _put_in_place(shop / "bundle", out)
     shutil.rmtree(shop)
     return Bundle.open(out)
@@ -223,7 +224,7 @@ def _work_along(stage: Stage, source: Bundle | None, out: Path, origin: Origin, 
 
 
 def _is_made(out: Path, origin: Origin) -> bool:
-    return is_sealed(out) and Bundle.open(out).card.origin == origin
+    return is_sealed(out) and Bundle.open(out).card.origin.asked == origin
 
 
 def _work_in(shop: Path, say: Say) -> Work:

@@ -198,7 +198,16 @@ def _write_tokens(
 
 def _finite(values: "Tensor", limit: float) -> Float[ndarray, "..."]:
     numbers = values.float().cpu().numpy()
-    largest = float(np.abs(numbers).max())
+    check_range(float(np.abs(numbers).max()), limit)
+    return numbers
+
+
+def check_range(largest: float, limit: float) -> None:
+    """Whether numbers whose largest is `largest` are finite, and below a limit.
+
+    Raises:
+        UserError: they are not.
+    """
     if not np.isfinite(largest):
         raise UserError(
             "the teacher answers with numbers that are not finite: it is broken, or was trained until it diverged"
@@ -207,7 +216,6 @@ def _finite(values: "Tensor", limit: float) -> Float[ndarray, "..."]:
         raise UserError(
             f"a hidden state of the teacher is {largest:.3g}, more than float16 holds: set signals_dtype: float32"
         )
-    return numbers
 
 
 def _make_room(folder: Path, needed: int) -> None:

@@ -1,7 +1,7 @@
 """Teachers: the source itself or a bundle that is named, whether a student can learn from it, and how it is asked."""
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -60,6 +60,10 @@ class TaughtBySource(StatesKept, TrainingStage, ABC):
     def inputs(self) -> dict[str, str]:
         """The data, where the task is named here."""
         return task_input(self.task)
+
+    def became(self, facts: Mapping[str, Any]) -> dict[str, str]:
+        """Whether the teacher was asked once or at each step: its batches differ, and so does its rounding."""
+        return {"teacher_signals": facts["signals"]} if self.teacher_signals == "auto" and "signals" in facts else {}
 
     def teaching(self, source: Bundle) -> Teaching:
         """Open the source.

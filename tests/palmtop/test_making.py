@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -163,6 +163,21 @@ def test_the_card_says_what_the_stage_does_and_an_equal_one_without_is_kept(tmp_
     said: list[str] = []
     assert make("longer", Longer(), first, tmp_path / "b", said.append).card.effect is None
     assert said == ["b: made before with the same settings and inputs, kept"]
+
+
+def test_what_a_setting_became_here_stands_in_the_origin_and_an_equal_one_is_kept(tmp_path: Path) -> None:
+    class Choosing(Write):
+        def became(self, facts: Mapping[str, Any]) -> dict[str, str]:
+            return {"way": f"after {facts['runs']} run"}
+
+    made = make("write", Choosing(), None, tmp_path / "a", quiet)
+    assert made.card.origin.became == {"way": "after 1 run"}
+    said: list[str] = []
+    assert make("write", Choosing(), None, tmp_path / "a", said.append) == made
+    assert said == ["a: made before with the same settings and inputs, kept"]
+    plain = make("write", Write(), None, tmp_path / "b", quiet)
+    assert "became" not in json.loads((plain.path / "palmtop.json").read_text())["origin"]  # as cards of before
+    assert plain.card.origin != made.card.origin and plain.card.origin.asked == made.card.origin.asked
 
 
 def test_what_a_stage_says_is_told_where_its_maker_listens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
