@@ -45,7 +45,7 @@ def measure(
     _note(made, options, missing, out)
     session = uuid.uuid4().hex[:12]
     for plan in made:
-        ledger = Ledger(out, plan.task_id, session)
+        ledger = Ledger(out, plan.task_id, session, say)
         quality, cost = Quality(plan, out, options.threads, ledger, say), Cost(plan, options, ledger, say)
         run = [subject for subject in plan.subjects if subject.target.runs]
         for subject in plan.subjects:

@@ -2,7 +2,7 @@
 answers."""
 
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,19 @@ import numpy as np
 
 from palmtop import format as file_format
 from palmtop import parity, target, task_kinds
-from palmtop.app_manifest import GOLDEN, LABELS, MANIFEST, VOCABULARY, GoldenRow, Manifest, golden_outputs, read_golden
+from palmtop.app_manifest import (
+    ANSWERS,
+    GOLDEN,
+    LABELS,
+    LIMITS,
+    MANIFEST,
+    VOCABULARY,
+    GoldenRow,
+    Manifest,
+    golden_outputs,
+    read_golden,
+    unseen_labels,
+)
 from palmtop.bundle import Bundle, Format
 from palmtop.data.encoding import Encoding
 from palmtop.data.tokenization import FILE as TOKENIZER
@@ -18,6 +30,7 @@ from palmtop.data.tokenization import HostTokenizer
 from palmtop.data.wordpiece import vocabulary
 from palmtop.errors import UserError, raise_all
 from palmtop.paths import without_paths
+from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
 
 Say = Callable[[str], None]
@@ -57,7 +70,8 @@ def _verify_app(bundle: Bundle, say: Say) -> None:
     raise_all(
         [
             *_manifest_faults(bundle, manifest),
-            *_label_faults(bundle.path, manifest, rows),
+            *_promise_faults(bundle.path, manifest, rows),
+            *(_label_faults(bundle.path, manifest, rows) or _unseen_faults(bundle.path, manifest, rows)),
             *_packed_faults(bundle.path, manifest),
         ]
     )
@@ -67,6 +81,8 @@ def _verify_app(bundle: Bundle, say: Say) -> None:
     )
     kind = task_kinds.find(manifest.kind)
     say(f"{GOLDEN}: {kind.golden_says}" if kind.per_token else f"{LABELS}: as the golden answers have them")
+    if unseen := unseen_labels(rows, kind, _lines(bundle.path / LABELS)):
+        say(f"{GOLDEN} has no answer with {_some(unseen)}: a client that mixes these up isn't found out by it")
     encodings = HostTokenizer.of(bundle.path, bundle.signature).encode([row.text for row in rows])
     raise_all(_token_faults(bundle.path, rows, encodings))
     say(f"{TOKENIZER}: the same token ids for all {len(rows)} golden texts")
@@ -87,6 +103,45 @@ def _manifest_faults(bundle: Bundle, manifest: Manifest) -> list[str]:
     return faults
 
 
+def _promise_faults(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> list[str]:
+    """What every app has, and what its manifest says of golden answers: a check that finds nothing to look at isn't
+    passed."""
+    faults = [
+        f"{folder / name} isn't among the files of {MANIFEST}: {AGAIN}"
+        for name in (*_packed(manifest), TOKENIZER, LABELS, SIGNATURE, GOLDEN)
+        if name not in manifest.files
+    ]
+    least = len(parity.PLAIN) if manifest.golden_texts is None else manifest.golden_texts
+    if len(rows) < least:
+        faults.append(f"{folder / GOLDEN} has {len(rows)} answers, and should have {least}: {AGAIN}")
+    let, most = manifest.tolerance, LIMITS
+    if not (let.difference <= most.difference and let.typical <= most.typical and let.agreement >= most.agreement):
+        faults.append(
+            f"{folder / MANIFEST} lets through what is no longer the same model (differences of {let.difference:g} and "
+            f"{let.typical:g}, an agreement of {let.agreement:g}; the limits are {most.difference:g}, "
+            f"{most.typical:g} and {most.agreement:g}): {AGAIN}"
+        )
+    return faults
+
+
+def _unseen_faults(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> list[str]:
+    """Labels that no golden answer has are those that the manifest names; older manifests name none."""
+    unseen = unseen_labels(rows, task_kinds.find(manifest.kind), _lines(folder / LABELS))
+    if manifest.unseen_labels is None or manifest.unseen_labels == unseen:
+        return []
+    differ = unseen.items() ^ manifest.unseen_labels.items()
+    return [
+        f"{folder / LABELS} and {GOLDEN} aren't those that {MANIFEST} was written with (no golden answer has "
+        f"{_some(dict(differ))}, by one of them): {AGAIN}"
+    ]
+
+
+def _some(labels: Mapping[int, str]) -> str:
+    """Some labels for a message, by their places."""
+    named = [f"'{label}' (output {place})" for place, label in sorted(labels.items())]
+    return ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")  # noqa: PLR2004  # as shown
+
+
 def _label_faults(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> list[str]:
     kind, labels = task_kinds.find(manifest.kind), _lines(folder / LABELS)
     if kind.per_token:
@@ -100,6 +155,8 @@ def _label_faults(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> li
             f"outputs: {AGAIN}"
         ]
     said = kind.said(golden_outputs(rows, kind), [], labels)
+    if len(labels) > 1 and said[0] is None:
+        return [f"{folder / MANIFEST} says {manifest.kind}, which gives one number, of {len(labels)} labels: {AGAIN}"]
     wrong = [(row, answer) for row, answer in zip(rows, said, strict=True) if row.answer != answer]
     if not wrong:
         return []
@@ -112,23 +169,35 @@ def _label_faults(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> li
 
 def _packed_faults(folder: Path, manifest: Manifest) -> list[str]:
     """What is packed in a .tflite is what lies beside it, and the vocabulary is the tokenizer's."""
-    if manifest.format != "tflite" or not (folder / VOCABULARY).is_file():
+    wanted, model = _packed(manifest), folder / "model.tflite"
+    if not wanted and not (manifest.format == "tflite" and zipfile.is_zipfile(model)):
         return []
-    model = folder / "model.tflite"
     try:
         with zipfile.ZipFile(model) as archive:
             packed = {name: archive.read(name) for name in archive.namelist()}
     except zipfile.BadZipFile as error:
         return [f"{model} is damaged: what is packed behind the model can't be read ({error}): {AGAIN}"]
-    wanted = PACKED if task_kinds.find(manifest.kind).task_client == "classifier" else PACKED[:1]
     faults = [
         f"{model} holds another {name} than the one beside it: {AGAIN}"
-        for name in wanted
-        if packed.get(name) != (folder / name).read_bytes()
+        for name in wanted or packed
+        if packed.get(name) != _content(folder / name)
     ]
-    if _lines(folder / VOCABULARY) != list(vocabulary(folder)):
+    if (folder / VOCABULARY).is_file() and _lines(folder / VOCABULARY) != list(vocabulary(folder)):
         faults.append(f"{folder / VOCABULARY} isn't the vocabulary of {TOKENIZER}: {AGAIN}")
     return faults
+
+
+def _packed(manifest: Manifest) -> tuple[str, ...]:
+    """The files that the manifest promises to be in the .tflite: where one of Google's Task clients answers with it."""
+    found = file_format.find(manifest.format).in_app
+    others = {client for client, said in manifest.clients.items() if said == ANSWERS} - {found.client if found else ""}
+    if manifest.format != "tflite" or not others:
+        return ()
+    return PACKED if task_kinds.find(manifest.kind).task_client == "classifier" else PACKED[:1]
+
+
+def _content(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
 
 
 def _token_faults(folder: Path, rows: list[GoldenRow], found: list[Encoding]) -> list[str]:

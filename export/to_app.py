@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
 from palmtop import format as file_format
@@ -12,14 +13,17 @@ from palmtop import parity, target
 from palmtop.app_manifest import (
     ANSWERS,
     LABELS,
+    LIMITS,
     MANIFEST,
     NOT_STATED,
     README,
     VOCABULARY,
+    GoldenRow,
     Manifest,
     Step,
     Tolerance,
     golden_rows,
+    unseen_labels,
     write_golden,
 )
 from palmtop.bundle import Bundle, FileEntry, Format, sha256_of
@@ -45,6 +49,8 @@ SAME = 1e-5
 weights are the same bytes and the runtime is the same one."""
 BY_FLOAT = Tolerance(difference=1e-2, typical=1e-3, agreement=0.98)
 BY_INTEGER = Tolerance(difference=1.0, typical=0.1, agreement=0.9)
+SEARCHED = 512
+"""Texts more that are asked for answers with labels that no golden answer has yet, those of such a label first."""
 """What computes in float32 differs from machine to machine by rounding only; activations that are rounded to 8 bits
 fall to another side of a step when the float part before them was rounded otherwise."""
 
@@ -89,12 +95,12 @@ class ToApp(Stage):
     licence: str = NOT_STATED
     """Of the model, such as Apache-2.0; the data's is the task's own."""
     golden: Literal["task", "plain"] = "task"
-    """Texts of golden.jsonl: task: 48 of the task's evaluation data and some hard ones; plain: no text of yours leaves
-    this machine."""
+    """Texts of golden.jsonl: task: 48 of the task's evaluation data, more where a label is the answer to none of them,
+    and some hard ones; plain: no text of yours leaves this machine."""
     task_clients: Literal["if_possible", "required"] = "if_possible"
     """required: refuse a model that MediaPipe's TextClassifier, or for questions BertQuestionAnswerer, can't answer
     with."""
-    tolerance: float | None = Field(default=None, gt=0)
+    tolerance: float | None = Field(default=None, gt=0, le=LIMITS.difference)
     """Largest difference that 'palmtop verify' lets through on another machine, as a share of the outputs' spread; by
     default that of the precision: 0.01 for float and weight-only, 1 where activations are quantized."""
 
@@ -121,15 +127,17 @@ class ToApp(Stage):
                 without_places((work.out / TOKENIZER_CONFIG).read_text(encoding="utf-8")), encoding="utf-8"
             )
         clients = self._fit(source, task, work.out)
-        texts = self._write_golden(source, task, work.out)
+        rows = self._write_golden(source, task, work.out)
         self._write_readme(source, task, work.out, clients)
-        self._manifest(source, task, work.out, clients).write(work.out)
+        self._manifest(source, task, work.out, clients, rows).write(work.out)
         told = {
             "artefact": source.format,
             "precision": _precision(source),
-            "golden_texts": texts,
+            "golden_texts": len(rows),
             "clients": "; ".join(client for client, found in clients.items() if found == ANSWERS),
         }
+        if unseen := unseen_labels(rows, task.of_kind, task.label_names):
+            told["unseen_labels"] = len(unseen)
         judge = client_for(task)
         return told if clients.get(judge, ANSWERS) == ANSWERS else told | {"task_clients": clients[judge]}
 
@@ -168,7 +176,7 @@ class ToApp(Stage):
         ).write(out)
         return old
 
-    def _write_golden(self, source: Bundle, task: Task, out: Path) -> int:
+    def _write_golden(self, source: Bundle, task: Task, out: Path) -> list[GoldenRow]:
         """Ask the packed model, and see that it answers as the one it was made of."""
         encodings = self._golden_encodings(source, task, out)
         outputs = parity.answers((source.format, out), encodings)
@@ -180,8 +188,11 @@ class ToApp(Stage):
                 raise RuntimeError(
                     f"{source.path} answers otherwise since it was packed (by {found.difference:.3g} of the spread)"
                 )
-        write_golden(out, golden_rows(encodings, outputs, task))
-        return len(encodings)
+        rows = golden_rows(encodings, outputs, task)
+        if self.golden == "task":
+            rows += _of_unseen_labels(source, task, out, rows)
+        write_golden(out, rows)
+        return rows
 
     def _golden_encodings(self, source: Bundle, task: Task, out: Path) -> list[Encoding]:
         signature = Signature.read(out)
@@ -197,7 +208,9 @@ class ToApp(Stage):
         text = readme(title, description, source.format, len(task.columns), clients)
         (out / README).write_text(text, encoding="utf-8")
 
-    def _manifest(self, source: Bundle, task: Task, out: Path, clients: dict[str, str]) -> Manifest:
+    def _manifest(
+        self, source: Bundle, task: Task, out: Path, clients: dict[str, str], rows: list[GoldenRow]
+    ) -> Manifest:
         machine = target.for_format(source.format).machine()
         tolerance = BY_FLOAT if _computes_in_float(source) else BY_INTEGER
         if self.tolerance is not None:
@@ -220,6 +233,8 @@ class ToApp(Stage):
             clients=clients,
             licences=self._licences(source, task),
             tolerance=tolerance,
+            golden_texts=len(rows),
+            unseen_labels=unseen_labels(rows, task.of_kind, task.label_names),
             versions=machine.versions,
             processor=machine.processor,
             files=files,
@@ -240,6 +255,30 @@ class ToApp(Stage):
     def _description(self, source: Bundle, task: Task) -> str:
         made = ", ".join(step.stage for step in source.lineage)
         return self.description or f"{task.name}: {task.of_kind.describe(task)}. Made by palmtop: {made}."
+
+
+def _of_unseen_labels(source: Bundle, task: Task, out: Path, rows: list[GoldenRow]) -> list[GoldenRow]:
+    """Of each label that no golden answer has, one that has it, where one is found among the task's texts."""
+    unseen = unseen_labels(rows, task.of_kind, task.label_names)
+    texts = _likely_texts(task, set(unseen), {row.text for row in rows}) if unseen else []
+    if not texts:
+        return []
+    encodings = HostTokenizer.of(out, Signature.read(out)).encode(texts)
+    found: list[GoldenRow] = []
+    for row in golden_rows(encodings, parity.answers((source.format, out), encodings), task):
+        left = unseen_labels([*rows, *found, row], task.of_kind, task.label_names)
+        if len(left) < len(unseen):
+            found, unseen = [*found, row], left
+    return found
+
+
+def _likely_texts(task: Task, labels: set[int], known: set[Text]) -> list[Text]:
+    """Texts of the task's evaluation data that are none of those known; those labelled so first, where a text has one
+    label."""
+    split = task.load("evaluation")
+    likely = np.isin(split.labels, list(labels)) if split.labels.ndim == 1 else np.zeros(len(split), bool)
+    texts = [split.texts[row] for row in np.argsort(~likely, kind="stable")]
+    return [text for text in dict.fromkeys(texts) if text not in known][:SEARCHED]
 
 
 def _in_app(source: Bundle) -> file_format.InApp:

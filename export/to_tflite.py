@@ -180,5 +180,5 @@ def _convert(edge: "EdgeClassifier", signature: Signature, file: Path) -> dict[s
         converter = converter.signature(
             name_of(lengths, length), module, sample_kwargs=example(signature.inputs, 1, length)
         )
-    converter.convert().export(str(file))
+    file.write_bytes(converter.convert().model_content())  # its own writer ends the process where the disk is full
     return facts

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -51,6 +52,10 @@ class Tolerance(_Frozen):
     """Least share of texts with the same first answer."""
 
 
+LIMITS = Tolerance(difference=2.0, typical=0.1, agreement=0.9)
+"""Who differs by more isn't the same model any more, whatever a manifest lets through."""
+
+
 class Manifest(_Frozen):
     """manifest.json."""
 
@@ -71,6 +76,11 @@ class Manifest(_Frozen):
     licences: dict[str, str]
     """Of the model, of the data it learnt from, of the code beside it."""
     tolerance: Tolerance
+    golden_texts: int | None = None
+    """How many rows golden.jsonl has; None in apps from before it was stated."""
+    unseen_labels: dict[int, str] | None = None
+    """Outputs, from 0, that are the largest of no golden answer, and their labels: who mixes these up isn't found out
+    by golden.jsonl. None in apps from before it was stated."""
     versions: dict[str, str]
     """With which the golden answers were made."""
     processor: str
@@ -132,6 +142,16 @@ def golden_rows(encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts 
 def golden_outputs(rows: Sequence[GoldenRow], kind: TaskKind) -> Float32[ndarray, "texts ..."]:
     """The outputs in golden.jsonl as a runner gives them."""
     return kind.from_golden([row.outputs for row in rows], [len(row.input_ids) for row in rows])
+
+
+def unseen_labels(rows: Sequence[GoldenRow], kind: TaskKind, labels: Sequence[str]) -> dict[int, str]:
+    """Outputs that are the largest of no golden answer, not even for a token of it, and their labels; none where
+    outputs are no labels."""
+    if kind.outputs_per_token is not None:
+        return {}
+    largest = (np.reshape(row.outputs, (-1, len(labels))).argmax(axis=1) for row in rows)
+    seen = {int(place) for places in largest for place in places}
+    return {place: label for place, label in enumerate(labels) if place not in seen}
 
 
 def write_golden(folder: Path, rows: Sequence[GoldenRow]) -> None:

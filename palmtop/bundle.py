@@ -9,7 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from palmtop import effect as effects
 from palmtop import format as file_format
@@ -44,7 +51,8 @@ class _Frozen(BaseModel):
 
 
 class Origin(_Frozen):
-    """How a bundle was made. Two bundles of equal origin are the same thing made twice."""
+    """How a bundle was made. Two bundles of equal origin are the same thing made twice; of origins that differ only in
+    `became`, the same as far as rounding lets them."""
 
     stage: str
     settings: dict[str, Any]
@@ -52,6 +60,21 @@ class Origin(_Frozen):
     """sha256 of everything that was read: the source bundle, the task's data, a model folder."""
     versions: dict[str, str]
     """Packages whose version can change the result."""
+    became: dict[str, str] = {}
+    """What settings that leave a choice to the machine became there: the ways differ in how they round. Not asked for,
+    so one that became otherwise is kept too; not on cards from before it was written."""
+
+    @property
+    def asked(self) -> Self:
+        """What was asked for, which is known before work."""
+        return self.model_copy(update={"became": {}})
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Where nothing became of anything, as it was always written: who compares the text, or is older, finds it
+        so."""
+        written: dict[str, Any] = write(self)
+        return {name: value for name, value in written.items() if name != "became" or value}
 
 
 class Ancestor(_Frozen):

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from palmtop.bundle import LOGS
@@ -34,8 +34,10 @@ def captured(log: Path) -> Iterator[None]:
 
 
 def _restore(kept: list[int]) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """Streams go where they went before, in every case: on a full disk what is still to be flushed can't be."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
     while kept:
         descriptor = kept.pop()
         os.dup2(descriptor, len(kept) + 1)

@@ -56,11 +56,20 @@ def clipped(value: Any, letters: int = 60) -> str:
     return written if len(written) <= letters else f"{written[:letters]}..."
 
 
-def from_os(error: OSError) -> UserError | None:
-    """What an operating system's refusal means to a user, or None for one that is not theirs to mend."""
-    where = error.filename or "the output folder"
+def from_os(error: OSError, writing: Path | None = None) -> UserError | None:
+    """What an operating system's refusal means to a user, or None for one that is not theirs to mend.
+
+    Args:
+        writing: what was being written; told where the error names no file.
+    """
+    where = error.filename or writing or "the output folder"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return _no_space(str(where))
+    if error.errno == errno.EFBIG:
+        return UserError(
+            f"{where} would be a larger file than may be written here (see 'ulimit -f'): raise the limit, or choose "
+            "another folder with --out"
+        )
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return UserError(
             f"{where} is a file, or lies below one, where a folder is wanted: choose another folder with --out"

@@ -1,10 +1,10 @@
 """Making one bundle: skip it if an equal one is there, continue one that was cut short, seal it, put it in place."""
 
-import hashlib
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from palmtop import stage as stages
 from palmtop.bundle import Bundle, Origin, is_sealed, seal
 from palmtop.durably import write_durably
 from palmtop.errors import UserError, from_os, full_disk
-from palmtop.folders import cache
 from palmtop.processes import processes, rank
 from palmtop.settings import build
 from palmtop.stage import Stage, Work
@@ -61,6 +60,7 @@ def make(name: str, stage: Stage, source: Bundle | None, out: Path, say: Say) ->
     origin = origin_of(name, stage, source)
     if _is_made(out, origin):
         say(f"{out.name}: made before with the same settings and inputs, kept")
+        _clear_up(out, origin)
         return _kept(out)
     _refuse_place(out)
     if out.exists() and not is_sealed(out) and (out.is_file() or any(out.iterdir())):
@@ -69,11 +69,14 @@ def make(name: str, stage: Stage, source: Bundle | None, out: Path, say: Say) ->
         return _work_along(stage, source, out, origin, say)
     with lock_on(out):
         try:
+            if _is_made(out, origin):  # by one that has ended since
+                return _kept(out)
             return _make(name, stage, source, out, origin, say)
         except UserError:
             raise
         except Exception as error:  # libraries tell a full disk in exceptions of their own
-            told = from_os(error) if isinstance(error, OSError) else full_disk(out.parent, str(error))
+            told = from_os(error, out) if isinstance(error, OSError) else None
+            told = told or full_disk(out.parent, str(error))
             if told is None:
                 raise
             raise told from error
@@ -157,7 +160,8 @@ def _make(name: str, stage: Stage, source: Bundle | None, out: Path, origin: Ori
         _await_others(stage, shop)
         facts["seconds"] = round(time.monotonic() - started, 1)
         made_in = stage.format_of(source.format if source else None)
-        seal(shop / "bundle", made_in, origin, source, facts, stage.effect)
+        made_by = origin.model_copy(update={"became": stage.became(facts)})
+        seal(shop / "bundle", made_in, made_by, source, facts, stage.effect)
     _put_in_place(shop / "bundle", out)
     shutil.rmtree(shop)
     return Bundle.open(out)
@@ -192,12 +196,24 @@ def _workshop(out: Path, origin: Origin) -> Path:
 
 
 def _put_in_place(made: Path, out: Path) -> None:
-    old = out.with_name(f".{out.name}.old")
+    old = _replaced_path(out)
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
         out.rename(old)
     made.rename(out)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _clear_up(out: Path, origin: Origin) -> None:
+    """Remove what a process left that was killed when its bundle was in place already; a workshop of other settings
+    stays, to be continued, and so does all where another process is at work."""
+    shop = _workshop_path(out)
+    ended = _text(shop / "origin.json") == origin.model_dump_json() and not (shop / "bundle").exists()
+    left = [path for path in (_replaced_path(out), *([shop] if ended else [])) if path.exists()]
+    if left and rank() == 0:
+        with suppress(UserError, OSError), lock_on(out):
+            for path in left:
+                shutil.rmtree(path)
 
 
 def _work_along(stage: Stage, source: Bundle | None, out: Path, origin: Origin, say: Say) -> Bundle:
@@ -217,7 +233,7 @@ def _work_along(stage: Stage, source: Bundle | None, out: Path, origin: Origin, 
 
 
 def _is_made(out: Path, origin: Origin) -> bool:
-    return is_sealed(out) and Bundle.open(out).card.origin == origin
+    return is_sealed(out) and Bundle.open(out).card.origin.asked == origin
 
 
 def _work_in(shop: Path, say: Say) -> Work:
@@ -228,25 +244,43 @@ def _workshop_path(out: Path) -> Path:
     return out.with_name(f".{out.name}.partial")
 
 
+def _replaced_path(out: Path) -> Path:
+    """Where what was there before waits until the new bundle is in its place."""
+    return out.with_name(f".{out.name}.old")
+
+
 @contextmanager
 def lock_on(out: Path) -> Iterator[None]:
-    """Only one process works on `out` at a time. The lock goes with the process, however that ends.
+    """Only one process works on `out` at a time, whoever's it is: the lock lies beside it. It goes with the process,
+    however that ends.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it, or there is no room for it, or no right to write it.
     """
-    lock = FileLock(cache("locks") / hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:32], timeout=0)
     out.parent.mkdir(parents=True, exist_ok=True)
+    file = _lock_file(out)
+    lock = FileLock(file, timeout=0)
     try:
         lock.acquire()
     except Timeout:
         raise UserError(
             f"another palmtop is working on {out}: wait for it, or choose another folder with --out"
         ) from None
+    except OSError as error:
+        raise from_os(error, out) or error from error
     try:
         yield
     finally:
+        file.unlink(missing_ok=True)
         lock.release()
+
+
+def _lock_file(out: Path) -> Path:
+    """Beside `out`; in it where the folder above can't be written, as of a run whose folder alone is lent."""
+    place = out.resolve()
+    if place.is_dir() and not os.access(place.parent, os.W_OK):
+        return place / ".lock"
+    return place.with_name(f".{place.name}.lock")
 
 
 def _is_empty(folder: Path) -> bool:

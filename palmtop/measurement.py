@@ -1,5 +1,7 @@
 """Measurement: a number that can stand alone, and the file of them, measurements.jsonl."""
 
+import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +19,11 @@ MOST_FREQUENT = "most_frequent_label"
 LAST_EPOCH_GAINED = "last_epoch_gained"
 """The metric, also a fact on the card, of a model whose training was still getting better on the validation split when
 it ended: by how much its last epoch did, in `conditions` of how many epochs."""
+SHARES = ("share", "probability")
+COUNTS = ("bytes", "texts", "weights")
+"""Units of which there is no half and no less than none."""
+ROUNDING = 1e-9
+"""An end of an interval may lie so far on the wrong side of its number, as 0.9999999999999999 does of 1."""
 Kind = Literal["measured", "emulated", "estimated", "converted, not run"]
 
 
@@ -52,6 +59,50 @@ class Measurement(BaseModel):
     valid: bool = True
     why: str | None = None
     """Why the number is not valid or not there."""
+
+    def identity(self) -> str:
+        """What two measurements of the same thing under equal conditions have in common; the newer one counts."""
+        same: list[Any] = [
+            self.bundle,
+            self.name,
+            self.target,
+            self.metric,
+            self.task,
+            self.machine,
+            self.conditions,
+            self.kind,
+        ]
+        return json.dumps(same, sort_keys=True)
+
+    def fault(self) -> str | None:
+        """Why nobody can have measured this; None where nothing speaks against it."""
+        ends = [end for end in (self.low, self.high) if end is not None]
+        if self.value is None:
+            return "valid, and no number" if self.valid else "no number, and an interval" if ends else None
+        if not all(map(math.isfinite, (self.value, *ends))):
+            return f"{self.value} in [{self.low}, {self.high}] isn't finite"
+        return self._fault_of_value(self.value) or (
+            self._fault_of_interval(self.value, *ends) if len(ends) > 1 else None
+        )
+
+    def _fault_of_value(self, value: float) -> str | None:
+        if self.unit in SHARES and not 0 <= value <= 1:
+            return f"{value} is no {self.unit}"
+        if self.unit in COUNTS and (value < 0 or value % 1):
+            return f"{value} is no number of {self.unit}"
+        if self.unit in COUNTS and self.n is not None and value > self.n:
+            return f"{value:.0f} of {self.n} {self.unit}"
+        if self.unit == "ms" and (value < 0 or (value == 0 and not self.metric.startswith("tokenize"))):
+            return f"{value} ms is no time"  # a browser's clock may be too coarse for a text's tokens
+        if self.n is not None and self.n < 0:
+            return f"{self.n} texts or runs"
+        return None
+
+    def _fault_of_interval(self, value: float, low: float, high: float) -> str | None:
+        """Shares and medians lie in their intervals; another statistic can lie beside those of its resamples, by no
+        more than their width."""
+        reach = ROUNDING if self.unit in (*SHARES, "ms") else ROUNDING + (high - low)
+        return None if low <= high and low - reach <= value <= high + reach else f"{value} isn't in [{low}, {high}]"
 
     def unlike(self, other: "Measurement") -> str | None:
         """Why the two are never set against each other: what is emulated or estimated says nothing beside what is
@@ -100,6 +151,18 @@ def read(path: Path) -> list[Measurement]:
                 "again"
             ) from None
     return found
+
+
+def sound(taken: Iterable[Measurement]) -> tuple[list[Measurement], list[str]]:
+    """The measurements that can have been taken, and a line about each other one that wasn't taken again since."""
+    kept, faults = [], dict[str, str]()
+    for one in taken:
+        if fault := one.fault():
+            faults[one.identity()] = f"{one.metric} of {one.name} on {one.target} can't have been measured ({fault})"
+        else:
+            faults.pop(one.identity(), None)
+            kept.append(one)
+    return kept, list(faults.values())
 
 
 def _cut_short(error: ValidationError) -> bool:

@@ -122,6 +122,11 @@ class Stage(Settings, ABC):
         """sha256 of what the stage reads besides its source, by role."""
         return {}
 
+    def became(self, facts: Mapping[str, Any]) -> dict[str, str]:
+        """What was chosen, by the facts of a run, for settings that leave it to the machine, where the result depends
+        on it."""
+        return {}
+
 
 def find(name: str) -> type[Stage]:
     """The stage called `name`.

@@ -18,10 +18,11 @@ import numpy as np
 from palmtop.bundle import Bundle
 from palmtop.compress.distillation.teacher_signals import (
     BATCH,
-    CARD,
+    HALF_LIMIT,
     TeacherSignals,
     Wanted,
     bytes_needed,
+    check_range,
     fill,
     folder_of,
     open_signals,
@@ -29,7 +30,7 @@ from palmtop.compress.distillation.teacher_signals import (
 )
 from palmtop.compress.learning.encoded import Encoded, take
 from palmtop.durably import write_durably
-from palmtop.folders import cache
+from palmtop.folders import SEAL, cache
 from palmtop.models.opening import open_with_head, outputs_of
 from palmtop.processes import made_by_first
 
@@ -100,13 +101,26 @@ class Recomputed:
             output = self._model(**batch, output_hidden_states=bool(self._wanted.hidden))
         real = batch["attention_mask"][..., None]
         hidden = {
-            f"teacher_hidden_{layer}": (output.hidden_states[layer].float() * real).cpu()
+            f"teacher_hidden_{layer}": self._as_kept(output.hidden_states[layer].float() * real).cpu()
             for layer in self._wanted.hidden
         }
         logits, kind = outputs_of(output).float(), self._data.kind
         if kind.per_token:
             logits = kind.by_token(kind.by_token(logits).masked_fill(real == 0, kind.filler))
         return {"teacher_logits": logits.cpu()} | hidden
+
+    def _as_kept(self, states: "Tensor") -> "Tensor":
+        """Rounded as they would be on disk.
+
+        Raises:
+            UserError: they don't fit.
+        """
+        import torch
+
+        if self._wanted.dtype == "float32":
+            return states
+        check_range(float(states.abs().max()), HALF_LIMIT)
+        return states.to(torch.float16).float()
 
 
 @dataclass(frozen=True)
@@ -176,7 +190,7 @@ def choose(teacher: Bundle, data: Encoded, wanted: Wanted, budget: Budget) -> Ch
     sizes = f"{_size(needed)} of {_size(free)} free"
     if budget.way != "auto":
         return Choice(budget.way, f"as the settings say ({sizes})", needed, free)
-    if (folder_of(teacher, data, wanted) / CARD).is_file():
+    if (folder_of(teacher, data, wanted) / SEAL).is_file():
         return Choice("cache", f"where they lie since an earlier run ({_size(needed)})", needed, free)
     if needed > min(budget.limit_gb * 1e9, ROOM * free):
         return Choice(

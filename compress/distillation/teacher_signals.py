@@ -20,7 +20,6 @@ from palmtop.durably import write_durably
 from palmtop.errors import UserError
 from palmtop.folders import cache, fill_once
 from palmtop.models.opening import open_with_head, outputs_of
-from palmtop.processes import made_by_first
 from palmtop.progress import followed
 from palmtop.task_kinds.kind import TaskKind
 
@@ -81,7 +80,7 @@ class TeacherSignals:
 
 
 def signals(teacher: Bundle, data: Encoded, wanted: Wanted, say: Callable[[str], None]) -> TeacherSignals:
-    """The teacher's signals for `data`, from the cache if the same were ever asked for.
+    """The teacher's signals for `data`, from the cache if the same were ever asked for and are as they were sealed.
 
     The cache key is the digest of the teacher, of all token ids, and of what is wanted. In a distributed run the first
     process computes, the others wait for it.
@@ -90,19 +89,13 @@ def signals(teacher: Bundle, data: Encoded, wanted: Wanted, say: Callable[[str],
         UserError: the disk has no room for them, or the teacher's answers are not finite.
     """
     folder = folder_of(teacher, data, wanted)
-    reused = (folder / CARD).is_file()
-
-    def ask() -> None:
-        nonlocal reused  # another run may have made them meanwhile
-        reused = fill_once(folder, CARD, lambda into: _compute(teacher, data, wanted, into, say), say)
-
-    made_by_first(folder / CARD, ask)
+    reused = fill_once(folder, lambda into: _compute(teacher, data, wanted, into, say), say)
     card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     return open_signals(folder, data, wanted, card["seconds"], reused)
 
 
 def folder_of(teacher: Bundle, data: Encoded, wanted: Wanted) -> Path:
-    """Where the signals lie, or would: with a card in it once they are whole."""
+    """Where the signals lie, or would: with a seal in it once they are whole."""
     return cache("teacher") / _key(teacher, data, wanted)
 
 
@@ -205,7 +198,16 @@ def _write_tokens(
 
 def _finite(values: "Tensor", limit: float) -> Float[ndarray, "..."]:
     numbers = values.float().cpu().numpy()
-    largest = float(np.abs(numbers).max())
+    check_range(float(np.abs(numbers).max()), limit)
+    return numbers
+
+
+def check_range(largest: float, limit: float) -> None:
+    """Whether numbers whose largest is `largest` are finite, and below a limit.
+
+    Raises:
+        UserError: they are not.
+    """
     if not np.isfinite(largest):
         raise UserError(
             "the teacher answers with numbers that are not finite: it is broken, or was trained until it diverged"
@@ -214,7 +216,6 @@ def _finite(values: "Tensor", limit: float) -> Float[ndarray, "..."]:
         raise UserError(
             f"a hidden state of the teacher is {largest:.3g}, more than float16 holds: set signals_dtype: float32"
         )
-    return numbers
 
 
 def _make_room(folder: Path, needed: int) -> None:

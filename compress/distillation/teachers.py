@@ -1,7 +1,7 @@
 """Teachers: the source itself or a bundle that is named, whether a student can learn from it, and how it is asked."""
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -66,6 +66,10 @@ class TaughtBySource(StatesKept, TrainingStage, ABC):
         """The student's training, and the teacher's answers once."""
         training = super().effort(source, rows)
         return training and replace(training, answering=float((source.layers if source else None) or 0))
+
+    def became(self, facts: Mapping[str, Any]) -> dict[str, str]:
+        """Whether the teacher was asked once or at each step: its batches differ, and so does its rounding."""
+        return {"teacher_signals": facts["signals"]} if self.teacher_signals == "auto" and "signals" in facts else {}
 
     def teaching(self, source: Bundle) -> Teaching:
         """Open the source.

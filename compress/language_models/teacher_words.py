@@ -26,7 +26,7 @@ from palmtop.errors import UserError
 from palmtop.folders import cache, fill_once
 from palmtop.models.family import inputs_of
 from palmtop.models.language_model import Asked, Kind, open_language_model
-from palmtop.processes import made_by_first, rank
+from palmtop.processes import rank
 from palmtop.progress import followed
 
 if TYPE_CHECKING:
@@ -108,15 +108,7 @@ def words(teacher: Bundle, targets: Targets, wanted: WantedWords, say: Callable[
     """
     positions = np.ones_like(targets.positions) if wanted.everywhere else targets.positions
     folder = cache("teacher_words") / _key(teacher, targets.asked, positions, wanted)
-    reused = (folder / CARD).is_file()
-
-    def ask() -> None:
-        nonlocal reused  # another run may have made them meanwhile
-        reused = fill_once(
-            folder, CARD, lambda into: _compute(teacher, targets.asked, positions, wanted, into, say), say
-        )
-
-    made_by_first(folder / CARD, ask)
+    reused = fill_once(folder, lambda into: _compute(teacher, targets.asked, positions, wanted, into, say), say)
     card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     if card["mean_rest"] > MUCH and rank() == 0:
         say(

@@ -136,7 +136,7 @@ def _measure(widths: "Widths", length: int, threads: int, machine: dict[str, Any
 def _convert(part: "Module", example: tuple[Any, ...], file: Path) -> None:
     import litert_torch
 
-    litert_torch.convert(part, example).export(str(file))
+    file.write_bytes(litert_torch.convert(part, example).model_content())  # as in to_tflite: a full disk is told
 
 
 def _medians_ms(files: Sequence[Path], threads: int) -> list[float]:

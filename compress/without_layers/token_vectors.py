@@ -15,11 +15,10 @@ from palmtop.bundle import Bundle
 from palmtop.compress.distillation.guards import unchanged
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.data.tokenization import FILE as TOKENIZER
-from palmtop.durably import replacing
+from palmtop.durably import write_array_durably
 from palmtop.errors import UserError
-from palmtop.folders import alone, cache
+from palmtop.folders import cache, fill_once
 from palmtop.models.opening import open_as_named
-from palmtop.processes import made_by_first
 from palmtop.progress import followed
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 Pooling = Literal["token", "mean"]
 BATCH = 256
+STATES = "states.npy"
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,9 @@ def states_of_tokens(teacher: Bundle, pooling: Pooling, say: Callable[[str], Non
         UserError: they are not finite.
     """
     key = hashlib.sha256(json.dumps([teacher.digest, pooling, 1]).encode()).hexdigest()[:32]
-    file = cache("tokens") / f"{key}.npy"
-
-    def ask() -> None:
-        with alone(file, say):
-            if not file.is_file():
-                states = _compute(teacher, pooling, say)
-                with replacing(file) as beside:
-                    np.save(beside, states)
-
-    made_by_first(file, ask)
-    return np.asarray(np.load(file), np.float32)
+    folder = cache("tokens") / key
+    fill_once(folder, lambda into: write_array_durably(into / STATES, _compute(teacher, pooling, say)), say)
+    return np.asarray(np.load(folder / STATES), np.float32)
 
 
 def reduced(states: Float[ndarray, "tokens hidden"], width: int) -> Reduced:

@@ -15,7 +15,7 @@ from palmtop.bundle import Bundle
 from palmtop.data.encoding import Encoding, Text
 from palmtop.data.tokenization import FILE as TOKENIZER
 from palmtop.data.tokenization import HostTokenizer
-from palmtop.durably import replacing, write_durably
+from palmtop.durably import write_array_durably, write_durably
 from palmtop.eval.measuring.plan import Subject
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.target import Runner
@@ -68,8 +68,7 @@ def _mismatches(bundle: Bundle, runner: Runner, encodings: list[Encoding], texts
 def _keep(path: Path, depends: dict[str, Any], made: Answers) -> None:
     """The note beside the array is written last: an array without its note, or with an older one, isn't trusted."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as beside:
-        np.save(beside, made.outputs)
+    write_array_durably(path, made.outputs)
     write_durably(
         _note(path),
         json.dumps(

@@ -1,7 +1,6 @@
 """The ledger of a run and a task: what has been measured already, and adding to it."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,15 @@ Conditions = Mapping[str, Any]
 
 
 class Ledger:
-    """measurements.jsonl, open for adding the numbers of one task in one session."""
+    """measurements.jsonl, open for adding the numbers of one task in one session. What can't have been measured is
+    said, and is unknown: it is measured anew."""
 
-    def __init__(self, run: Path, task_id: str, session: str) -> None:
+    def __init__(self, run: Path, task_id: str, session: str, say: Callable[[str], None]) -> None:
         self._path, self._task_id, self._session = run / measurement.FILE, task_id, session
-        self._known = {_key(known): known for known in measurement.read(self._path)}
+        taken, faults = measurement.sound(one for one in measurement.read(self._path) if one.task == task_id)
+        for fault in faults:
+            say(f"{self._path}: {fault}: left out, and measured anew where nothing else is known")
+        self._known = {known.identity(): known for known in taken}
 
     def knows(self, subject: Subject, metrics: Sequence[str], conditions: Conditions) -> bool:
         """Whether all of this was measured before: same bundle, name, target, machine, versions, data and
@@ -29,7 +32,7 @@ class Ledger:
 
     def session_of(self, subject: Subject, metric: str, conditions: Conditions) -> str | None:
         """The session in which a number was last taken, or None."""
-        known = self._known.get(_key(self._measurement(subject, metric, Score(None), conditions)))
+        known = self._known.get(self._measurement(subject, metric, Score(None), conditions).identity())
         return known.session if known else None
 
     def write(
@@ -39,7 +42,7 @@ class Ledger:
         side."""
         taken = [self._measurement(subject, metric, score, conditions, session) for metric, score in scores.items()]
         measurement.append(self._path, taken)
-        self._known |= {_key(one): one for one in taken}
+        self._known |= {one.identity(): one for one in taken}
 
     def _measurement(
         self, subject: Subject, metric: str, score: Score, conditions: Conditions, session: str | None = None
@@ -69,8 +72,3 @@ class Ledger:
 def _kind(subject: Subject, metric: str) -> Kind:
     """What the target's numbers are; the bytes of a file that it runs were counted here all the same."""
     return "measured" if subject.target.runs and metric in SIZES else subject.target.kind
-
-
-def _key(of: Measurement) -> str:
-    same: list[Any] = [of.bundle, of.name, of.target, of.metric, of.task, of.machine, of.conditions, of.kind]
-    return json.dumps(same, sort_keys=True)

@@ -44,7 +44,7 @@ class Gathered:
     machines: list[dict[str, Any]] = field(default_factory=list)
     """Without versions, which may differ from number to number."""
     conflicts: list[str] = field(default_factory=list)
-    """What two runs say differently."""
+    """What two runs say differently, and numbers that can't have been measured, which are left out."""
 
     def named(self, name: str | None) -> list[Artefact]:
         """The artefacts with this name, on whatever target."""
@@ -67,12 +67,13 @@ def gather(runs: Sequence[Path]) -> list[Gathered]:
             )
         standings = RunFile.read(run).tasks
         for task in dict.fromkeys(one.task or "" for one in taken):
-            of_task = [one for one in taken if (one.task or "") == task]
+            of_task, faults = measurement.sound(one for one in taken if (one.task or "") == task)
             standing = standings.get(task, Standing())
             known = tasks.setdefault(task, Gathered(task, Standing()))
             names = {
                 name: _name(name, digest, run, task, owners) for name, digest in _current(of_task, standing).items()
             }
+            known.conflicts += [f"{run / measurement.FILE}: {fault}: measure again" for fault in faults]
             _merge_standing(known, standing, names, run)
             _add(known, of_task, _current(of_task, standing), names)
     return list(tasks.values())

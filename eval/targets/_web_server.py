@@ -1,5 +1,7 @@
-"""A silent web server on localhost for the browser target: named folders and nothing else, cross-origin isolated."""
+"""A silent web server on localhost for the browser target: named folders and nothing else, asked by this machine's own
+names, cross-origin isolated."""
 
+import os
 import shutil
 import sys
 from http import HTTPStatus
@@ -23,6 +25,10 @@ ISOLATION = {
     "Cache-Control": "no-store",
 }
 """The first two let the page share memory between threads; no-store makes every load a load."""
+
+
+HOSTS = ("127.0.0.1", "localhost")
+"""Another name that leads here is a page elsewhere, which would read what is served as its own (DNS rebinding)."""
 
 
 class WebServer:
@@ -58,7 +64,7 @@ def _handler(folders: dict[str, Path]) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            path = _find(folders, self.path)
+            path = _find(folders, self.path) if self._asked_here() else None
             self.send_response(HTTPStatus.OK if path else HTTPStatus.NOT_FOUND)
             for name, value in ISOLATION.items():
                 self.send_header(name, value)
@@ -68,6 +74,10 @@ def _handler(folders: dict[str, Path]) -> type[BaseHTTPRequestHandler]:
             if path:
                 with path.open("rb") as file:
                     shutil.copyfileobj(file, self.wfile)
+
+        def _asked_here(self) -> bool:
+            port = self.connection.getsockname()[1]
+            return self.headers.get("Host") in {f"{name}:{port}" for name in HOSTS}
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
             """Nothing is logged."""
@@ -79,5 +89,9 @@ def _find(folders: dict[str, Path], address: str) -> Path | None:
     parts = PurePosixPath(unquote(urlsplit(address).path)).parts[1:]
     if len(parts) <= 1 or parts[0] not in folders or ".." in parts:
         return None
-    path = folders[parts[0]].joinpath(*parts[1:])
-    return path if path.is_file() else None
+    folder = folders[parts[0]].resolve()
+    try:
+        path = Path(os.path.realpath(folder.joinpath(*parts[1:])))  # unlike Path.resolve, takes a link in a circle
+        return path if path.is_relative_to(folder) and path.is_file() else None  # no link leads out
+    except (OSError, ValueError):  # a name too long for any file, a NUL
+        return None

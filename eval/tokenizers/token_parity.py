@@ -155,7 +155,7 @@ def measure_tokens(bundles: Sequence[Bundle], out: Path, say: Say) -> list[Token
     found = []
     for bundle in bundles:
         parity = token_parity(bundle, clients[bundle.path])
-        _write(parity, bundle, out)
+        _write(parity, bundle, out, say)
         say(f"{bundle.name}: {parity.headline}")
         found.append(parity)
     return found
@@ -196,11 +196,11 @@ def _difference(string: HardString, pair: tuple[Encoding, Encoding], answers: tu
     return Difference(string, ours, theirs, answers)
 
 
-def _write(parity: TokenParity, bundle: Bundle, out: Path) -> None:
+def _write(parity: TokenParity, bundle: Bundle, out: Path, say: Say) -> None:
     runtime = target.for_format(bundle.model_format)
     task = bundle.task
     subject = Subject(bundle.name, bundle, runtime, runtime.machine().as_dict())
-    ledger = Ledger(out, task_id(task) if task else "no task", uuid.uuid4().hex[:12])
+    ledger = Ledger(out, task_id(task) if task else "no task", uuid.uuid4().hex[:12], say)
     conditions = {"tokenizer": parity.client, "strings": parity.strings, "max_length": parity.max_length}
     ledger.write(
         subject,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from palmtop import stage
 from palmtop.bundle import Bundle
 from palmtop.compress.distillation import keep_or_recompute
 from palmtop.compress.distillation.keep_or_recompute import (
@@ -56,6 +57,22 @@ def test_both_ways_give_the_same(random_bert: Bundle, data: Encoded, tmp_path: P
     for name, values in kept.items():
         assert torch.allclose(values, anew[name], atol=1e-5), name
         assert not anew[name].requires_grad
+
+
+def test_what_is_computed_anew_is_rounded_as_what_is_kept(random_bert: Bundle, data: Encoded) -> None:
+    model: Any = open_classifier(random_bert.path)
+    halves, rows = Recomputed(model, data, Wanted((2,))), [3, 50, 11]
+    whole = Recomputed(model, data, Wanted((2,), "float32")).batch(rows)["teacher_hidden_2"]
+    assert torch.equal(halves.batch(rows)["teacher_hidden_2"], whole.half().float())
+    assert not torch.equal(whole, whole.half().float())
+    with pytest.raises(UserError, match=r"a hidden state of the teacher is 7e\+04, more than float16 holds"):
+        halves._as_kept(torch.full((1, 1, 2), 7e4))
+
+
+def test_which_way_was_chosen_stands_in_the_origin() -> None:
+    distill = stage.find("distill")
+    assert distill(task="clinc150").became({"signals": "recompute"}) == {"teacher_signals": "recompute"}
+    assert distill(task="clinc150", teacher_signals="cache").became({"signals": "cache"}) == {}  # in the settings
 
 
 def test_the_choice_is_told_with_its_numbers(

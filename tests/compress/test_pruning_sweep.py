@@ -52,7 +52,7 @@ def test_the_sweep_trains_all_and_draws_a_line_for_each_method(tmp_path: Path, m
     run = tmp_path / "run"
     bundles = recipe.run(run, print)
     (plan,) = plans(bundles, recipe.measure, print)
-    quality = Quality(plan, run, 1, Ledger(run, plan.task_id, "test"), print)
+    quality = Quality(plan, run, 1, Ledger(run, plan.task_id, "test", print), print)
     for subject in plan.subjects:
         quality.take(subject)  # the rest of measuring, time and memory, is no part of the chart
     assert recipe.measure.chart is not None

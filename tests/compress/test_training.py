@@ -19,7 +19,7 @@ from tiny_bundles import Taught, taught
 
 from palmtop import stage
 from palmtop.bundle import Bundle, is_sealed
-from palmtop.compress.distillation.teacher_signals import Wanted, signals
+from palmtop.compress.distillation.teacher_signals import Wanted, folder_of, signals
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.training_loop import GroupedByLength
 from palmtop.compress.learning.used_rows import only_used_rows
@@ -232,6 +232,23 @@ def test_teacher_signals_are_the_teachers_own_and_are_computed_once(made: Taught
         real = output.hidden_states[layer] * batch["attention_mask"][..., None]
         assert torch.allclose(given[f"teacher_hidden_{layer}"], real, atol=1e-5)
     assert said.size_bytes >= 4 * (len(data) * 3 + 2 * len(data.ids) * 32)
+
+
+def test_a_teachers_signals_that_were_changed_or_cut_are_asked_for_again(
+    made: Taught, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PALMTOP_CACHE", str(tmp_path))
+    task = Task.of(made.teacher.path)
+    assert task is not None
+    data = Encoded.of(task.load("evaluation"), made.teacher.path, Signature.read(made.teacher.path))
+    first = np.array(signals(made.teacher, data, Wanted(), print).logits)
+    kept = folder_of(made.teacher, data, Wanted()) / "logits.npy"
+    for harmed in (kept.read_bytes()[:-4] + bytes(4), kept.read_bytes()[:100]):
+        kept.write_bytes(harmed)
+        said: list[str] = []
+        again = signals(made.teacher, data, Wanted(), said.append)
+        assert said[0] == f"{kept.parent} isn't as it was sealed, or has no seal: it is made again"
+        assert np.array_equal(again.logits, first) and not again.reused
 
 
 def test_token_types_reach_the_model_of_a_pair(made: Taught, tmp_path: Path) -> None:

@@ -257,10 +257,15 @@ def test_server_gives_its_folders_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.json").write_text("{}")
     (tmp_path / "out.json").write_text("secret")
+    (tmp_path / "in" / "link.json").symlink_to(tmp_path / "out.json")
+    (tmp_path / "in" / "folder").symlink_to(tmp_path)
+    (tmp_path / "in" / "circle").symlink_to("circle")
     server = WebServer({"in": tmp_path / "in"})
     connection = http.client.HTTPConnection(server.address.removeprefix("http://"))
     answers = {}
-    for path in ("/in/a.json", "/in/../out.json", "/in/%2e%2e/out.json", "/out.json", "/in/", "/", "/in/none"):
+    outside = ("/in/../out.json", "/in/%2e%2e/out.json", "/out.json", "/in/link.json", "/in/folder/out.json")
+    nothing = ("/in/", "/", "/in/none", f"/in/{'a' * 5000}", "/in/circle", "/in/%00")
+    for path in ("/in/a.json", *outside, *nothing):
         connection.request("GET", path)  # on one connection: it is kept alive
         response = connection.getresponse()
         answers[path] = (response.status, response.read())
@@ -269,3 +274,19 @@ def test_server_gives_its_folders_and_nothing_else(tmp_path: Path) -> None:
     server.close()
     assert answers.pop("/in/a.json") == (200, b"{}")
     assert set(answers.values()) == {(404, b"")}
+
+
+def test_server_answers_to_its_own_names_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    server = WebServer({"in": tmp_path})
+    port = server.address.rsplit(":", 1)[1]
+    connection = http.client.HTTPConnection(f"127.0.0.1:{port}")
+    found = {}
+    for host in (f"127.0.0.1:{port}", f"localhost:{port}", "127.0.0.1", f"elsewhere.example:{port}", ""):
+        connection.request("GET", "/in/a.json", headers={"Host": host})
+        response = connection.getresponse()
+        found[host] = (response.status, response.read())
+    connection.close()
+    server.close()
+    assert [status for status, _ in found.values()] == [200, 200, 404, 404, 404]
+    assert not capsys.readouterr().err

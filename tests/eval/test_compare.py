@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -448,3 +449,17 @@ def test_comparing_needs_the_base_dependencies_only(whole: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_numbers_that_were_edited_are_named_and_no_part_of_the_table(tmp_path: Path) -> None:
+    numbers = [*numbers_of("base", 0.94, 10), *numbers_of("small", 0.93, 4)]
+    edited = [one("small", "latency_ms", 0.0, unit="ms", conditions=TIMING)]
+    edited += [one("small", "accuracy", math.nan, n=900)]
+    section = section_of(write_run(tmp_path / "run", *(one for one in numbers if one.name == "base"), *edited))
+    assert [row.name for row in section.rows] == ["base"]
+    told = f"{tmp_path / 'run' / 'measurements.jsonl'}: latency_ms of small on host_litert can't have been measured"
+    assert f"{told} (0.0 ms is no time): measure again" in section.notes
+    again = write_run(tmp_path / "again", *edited, *numbers)
+    assert _row(section_of(again), "small").cells["metric"].value == 0.93
+    assert not [note for note in section_of(again).notes if "accuracy of small" in note]
+    json.loads(render(compare([tmp_path / "run"]), "json"), parse_constant=pytest.fail)

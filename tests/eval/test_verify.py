@@ -2,8 +2,10 @@
 made anew."""
 
 import json
+import math
 import re
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,15 @@ import onnx
 import pytest
 from tiny_bundles import file_entry, reseal
 
-from palmtop import stage
+from palmtop import parity, stage
+from palmtop.app_manifest import ANSWERS, Manifest, read_golden
 from palmtop.bundle import Bundle
 from palmtop.cli.main import main
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.eval.measure import measure
-from palmtop.eval.verify import verify
+from palmtop.eval.verify import _packed_faults, _promise_faults, verify
+from palmtop.export import to_app
 from palmtop.making import make
 from palmtop.measure_settings import MeasureText
 
@@ -41,7 +46,9 @@ def test_a_whole_app_passes_and_says_what_was_checked(app: Path, capsys: pytest.
     said = capsys.readouterr().out
     assert re.fullmatch(
         r"sealed files: 7 files, .* as sealed\nmanifest.json: 6 files, 2 steps from finetune on: as stated\n"
-        r"labels.txt: as the golden answers have them\ntokenizer.json: the same token ids for all 16 golden texts\n"
+        r"labels.txt: as the golden answers have them\n"
+        r"(golden.jsonl has no answer with .* \(output \d\): a client that mixes these up isn't found out by it\n)?"
+        r"tokenizer.json: the same token ids for all 16 golden texts\n"
         r"golden.jsonl: 16 answers of host_onnx: they differ by 0 of their spread, at most by 0 .*, 100.0% agree .*\n",
         said,
     ), said
@@ -138,6 +145,100 @@ def test_a_swap_that_was_sealed_anew_is_found_by_what_it_does(name: str, change:
     assert re.search(message, told(app)[0]), told(app)
 
 
+def test_golden_answers_that_were_taken_out_are_missed(app: Path) -> None:
+    lines = (app / "golden.jsonl").read_text().splitlines(keepends=True)
+    (app / "golden.jsonl").write_text(lines[0])
+    reseal(app, restate=True)
+    assert f"{app / 'golden.jsonl'} has 1 answers, and should have 16: make the app again" in told(app)
+    _restate(app, golden_texts=None, unseen_labels=None)  # as apps of before
+    assert told(app) == [f"{app / 'golden.jsonl'} has 1 answers, and should have 7: make the app again"]
+    (app / "golden.jsonl").write_text("")
+    reseal(app, restate=True)
+    assert f"{app / 'golden.jsonl'} has 0 answers, and should have 7: make the app again" in told(app)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"difference": 1e9}, {"typical": 5.0}, {"agreement": 0.0}, {"difference": math.nan}]
+)
+def test_a_tolerance_that_lets_everything_through_is_none(changed: dict[str, float], app: Path) -> None:
+    _restate(app, tolerance={"difference": 0.01, "typical": 0.001, "agreement": 0.98} | changed)
+    [fault] = told(app)
+    assert fault.startswith(f"{app / 'manifest.json'} lets through what is no longer the same model (differences of")
+    assert fault.endswith("the limits are 2, 0.1 and 0.9): make the app again")
+
+
+def test_another_kind_of_task_does_not_turn_the_labels_off(app: Path) -> None:
+    rows = [json.loads(line) for line in (app / "golden.jsonl").read_text().splitlines()]
+    (app / "golden.jsonl").write_text("".join(json.dumps(row | {"answer": None}) + "\n" for row in rows))
+    reseal(app, restate=True)
+    _restate(app, kind="regression")
+    assert told(app) == [
+        f"{app / 'manifest.json'} says regression, which gives one number, of 3 labels: make the app again"
+    ]
+
+
+def test_labels_that_no_golden_answer_has_are_stated_and_cannot_be_swapped(
+    app: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) for line in (app / "golden.jsonl").read_text().splitlines()]
+    kept = [row for row in rows if row["answer"] == rows[0]["answer"]]
+    (app / "golden.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+    reseal(app, restate=True)
+    labels = (app / "labels.txt").read_text().split()
+    first, second = unseen = [place for place, label in enumerate(labels) if label != rows[0]["answer"]]
+    _restate(app, golden_texts=len(kept), unseen_labels={place: labels[place] for place in unseen})
+    verify(app, print)
+    assert (
+        f"golden.jsonl has no answer with '{labels[first]}' (output {first}), '{labels[second]}' (output {second}): a "
+        "client that mixes these up isn't found out by it\n"
+    ) in capsys.readouterr().out
+    labels[first], labels[second] = labels[second], labels[first]
+    (app / "labels.txt").write_text("\n".join(labels) + "\n")
+    reseal(app, restate=True)
+    [fault] = told(app)
+    assert fault.startswith(f"{app / 'labels.txt'} and golden.jsonl aren't those that manifest.json was written with (")
+
+
+def test_what_a_manifest_promises_is_there(app: Path) -> None:
+    """A .tflite for Google's Task clients, without its vocabulary."""
+    labels = (app / "labels.txt").read_bytes()
+    with zipfile.ZipFile(app / "model.tflite", "w") as archive:
+        archive.writestr("vocab.txt", "[PAD]\n")
+        archive.writestr("labels.txt", labels)
+    manifest, rows = Manifest.read(app), read_golden(app)
+    for clients in ({"LiteRT": ANSWERS, "a Task client": ANSWERS}, {"LiteRT": ANSWERS}):
+        told = manifest.model_copy(update={"format": "tflite", "clients": clients})
+        assert _packed_faults(app, told) == [
+            f"{app / 'model.tflite'} holds another vocab.txt than the one beside it: make the app again"
+        ]
+    promised = manifest.model_copy(update={"format": "tflite", "clients": {"a Task client": ANSWERS}})
+    assert _promise_faults(app, promised, rows) == [
+        f"{app / 'vocab.txt'} isn't among the files of manifest.json: make the app again"
+    ]
+    lost = manifest.model_copy(update={"files": {}})
+    assert len(_promise_faults(app, lost, rows)) == 4
+    (app / "model.tflite").write_bytes(b"no archive")
+    assert "what is packed behind the model can't be read" in _packed_faults(app, promised)[0]
+
+
+def test_every_label_that_can_be_is_the_answer_to_a_golden_text(
+    random_onnx: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "TEXTS", 1)
+    monkeypatch.setattr(parity, "PLAIN", (("hi",),))
+    monkeypatch.setattr(to_app, "HARD", ())
+    app = make("to_app", stage.find("to_app")(), random_onnx, tmp_path / "app", print)
+    rows, manifest = read_golden(app.path), Manifest.read(app.path)
+    assert random_onnx.task is not None
+    texts = random_onnx.task.load("evaluation").texts
+    answers = parity.answers(("onnx", app.path), HostTokenizer.of(app.path, app.signature).encode([*texts, ("hi",)]))
+    possible = {random_onnx.task.label_names[place] for place in answers.argmax(axis=1)}
+    assert len(possible) > 1 and {row.answer for row in rows} == possible
+    assert manifest.golden_texts == len(rows) <= 1 + 1 + len(possible)
+    assert manifest.unseen_labels is not None
+    assert set(manifest.unseen_labels.values()) == set(random_onnx.task.label_names) - possible
+
+
 def test_weights_that_were_changed_and_sealed_anew_are_found_by_their_answers(app: Path) -> None:
     model = onnx.load(app / "model.onnx")
     head = next(weight for weight in model.graph.initializer if 3 in weight.dims)  # three labels
@@ -189,6 +290,12 @@ def test_an_app_is_not_measured_but_verified(
     with pytest.raises(UserError, match="there is nothing to measure"):
         measure({"app": bundles["app"]}, MeasureText(on=("host_onnx",)), tmp_path / "run", print)
     assert "app: not measured, it is an app's folder, which doesn't know its task's texts" in capsys.readouterr().out
+
+
+def _restate(app: Path, **changed: Any) -> None:
+    manifest = json.loads((app / "manifest.json").read_text())
+    (app / "manifest.json").write_text(json.dumps(manifest | changed))
+    reseal(app)
 
 
 def told(app: Path) -> list[str]:

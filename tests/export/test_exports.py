@@ -1,6 +1,8 @@
 """Exports beyond the matrix of families: several lengths, softmax inside, int8, what a file may hold, and what is
 refused."""
 
+import re
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -127,6 +129,20 @@ def test_what_cannot_be_exported_is_told_before_work(teacher: Bundle, tmp_path: 
         stage.find("to_tflite")(lengths=[3])
     with pytest.raises(UserError, match=r"length 4096 is more than the model takes \(70 tokens\)"):
         _make("to_tflite", {"lengths": 4096}, teacher, tmp_path / "long")
+
+
+def test_a_file_that_finds_no_room_is_told_by_name(random_bert: Bundle, tmp_path: Path) -> None:
+    """litert-torch's own writer would end the process there, without a word."""
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, allowed[1]))
+    try:
+        with pytest.raises(
+            UserError, match=rf"^{re.escape(str(tmp_path / 'file'))} would be a larger file than may be"
+        ):
+            _make("to_tflite", {"lengths": 8}, random_bert, tmp_path / "file")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    assert not (tmp_path / "file").exists()
 
 
 def test_a_missing_browser_is_told_before_work(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What an operating system's refusal means to a user."""
 
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,11 @@ from palmtop.errors import from_os
             errno.ENOTDIR,
             "here is a file, or lies below one, where a folder is wanted: choose another folder with --out",
         ),
+        (
+            errno.EFBIG,
+            "here would be a larger file than may be written here (see 'ulimit -f'): raise the limit, or choose "
+            "another folder with --out",
+        ),
         (errno.EISDIR, "here is a folder where a file is wanted: name the file in it"),
     ],
 )
@@ -37,6 +43,9 @@ def test_refusals_a_user_can_mend(number: int, message: str) -> None:
 def test_a_refusal_without_a_file_name() -> None:
     assert str(from_os(OSError(errno.ENOSPC, "told"))).startswith(
         "no space left on the disk while writing the output folder: "
+    )
+    assert str(from_os(OSError(errno.ENOSPC, "told"), Path("out"))).startswith(
+        "no space left on the disk while writing out: "
     )
 
 

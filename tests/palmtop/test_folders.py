@@ -1,13 +1,15 @@
-"""A folder of the cache is made once, whole, and by one process at a time."""
+"""A folder of the cache is made once, whole, and by one process at a time; what was changed since is made again."""
 
 import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from palmtop.errors import UserError
-from palmtop.folders import cache, fill_once
+from palmtop.folders import SEAL, cache, fill_once
 
 CARD = "card"
 
@@ -27,7 +29,7 @@ def _fill(said: Any, go_on: Any) -> None:
         (into / CARD).touch()
 
     name = multiprocessing.current_process().name
-    said.put((name, fill_once(cache("things") / "one", CARD, slowly, lambda words: said.put((name, words)))))
+    said.put((name, fill_once(cache("things") / "one", slowly, lambda words: said.put((name, words)))))
 
 
 def test_a_second_process_waits_and_takes_what_the_first_made() -> None:
@@ -57,9 +59,9 @@ def test_what_a_killed_one_left_is_made_again() -> None:
         assert not list(into.iterdir())
         (into / CARD).touch()
 
-    assert fill_once(folder, CARD, fill, print) is False
-    assert [path.name for path in folder.iterdir()] == [CARD] and not left.exists()
-    assert fill_once(folder, CARD, lambda _: pytest.fail("made twice"), print) is True
+    assert fill_once(folder, fill, print) is False
+    assert {path.name for path in folder.iterdir()} == {CARD, SEAL} and not left.exists()
+    assert fill_once(folder, lambda _: pytest.fail("made twice"), print) is True
 
 
 def test_an_error_leaves_nothing_that_could_be_taken_for_whole() -> None:
@@ -70,9 +72,50 @@ def test_an_error_leaves_nothing_that_could_be_taken_for_whole() -> None:
         raise OSError("no room")
 
     with pytest.raises(OSError, match="no room"):
-        fill_once(folder, CARD, fails, print)
+        fill_once(folder, fails, print)
     assert not folder.exists()
-    assert fill_once(folder, CARD, lambda into: (into / CARD).touch(), print) is False
+    assert fill_once(folder, lambda into: (into / CARD).touch(), print) is False
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "lost", "added", "no seal", "a seal that can't be read"])
+def test_what_is_not_as_it_was_sealed_is_made_again_with_a_word(damage: str) -> None:
+    folder, said = cache("things") / "one", list[str]()
+
+    def fill(into: Path) -> None:
+        (into / "part").write_text("whole")
+
+    def harm() -> None:
+        (folder / "part").write_text("whale")
+
+    harms: dict[str, Callable[[], object]] = {
+        "changed": harm,
+        "cut": lambda: (folder / "part").write_text("who"),
+        "lost": (folder / "part").unlink,
+        "added": (folder / "other").touch,
+        "no seal": (folder / SEAL).unlink,
+        "a seal that can't be read": lambda: (folder / SEAL).write_text("{"),
+    }
+    assert fill_once(folder, fill, said.append) is False
+    harms[damage]()
+    assert not said
+    assert fill_once(folder, fill, said.append) is False
+    assert said == [f"{folder} isn't as it was sealed, or has no seal: it is made again"]
+    assert (folder / "part").read_text() == "whole"
+    assert fill_once(folder, lambda _: pytest.fail("made twice"), print) is True
+
+
+def test_others_of_a_distributed_run_wait_for_what_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = cache("things") / "one"
+    folder.mkdir()
+    (folder / "part").write_text("of another time")
+    monkeypatch.setenv("RANK", "1")
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(fill_once, folder, lambda _: pytest.fail("not the first"), print)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.5)
+        monkeypatch.setenv("RANK", "0")
+        assert fill_once(folder, lambda into: (into / "part").touch(), print) is False
+        assert waiting.result(timeout=10) is True
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/nobody"])

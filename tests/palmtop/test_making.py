@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -149,7 +149,7 @@ def test_made_and_kept(tmp_path: Path) -> None:
     assert made.card.facts["runs"] == 1
     assert make("write", Write(), None, tmp_path / "a", said.append).card.created == made.card.created
     assert said == ["a: write", "a: made before with the same settings and inputs, kept"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "cache"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
 
 
 def test_the_card_says_what_the_stage_does_and_an_equal_one_without_is_kept(tmp_path: Path) -> None:
@@ -164,6 +164,21 @@ def test_the_card_says_what_the_stage_does_and_an_equal_one_without_is_kept(tmp_
     said: list[str] = []
     assert make("longer", Longer(), first, tmp_path / "b", said.append).card.effect is None
     assert said == ["b: made before with the same settings and inputs, kept"]
+
+
+def test_what_a_setting_became_here_stands_in_the_origin_and_an_equal_one_is_kept(tmp_path: Path) -> None:
+    class Choosing(Write):
+        def became(self, facts: Mapping[str, Any]) -> dict[str, str]:
+            return {"way": f"after {facts['runs']} run"}
+
+    made = make("write", Choosing(), None, tmp_path / "a", quiet)
+    assert made.card.origin.became == {"way": "after 1 run"}
+    said: list[str] = []
+    assert make("write", Choosing(), None, tmp_path / "a", said.append) == made
+    assert said == ["a: made before with the same settings and inputs, kept"]
+    plain = make("write", Write(), None, tmp_path / "b", quiet)
+    assert "became" not in json.loads((plain.path / "palmtop.json").read_text())["origin"]  # as cards of before
+    assert plain.card.origin != made.card.origin and plain.card.origin.asked == made.card.origin.asked
 
 
 def test_what_a_stage_says_is_told_where_its_maker_listens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -236,6 +251,43 @@ def test_two_processes_on_one_folder(tmp_path: Path) -> None:
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     make("write", Write(), None, tmp_path / "a", quiet)
+
+
+def test_a_lock_holds_whoevers_cache_is_used_and_leaves_nothing(tmp_path: Path) -> None:
+    holds = tmp_path / "holds"
+
+    def hold() -> None:
+        with lock_on(tmp_path / "a"):
+            holds.touch()
+            time.sleep(30)
+
+    pid = in_child(hold, PALMTOP_CACHE=str(tmp_path / "another-cache"))
+    wait_for(holds)
+    with pytest.raises(UserError, match=r"another palmtop is working on .*a: wait for it"), lock_on(tmp_path / "a"):
+        pytest.fail("two at once")
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    with lock_on(tmp_path / "a"):
+        pass
+    assert [path.name for path in tmp_path.iterdir() if "lock" in path.name] == []
+
+
+def test_what_one_left_that_was_killed_behind_the_rename_is_cleared_up(tmp_path: Path) -> None:
+    made = make("write", Write(), None, tmp_path / "a", quiet)
+    shop, old = tmp_path / ".a.partial", tmp_path / ".a.old"
+    for left in (shop / "scratch", old):
+        left.mkdir(parents=True)
+    (shop / "origin.json").write_text(made.card.origin.model_dump_json())
+    with lock_on(tmp_path / "a"):  # another is at work
+        assert make("write", Write(), None, tmp_path / "a", quiet) == made
+        assert shop.exists() and old.exists()
+    assert make("write", Write(), None, tmp_path / "a", quiet) == made
+    assert not shop.exists() and not old.exists()
+    other = made.card.origin.model_copy(update={"settings": {"parts": 7}})
+    (shop / "scratch").mkdir(parents=True)
+    (shop / "origin.json").write_text(other.model_dump_json())  # cut short, and to be continued
+    assert make("write", Write(), None, tmp_path / "a", quiet) == made
+    assert shop.exists()
 
 
 def test_a_lock_ends_with_its_block(tmp_path: Path) -> None:
