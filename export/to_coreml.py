@@ -33,15 +33,13 @@ class ToCoreml(Stage):
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Convert, write, and look whether the package takes, gives and holds what it should."""
         from palmtop.export.coreml_package import features, operators, write
-        from palmtop.export.graph.edge import converting, copy_app_files, edge_classifier, signature_of_export
-        from palmtop.export.graph.passes import clean_any_length
+        from palmtop.export.graph.cleaned import any_length
+        from palmtop.export.graph.edge import converting, copy_app_files, signature_of_export
 
         assert source is not None  # the driver checked `accepts`
         signature, output = signature_of_export(source, self.probabilities)
         with converting(work.out):
-            program, passes = clean_any_length(
-                edge_classifier(source, self.probabilities), signature.inputs, signature.max_length
-            )
+            program, passes = any_length(source, self.probabilities)
             write(program, work.out, output, self.precision == "float16")
         wanted = dict.fromkeys(signature.inputs, "int32"), {output: self.precision}
         if (found := features(work.out)) != wanted:

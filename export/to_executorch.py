@@ -37,15 +37,13 @@ class ToExecutorch(Stage):
         import torch
 
         from palmtop.export.executorch_file import FILE, PROGRAM, write
-        from palmtop.export.graph.edge import converting, copy_app_files, edge_classifier, signature_of_export
-        from palmtop.export.graph.passes import clean_any_length
+        from palmtop.export.graph.cleaned import any_length
+        from palmtop.export.graph.edge import converting, copy_app_files, signature_of_export
 
         assert source is not None  # the driver checked `accepts`
         signature, _ = signature_of_export(source, self.probabilities)
         with converting(work.out):
-            program, passes = clean_any_length(
-                edge_classifier(source, self.probabilities), signature.inputs, signature.max_length
-            )
+            program, passes = any_length(source, self.probabilities)
             torch.export.save(program, work.out / PROGRAM)
             facts = write(program, work.out / FILE)
         signature.write(work.out)

@@ -40,15 +40,13 @@ class ToOnnx(Stage):
         """Convert, write, and compare with torch in ONNX Runtime."""
         import torch
 
-        from palmtop.export.graph.edge import converting, copy_app_files, edge_classifier, signature_of_export
-        from palmtop.export.graph.passes import clean_any_size
+        from palmtop.export.graph.cleaned import any_size
+        from palmtop.export.graph.edge import converting, copy_app_files, signature_of_export
 
         assert source is not None  # the driver checked `accepts`
         signature, output = signature_of_export(source, self.probabilities)
         with converting(work.out):
-            program, passes = clean_any_size(
-                edge_classifier(source, self.probabilities), signature.inputs, signature.max_length
-            )
+            program, passes = any_size(source, self.probabilities)
             torch.onnx.export(
                 program,
                 (),

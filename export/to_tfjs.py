@@ -44,16 +44,14 @@ class ToTfjs(Stage):
 
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Convert, write, and compare with torch in Chromium."""
-        from palmtop.export.graph.edge import converting, copy_app_files, edge_classifier, signature_of_export
-        from palmtop.export.graph.passes import clean_any_size
+        from palmtop.export.graph.cleaned import any_size
+        from palmtop.export.graph.edge import converting, copy_app_files, signature_of_export
         from palmtop.export.tfjs_model.graph_model import write_graph_model
 
         assert source is not None  # the driver checked `accepts`
         signature, output = signature_of_export(source, self.probabilities)
         with converting(work.out):
-            program, passes = clean_any_size(
-                edge_classifier(source, self.probabilities), signature.inputs, signature.max_length
-            )
+            program, passes = any_size(source, self.probabilities)
             facts = write_graph_model(program, signature.inputs, output, work.out, self.precision)
         signature.write(work.out)
         copy_app_files(source, work.out)

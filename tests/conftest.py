@@ -5,11 +5,13 @@ And bundles that are made once for all files; a test copies what it changes.
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from once import MadeOnce
     from tiny_bundles import Taught
 
     from palmtop.bundle import Bundle
@@ -17,12 +19,24 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-LONGEST = "test_quickstart.py"
+LONGEST = (
+    "test_families.py",
+    "test_quickstart.py",
+    "test_any_length.py",
+    "test_task_kinds.py",
+    "test_exports.py",
+    "test_executorch.py",
+    "test_mediapipe_target.py",
+    "test_remote_target.py",
+    "test_training.py",
+)
+"""Files, by the time they take."""
 
 
 def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
-    """The longest file starts first: at the end one worker would wait for it alone."""
-    items.sort(key=lambda item: item.path.name != LONGEST)
+    """The longest files start first: at the end one worker would wait for the other's alone."""
+    turn = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: turn.get(item.path.name, len(turn)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,11 +55,27 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def taught_bert(tmp_path_factory: pytest.TempPathFactory) -> "Taught":
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of this run, one for all of xdist's processes."""
+    own = tmp_path_factory.getbasetemp()
+    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+
+
+@pytest.fixture(scope="session")
+def once(shared: Path) -> "MadeOnce":
+    """Makes a bundle, or gives the equal one that another test had made: once("to_onnx", {}, source)."""
+    from once import made_once
+
+    return lambda use, settings, source: made_once(shared / "made", use, settings, source)
+
+
+@pytest.fixture(scope="session")
+def taught_bert(shared: Path) -> "Taught":
     """A BERT of two layers, 32 wide, that is sure of its tiny task."""
+    from once import taught_once
     from tiny_bundles import taught
 
-    return taught(tmp_path_factory.mktemp("taught"))
+    return taught_once(shared / "taught", taught)
 
 
 @pytest.fixture(scope="session")
@@ -55,22 +85,33 @@ def teacher(taught_bert: "Taught") -> "Bundle":
 
 
 @pytest.fixture(scope="session")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> "Taught":
-    """A BERT of two layers, 32 wide, that answers questions on a context."""
-    from tiny_bundles import taught_reader
+def adopted_bert(shared: Path) -> "Bundle":
+    """A random BERT with the tiny task's head, whose answers differ widely."""
+    from once import MADE, alone
+    from tiny_bundles import adopted
 
-    return taught_reader(tmp_path_factory.mktemp("reader"))
+    from palmtop.bundle import Bundle
+
+    with alone(shared / "adopted") as first:
+        if first:
+            adopted(shared / "adopted", "bert")
+            (shared / "adopted" / MADE).touch()
+    return Bundle.open(shared / "adopted" / "adopted")
 
 
 @pytest.fixture(scope="session")
-def reader_files(reader: "Taught", tmp_path_factory: pytest.TempPathFactory) -> "dict[int, Bundle]":
-    """The same as .tflite, by its length."""
-    from tiny_bundles import _made
+def reader(shared: Path) -> "Taught":
+    """A BERT of two layers, 32 wide, that answers questions on a context."""
+    from once import taught_once
+    from tiny_bundles import taught_reader
 
-    folder = tmp_path_factory.mktemp("readers")
-    return {
-        length: _made("to_tflite", {"lengths": length}, reader.teacher, folder / f"at-{length}") for length in (64, 384)
-    }
+    return taught_once(shared / "reader", taught_reader)
+
+
+@pytest.fixture(scope="session")
+def reader_files(reader: "Taught", once: "MadeOnce") -> "dict[int, Bundle]":
+    """The same as .tflite, by its length."""
+    return {length: once("to_tflite", {"lengths": length}, reader.teacher) for length in (64, 384)}
 
 
 @pytest.fixture(scope="session")

@@ -64,30 +64,3 @@ def clean_at(edge: "EdgeClassifier", inputs: Sequence[str], tokens: int) -> tupl
     with torch.no_grad():
         program = torch.export.export(edge, (), example(inputs, 1, tokens), strict=False)
     return clean(program, (*FOR_ALL, *FOR_LITERT))
-
-
-def clean_any_size(
-    edge: "EdgeClassifier", inputs: Sequence[str], longest: int
-) -> tuple[ExportedProgram, dict[str, int]]:
-    """The cleaned program for any batch and any length up to `longest`."""
-    from palmtop.export.graph.edge import any_size_program, family, trace_any_size
-
-    module, facts = clean(any_size_program(edge, inputs, longest))
-    return trace_any_size(module, inputs, family(edge.model).shortest, longest), facts
-
-
-def clean_any_length(
-    edge: "EdgeClassifier", inputs: Sequence[str], longest: int
-) -> tuple[ExportedProgram, dict[str, int]]:
-    """The cleaned program for one text of any length up to `longest`, for what plans its memory by the largest
-    input."""
-    from palmtop.export.graph.edge import any_size_program, example, family
-
-    module, facts = clean(any_size_program(edge, inputs, longest))
-    tokens = torch.export.Dim("tokens", min=family(edge.model).shortest, max=longest)
-    sizes = {name: {1: tokens} for name in inputs}
-    with torch.no_grad():
-        program = torch.export.export(
-            module, (), example(inputs, 1, min(16, longest)), dynamic_shapes=sizes, strict=False
-        )
-    return program, facts

@@ -65,11 +65,22 @@ def write_graph_model(
 
 
 def _decompose(program: ExportedProgram) -> ExportedProgram:
-    """To core ATen, except for the operators that map onto TensorFlow.js better as they are."""
+    """To core ATen, except for the operators that map onto TensorFlow.js better as they are; a program that has no
+    others is taken as it is, for this traces it anew."""
+    if not _has_others(program.graph):
+        return program
     defaults: dict[Any, Callable[..., Any]] = torch.export.default_decompositions()
     table = {op: how for op, how in defaults.items() if op not in LOWERINGS}
     decomposed: ExportedProgram = program.run_decompositions(table)
     return decomposed
+
+
+def _has_others(graph: fx.Graph) -> bool:
+    """Whether an operator that the output needs isn't in the table, or one writes in place."""
+    needed = {node.target for node in _live(graph) if node.op == "call_function"}
+    called = {node.target for node in graph.nodes if node.op == "call_function"}
+    in_place = any(isinstance(target, OpOverload) and target._schema.is_mutable for target in called)
+    return in_place or not needed <= LOWERINGS.keys()
 
 
 def _translate(program: ExportedProgram, input_names: Sequence[str]) -> tuple[Graph, Value]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from once import MadeOnce
 from tiny import sentences
-from tiny_bundles import adopted
 
 from palmtop import stage
 from palmtop.bundle import Bundle
@@ -28,13 +28,12 @@ def target() -> Target:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+def exported(adopted_bert: Bundle, once: MadeOnce, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     """A random BERT as a .tflite of one length, of two, and in int8."""
     folder = tmp_path_factory.mktemp("litert")
-    teacher = adopted(folder / "bert", "bert")
     made = {
-        "one": _make("to_tflite", {"lengths": 24}, teacher, folder / "one"),
-        "two": _make("to_tflite", {"lengths": [8, 24]}, teacher, folder / "two"),
+        "one": once("to_tflite", {"lengths": 24}, adopted_bert),
+        "two": _make("to_tflite", {"lengths": [8, 24]}, adopted_bert, folder / "two"),
     }
     return made | {"int8": _make("quantize", {"tolerance": 2}, made["one"], folder / "int8")}
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import sentences, write_model, write_task
-from tiny_bundles import adopted, reseal
+from once import MadeOnce
+from tiny import sentences
+from tiny_bundles import Taught, reseal
 
 from palmtop import stage, target
 from palmtop.bundle import Bundle
@@ -27,16 +28,15 @@ FLOAT32 = 1e-5
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+def bundles(adopted_bert: Bundle, once: MadeOnce, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     """A random BERT, its .tflite with probabilities, the app of that; an app that MediaPipe can't open, and one of
     ONNX."""
     folder = tmp_path_factory.mktemp("mediapipe")
-    teacher = adopted(folder / "bert", "bert")
     made = {
-        "teacher": teacher,
-        "file": _make("to_tflite", {"lengths": 24, "probabilities": True}, teacher, folder / "file"),
-        "logits": _make("to_tflite", {"lengths": 24}, teacher, folder / "logits"),
-        "onnx": _make("to_onnx", {}, teacher, folder / "onnx"),
+        "teacher": adopted_bert,
+        "file": once("to_tflite", {"lengths": 24, "probabilities": True}, adopted_bert),
+        "logits": once("to_tflite", {"lengths": 24}, adopted_bert),
+        "onnx": once("to_onnx", {}, adopted_bert),
     }
     for name in ("file", "logits", "onnx"):
         made[f"{name}-app"] = _make("to_app", {}, made[name], folder / f"{name}-app")
@@ -53,13 +53,11 @@ def test_answers_are_those_of_the_interpreter(bundles: dict[str, Bundle]) -> Non
     assert all(np.array_equal(ours.input_ids, theirs.input_ids) for ours, theirs in zip(found, encodings, strict=True))
 
 
-def test_an_apps_task_is_its_nearest_ancestors(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_an_apps_task_is_its_nearest_ancestors(taught_bert: Taught, once: MadeOnce, tmp_path: Path) -> None:
     """In a recipe the pretrained model comes first, which has none."""
-    folder = tmp_path_factory.mktemp("recipe")
-    base = _make("adopt", {"model": str(write_model(folder / "model", "bert"))}, None, folder / "base")
-    tuned = _make("finetune", {"task": write_task(folder / "data"), "epochs": 0.2}, base, folder / "tuned")
-    file = _make("to_tflite", {"lengths": 24, "probabilities": True}, tuned, folder / "file")
-    given = {"base": base, "tuned": tuned, "file": file, "app": _make("to_app", {}, file, folder / "app")}
+    base, tuned = taught_bert.base, taught_bert.teacher
+    file = once("to_tflite", {"lengths": 24, "probabilities": True}, tuned)
+    given = {"base": base, "tuned": tuned, "file": file, "app": _make("to_app", {}, file, tmp_path / "app")}
     (plan,) = plans(given, OPTIONS, lambda _: None)
     assert "app on host_mediapipe" in [str(subject) for subject in plan.subjects]
 
@@ -87,11 +85,13 @@ def test_an_app_is_measured_beside_the_file_that_it_was_made_of(bundles: dict[st
     assert packed > model_bytes(bundles["file"])  # the vocabulary and the labels are in it
 
 
-def test_what_an_apps_time_was_taken_at_is_written_with_it(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+def test_what_an_apps_time_was_taken_at_is_written_with_it(
+    bundles: dict[str, Bundle], once: MadeOnce, tmp_path: Path
+) -> None:
     """MediaPipe pads to the file's length and no further, and asks nobody how many threads it may take."""
     mediapipe = target.find("host_mediapipe")
     assert [mediapipe.padded_to(bundles["file-app"].path, length) for length in (8, 24, 25)] == [24, 24, None]
-    any_length = _make("to_tflite", {"lengths": "any", "probabilities": True}, bundles["teacher"], tmp_path / "any")
+    any_length = once("to_tflite", {"lengths": "any", "probabilities": True}, bundles["teacher"])
     app = _make("to_app", {}, any_length, tmp_path / "any-app")
     assert (mediapipe.padded_to(app.path, 8), target.find("host_litert").padded_to(any_length.path, 8)) == ("own", 8)
     measure(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from once import MadeOnce
 from task_clients import mediapipe_answers, tflite_support
 from tiny import sentences
 from tiny_bundles import Taught, adopted
@@ -43,13 +44,12 @@ SAME = 1e-3
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+def files(adopted_bert: Bundle, once: MadeOnce, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     """A BERT with a task as a file for any length and one for two, with probabilities, each in two precisions."""
     folder = tmp_path_factory.mktemp("any")
-    teacher = adopted(folder / "bert", "bert")
     made = {
-        "any": _make("to_tflite", {"lengths": "any", "probabilities": True}, teacher, folder / "any"),
-        "fixed": _make("to_tflite", {"lengths": FIXED, "probabilities": True}, teacher, folder / "fixed"),
+        "any": once("to_tflite", {"lengths": "any", "probabilities": True}, adopted_bert),
+        "fixed": _make("to_tflite", {"lengths": FIXED, "probabilities": True}, adopted_bert, folder / "fixed"),
     }
     for name in tuple(made):
         made[f"{name} int8"] = _make(

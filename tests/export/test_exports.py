@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from once import MadeOnce
 from safetensors.numpy import load_file, save_file
 from tiny import sentences, write_model, write_task
 
@@ -64,9 +65,9 @@ def test_int8_is_a_quarter_of_the_weights_and_agrees(teacher: Bundle, several: B
     ("use", "settings"), [("to_tflite", {"lengths": 24}), ("to_onnx", {}), ("to_tfjs", {"precision": "float16"})]
 )
 def test_probabilities_are_the_softmax_of_the_logits(
-    teacher: Bundle, use: str, settings: dict[str, Any], tmp_path: Path
+    teacher: Bundle, use: str, settings: dict[str, Any], once: MadeOnce
 ) -> None:
-    made = _make(use, settings | {"probabilities": True}, teacher, tmp_path / use)
+    made = once(use, settings | {"probabilities": True}, teacher)
     assert Signature.read(made.path).output == "probabilities"
     encodings = HostTokenizer(teacher.path, 24).encode([(text,) for text, _ in sentences(8, 6)])
     with target.for_format("torch").open(teacher.path) as runner:

@@ -16,7 +16,7 @@ from torch.export import Dim, ExportedProgram
 from palmtop.data.encoding import Encoding, pad
 from palmtop.errors import UserError
 from palmtop.eval.targets.browser import Target
-from palmtop.export.tfjs_model.graph_model import write_graph_model
+from palmtop.export.tfjs_model.graph_model import _decompose, write_graph_model
 from palmtop.signature import Signature
 
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
@@ -342,3 +342,21 @@ def test_refused_by_name(case: str, tmp_path: Path) -> None:
         write(_Forward(forward), tmp_path, inputs=1)
     assert [word for word in words if word not in str(caught.value)] == []
     assert not (tmp_path / "model.json").exists()
+
+
+class _WritesInPlace(nn.Module):
+    """What it adds is seen in the tensor alone: nothing uses the call's own result."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """[batch, tokens] -> [batch, tokens]."""
+        answers = ids.to(torch.float32)
+        answers.add_(1.0)
+        return answers
+
+
+def test_a_program_is_taken_apart_where_it_writes_in_place_and_only_as_often_as_it_must_be() -> None:
+    written = trace(_WritesInPlace(), 1)
+    assert any(node.target is torch.ops.aten.add_.Tensor for node in written.graph.nodes)
+    apart = _decompose(written)
+    assert any(node.target is torch.ops.aten.add.Tensor for node in apart.graph.nodes)
+    assert _decompose(apart) is apart

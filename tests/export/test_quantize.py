@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from once import MadeOnce
 from safetensors.numpy import load_file, save_file
 from tiny import sentences
 from tiny_bundles import sealed
@@ -179,10 +180,10 @@ def test_a_mask_of_minus_ten_thousand_takes_no_range(fragile: Bundle) -> None:
     assert min(limit.low for limit in plain.values()) <= -1e4
 
 
-def test_the_answers_themselves_have_their_whole_range(teacher: Bundle, tmp_path: Path) -> None:
+def test_the_answers_themselves_have_their_whole_range(teacher: Bundle, once: MadeOnce) -> None:
     """A file of probabilities ends in a softmax too, but what that one reads is no score beside a masked one: small
     answers count."""
-    made = _make("to_tflite", {"lengths": [24], "probabilities": True}, teacher, tmp_path / "float")
+    made = once("to_tflite", {"lengths": [24], "probabilities": True}, teacher)
     assert not any(activation.softmax for activation in _calibrated(made, "linear").ranges)
     every = _calibrated(made, "all").ranges
     logits = next(
