@@ -93,7 +93,7 @@ def test_the_client_is_refused_what_it_would_die_of(
     }
     assert made.card.facts["task_clients"] == f"no: {reason}" and made.card.facts["clients"] == "LiteRT"
     assert sha256_of(made.path / "model.tflite") == sha256_of(reader_files[64].path / "model.tflite")
-    with pytest.raises(UserError, match=f"^at-64 isn't for the Task clients: {reason}$"):
+    with pytest.raises(UserError, match=f"^{reader_files[64].name} isn't for the Task clients: {reason}$"):
         _make("to_app", {"task_clients": "required"}, reader_files[64], folder / "refused")
     monkeypatch.setattr(clients, "LENGTH", 64)
     packed = _make("to_app", {}, reader_files[64], folder / "packed")
