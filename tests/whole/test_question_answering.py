@@ -270,9 +270,8 @@ def test_faults_of_settings_are_told_before_work(
         UserError, match=r"^probabilities is for classification; of a span the start and end logits are wanted$"
     ):
         to_tflite(probabilities=True).outline(READER)
-    with pytest.raises(
-        UserError, match=r"^at-64: it answers questions on a context, and single texts are compared here; name a "
-    ):
+    message = "it answers questions on a context, and single texts are compared here; name a "
+    with pytest.raises(UserError, match=f"^{reader_files[64].name}: {message}"):
         client_of(reader_files[64])
     assert target.find("host_litert").refuses(reader_files[64].path) is None
 
