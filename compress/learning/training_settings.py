@@ -98,7 +98,8 @@ class GivenRates(AnyTraining, ABC):
 
 class ChosenRates(AnyTraining, ABC):
     """Epochs and rates chosen for the data, on its validation split: the task's own, or else a tenth of the training
-    rows, always the same ones, which are then not trained on. A number fixes what it is given for."""
+    rows, always the same ones, which are then not trained on. Of fewer than 300 rows none is held out, and nothing
+    chosen. A number fixes what it is given for."""
 
     rates_tried: ClassVar[tuple[float, ...]]
     """The rates that a model narrower than WIDE tries, ascending."""

@@ -41,12 +41,18 @@ class Parts:
     @classmethod
     def of(cls, task: Task, settings: ChosenRates, say: Say) -> Self:
         """The task's training and validation rows; where it has no validation rows and some are wanted, a tenth of the
-        training rows is held out, and that is said."""
+        training rows is held out, unless that were too few to tell anything. Which it is, is said."""
         if not settings.chooses:
             return cls(task.load("train"), None)
         if task.validation is not None:
             return cls(task.load("train"), task.load("validation"))
         train, held = task.held_out()
+        if len(held) < LEAST:
+            say(
+                f"{len(train) + len(held)} training rows are too few to hold some out: epochs and rates are the usual "
+                "ones, not chosen; name a validation split in the task to choose by"
+            )
+            return cls(task.load("train"), None)
         say(
             f"{len(held)} of {len(train) + len(held)} training rows are held out, always the same ones, to choose "
             "epochs and rates by; name a validation split in the task to train on all rows"

@@ -115,23 +115,31 @@ def test_few_rows_are_seen_often_and_wide_models_learn_at_a_third_of_the_rate() 
 
 
 def test_a_tenth_is_held_out_by_label_and_text_and_always_the_same(tmp_path: Path) -> None:
-    rows = [f"text {number} of {label},{label}" for label, count in (("a", 200), ("b", 40)) for number in range(count)]
+    rows = [f"text {number} of {label},{label}" for label, count in (("a", 300), ("b", 60)) for number in range(count)]
     (tmp_path / "train.csv").write_text("\n".join(["text,label", *rows, *rows[:20]]) + "\n")
     files = {name: str(tmp_path / "train.csv") for name in ("train", "evaluation")}
     task = Task.find({"name": "t", "text": "text", "label": "label", **files})
     train, held = task.held_out()
-    assert len(train) + len(held) == 260
+    assert len(train) + len(held) == 380
     assert not set(train.texts) & set(held.texts)
     unique = Counter(dict(zip(held.texts, held.labels.tolist(), strict=True)).values())
-    assert unique == {0: 20, 1: 4}
+    assert unique == {0: 30, 1: 6}
     assert task.held_out()[1].digest == held.digest
     said: list[str] = []
     parts = Parts.of(task, build(stage.find("finetune"), {}, "finetune"), said.append)
     assert parts.validation is not None
     assert len(parts.validation) == len(held)
-    assert said[0].startswith(f"{len(held)} of 260 training rows are held out")
+    assert said[0].startswith(f"{len(held)} of 380 training rows are held out")
     whole = Parts.of(task, build(stage.find("finetune"), {"epochs": 1, "learning_rate": 1e-4}, "finetune"), said.append)
-    assert (len(whole.train), whole.validation, len(said)) == (260, None, 1)
+    assert (len(whole.train), whole.validation, len(said)) == (380, None, 1)
+
+
+def test_of_few_rows_none_is_held_out(tmp_path: Path, taught_bert: Any) -> None:
+    said: list[str] = []
+    settings = {"task": write_task(tmp_path / "data"), "batch_size": 32}
+    made = make_by_name("finetune", settings, taught_bert.base, tmp_path / "made", said.append)
+    assert (made.card.facts["rows"], made.card.facts["steps"], "by_epoch" in made.card.facts) == (96, 3 * 12, False)
+    assert any(line.startswith("96 training rows are too few to hold some out") for line in said)
 
 
 def test_finetune_keeps_the_epoch_that_does_best_and_says_what_it_chose(
