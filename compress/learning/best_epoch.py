@@ -15,8 +15,9 @@ from palmtop.compress.learning.validation import Validation
 from palmtop.durably import replacing, write_durably
 from palmtop.processes import rank
 
-PATIENCE = 3
-"""Epochs without a better one after which a training is stopped."""
+PATIENCE, LEAST = 0.5, 3
+"""Of a training's epochs, the share without a better one after which it is stopped, and the fewest: while the rate is
+high, grades go up and down, and what the falling rate gains comes late."""
 WEIGHTS, GRADES = "best.safetensors", "grades.json"
 
 
@@ -51,7 +52,7 @@ class BestEpoch(TrainerCallback):  # type: ignore[misc]  # transformers is untyp
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Grade; stop where nothing got better for some epochs."""
         self._grade()
-        if len(self.grades) - best_of(self.grades) >= PATIENCE:
+        if len(self.grades) - best_of(self.grades) >= max(LEAST, PATIENCE * args.num_train_epochs):
             control.should_training_stop = True
 
     def restore(self) -> None:
