@@ -1,13 +1,12 @@
 """The picture of a table: what each file costs, in bytes and in milliseconds, against what it keeps; SVG or PNG."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palmtop.errors import UserError
-from palmtop.eval.reports.chart import GREY, STYLES
+from palmtop.eval.reports.chart import STYLES
 from palmtop.eval.reports.draw_table import Table
 from palmtop.eval.reports.table import Row, Section
 from palmtop.measurement import Measurement
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ENDINGS = (".svg", ".png")
-NEAR, ALIKE = 1.08, 0.004
-"""Points closer than this factor across and this much up share one name, or their names would lie on each other."""
+NEAR, ALIKE = 1.15, 0.004
+"""Points closer than this factor across and this much up share one label, or their numbers would lie on each other."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,15 @@ def picture(table: Table, path: Path) -> str:
     times = dots(section, "latency_ms")
     formats = list(dict.fromkeys(row.format for row in section.rows))
     with rc_context({"svg.hashsalt": "palmtop", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(10, 4.2), dpi=160, layout="constrained")
-        first, second = figure.subplots(1, 2, sharey=True)
-        _panel(first, sizes, formats, "MB of the model (log scale)")
+        figure = Figure(figsize=(11, 4.2), dpi=160, layout="constrained")
+        first, second, key = figure.subplots(1, 3, width_ratios=(4, 4, 2))
+        second.sharey(first)
+        numbers = {name: place for place, name in enumerate(dict.fromkeys(row.name for row in section.rows), 1)}
+        _panel(first, sizes, formats, "MB of the model (log scale)", numbers)
         first.set_ylabel(section.metric.replace("_", " "))
-        _panel(second, times, formats, f"ms a text{_timed(times)} (log scale)")
+        _panel(second, times, formats, f"ms a text{_timed(times)} (log scale)", numbers)
+        key.axis("off")
+        key.text(0, 1, "\n".join(f"{number}  {name}" for name, number in numbers.items()), va="top", fontsize=8.5)
         figure.legend(*first.get_legend_handles_labels(), loc="outside upper right", ncols=len(formats), frameon=False)
         figure.suptitle(f"{section.task.split(' ')[0]}: what each file costs and keeps", x=0.01, ha="left", fontsize=11)
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
@@ -77,16 +80,17 @@ def dots(section: Section, column: str) -> list[Dot]:
     ]
 
 
-def names(found: Sequence[Dot]) -> list[tuple[Dot, str]]:
-    """A name for each dot, and one for all that lie on each other, at the first of them."""
-    told: list[tuple[Dot, list[str]]] = []
+def names(found: Sequence[Dot], numbers: Mapping[str, int]) -> list[tuple[Dot, str]]:
+    """The number of each dot's row, and those of all that lie on each other together, at the first of them."""
+    told: list[tuple[Dot, list[int]]] = []
     for dot in sorted(found, key=lambda dot: dot.across):
-        beside = next((names for first, names in told if _touch(first, dot)), None)
+        number = numbers[dot.row.name]
+        beside = next((together for first, together in told if _touch(first, dot)), None)
         if beside is None:
-            told.append((dot, [dot.row.name]))
-        elif dot.row.name not in beside:
-            beside.append(dot.row.name)
-    return [(dot, "\n".join(together)) for dot, together in told]
+            told.append((dot, [number]))
+        elif number not in beside:
+            beside.append(number)
+    return [(dot, ", ".join(map(str, sorted(together)))) for dot, together in told]
 
 
 def _touch(first: Dot, other: Dot) -> bool:
@@ -97,7 +101,7 @@ def _beside(row: Row) -> bool:
     return row.cells["speedup"].value is not None or "baseline" in row.roles
 
 
-def _panel(axes: "Axes", found: Sequence[Dot], formats: Sequence[str], across: str) -> None:
+def _panel(axes: "Axes", found: Sequence[Dot], formats: Sequence[str], across: str, numbers: Mapping[str, int]) -> None:
     for form, (colour, marker) in zip(formats, STYLES * len(formats), strict=False):
         mine = [dot for dot in found if dot.row.format == form]
         if mine:
@@ -112,19 +116,14 @@ def _panel(axes: "Axes", found: Sequence[Dot], formats: Sequence[str], across: s
                 capsize=2,
                 label=form,
             )
-    middle = math.sqrt(min(places) * max(places)) if (places := [dot.across for dot in found]) else 0.0
-    for dot, name in names(found):
-        right = dot.across <= middle
+    for dot, number in names(found, numbers):
         axes.annotate(
-            name,
+            number,
             (dot.across, dot.value),
-            xytext=(7 if right else -7, 4),
+            xytext=(4, 4),
             textcoords="offset points",
-            ha="left" if right else "right",
-            va="bottom" if "\n" not in name else "top",
-            color=GREY,
-            fontsize=7.5,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+            color="black",
+            fontsize=8,
         )
     axes.set_xscale("log")
     axes.margins(x=0.18, y=0.15)
