@@ -14,6 +14,8 @@ from palmtop.stage import Outline, Stage
 
 NEW_HEAD = 10.0
 """Rate of a head that starts from random numbers, as a multiple of what pretrained weights learn at."""
+WITH_TRIALS = 1.5
+"""What a training and the trials that choose its rate cost at most, as a multiple of the training (rate_trial)."""
 WIDE = 700
 """From this hidden size on, models want a third of the rate that small ones learn best at."""
 
@@ -141,7 +143,7 @@ class ChosenRates(AnyTraining, ABC):
     def effort(self, source: Outline | None, rows: int) -> Effort | None:
         """The training, and the trials that choose its rate."""
         whole = super().effort(source, rows)
-        return whole and replace(whole, training=whole.training * (1.5 if self.learning_rate == "auto" else 1))
+        return whole and replace(whole, training=whole.training * (WITH_TRIALS if self.learning_rate == "auto" else 1))
 
     def rate_of_head(self, new: bool) -> float:
         """The head's rate as a multiple of the others'."""

@@ -96,7 +96,7 @@ class Quality:
             return
         conditions = {"epochs": len(facts["by_epoch"])}
         if not self.ledger.knows(subject, (LAST_EPOCH_GAINED,), conditions):
-            self.ledger.write(subject, {LAST_EPOCH_GAINED: Score(gained, "points of the metric")}, conditions)
+            self.ledger.write(subject, {LAST_EPOCH_GAINED: Score(gained)}, conditions)
 
     def _answers(self, subject: Subject) -> Answers:
         if subject not in self._answered:

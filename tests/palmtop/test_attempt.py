@@ -4,16 +4,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from tiny_stages import Made
 
 from palmtop.bundle import Bundle, Format
 from palmtop.cli.main import main
-from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.eval.measuring.run_file import RunFile
 from palmtop.measure_settings import MeasureText
 from palmtop.recipe.recipe import Recipe
 from palmtop.recipe.steps import Step
-from palmtop.stage import Stage, Work
+from palmtop.stage import Work
 
 TASK = "{name: t, text: text, label: label, train: train.csv, evaluation: test.csv}"
 RECIPE = f"""\
@@ -23,19 +23,6 @@ steps:
   - {{name: words, use: tfidf}}
 measure: {{on: [host_linear], baseline: letters}}
 """
-
-
-class Made(Stage):
-    """Writes a file."""
-
-    accepts: ClassVar[frozenset[Format]] = frozenset()
-    produces: ClassVar[Format] = "torch"
-    effect: ClassVar[Effect] = "none"
-
-    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
-        """Write it."""
-        (work.out / "file").write_text("made")
-        return {}
 
 
 class Follows(Made):

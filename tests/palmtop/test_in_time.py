@@ -2,20 +2,20 @@
 
 import shutil
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import pytest
 from tiny import write_least_data
+from tiny_stages import Made
 
 from palmtop.bundle import Bundle, Format
-from palmtop.effect import Effect
 from palmtop.effort import Effort
 from palmtop.errors import UserError
 from palmtop.measure_settings import MeasureText
 from palmtop.recipe.estimate import Estimate, estimate
 from palmtop.recipe.recipe import Recipe
 from palmtop.recipe.steps import Step
-from palmtop.stage import Outline, Stage, Work, find
+from palmtop.stage import Outline, find
 from palmtop.task import Task
 
 ROWS = 4
@@ -23,20 +23,7 @@ ROWS = 4
 BERT = Outline("torch", "bert", 6)
 
 
-class Start(Stage):
-    """Writes a file."""
-
-    accepts: ClassVar[frozenset[Format]] = frozenset()
-    produces: ClassVar[Format] = "torch"
-    effect: ClassVar[Effect] = "none"
-
-    def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
-        """Write it."""
-        (work.out / "file").write_text("made")
-        return {}
-
-
-class Learns(Start):
+class Learns(Made):
     """Says that it trains."""
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
@@ -47,7 +34,7 @@ class Learns(Start):
     epochs: float = 10
     """Its passes."""
 
-    def effort(self, source: Outline | None, rows: int) -> Effort:
+    def effort(self, source: Outline | None, rows: int) -> Effort | None:
         """All layers of the source."""
         return Effort(training=self.epochs * ((source.layers if source else None) or 0), seconds=10)
 
@@ -65,7 +52,7 @@ class Learns(Start):
 class Unknown(Learns):
     """Doesn't know what it costs."""
 
-    def effort(self, source: Outline | None, rows: int) -> None:  # type: ignore[override]  # as a stage on plain text
+    def effort(self, source: Outline | None, rows: int) -> None:
         """Not known."""
 
 
@@ -82,10 +69,10 @@ def recipe(folder: Path, minutes: float | None = None) -> Recipe:
     task = Task.find(given, folder)
     assert len(task.load("train")) == ROWS
     steps = (
-        Step("base", "start", None, Start()),
+        Step("base", "start", None, Made()),
         Step("teacher", "learns", "base", Learns()),
         Step("student", "learns", "teacher", Learns(epochs=20)),
-        Step("aside", "start", None, Start()),
+        Step("aside", "start", None, Made()),
     )
     outlines = {name: BERT for name in ("base", "teacher", "student", "aside")}
     return Recipe("r", steps, MeasureText(on=()), task, (), outlines, minutes)
@@ -95,7 +82,7 @@ def test_the_estimate_is_what_the_stages_say_times_the_pace() -> None:
     steps = [
         Step("teacher", "learns", "base", Learns(epochs=2)),
         Step("text", "unknown", "base", Unknown()),
-        Step("file", "start", "teacher", Start()),
+        Step("file", "start", "teacher", Made()),
     ]
     found = estimate(steps, {"base": BERT, "teacher": BERT}, 100, 0.1, 3)
     assert found == Estimate({"teacher": pytest.approx(2 * 6 * 100 * 0.1)}, 10 + 5 + 3 * 30, ("text",))
