@@ -4,35 +4,18 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from palmtop.cli.init_recipe import TEMPLATE, lengths, measured
+from palmtop import task_kinds
+from palmtop.cli.init_columns import Columns, guessed_columns, guessed_kind
+from palmtop.cli.init_recipe import TEMPLATE, formats_and_targets, lengths
 from palmtop.cli.say import note
-from palmtop.errors import UserError, did_you_mean, raise_all
+from palmtop.errors import UserError
 
 TABLES = (".csv", ".tsv", ".jsonl")
-TEXT_NAMES = ("text", "sentence", "utterance", "query", "question", "content", "review", "message", "comment", "tweet")
-PAIR_NAMES = (
-    ("sentence1", "sentence2"),
-    ("premise", "hypothesis"),
-    ("question1", "question2"),
-    ("text1", "text2"),
-    ("text_a", "text_b"),
-    ("question", "sentence"),
-)
-LABEL_NAMES = ("label", "labels", "intent", "class", "category", "target", "sentiment", "score", "topic")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The columns of the user's data."""
-
-    texts: tuple[str, ...]
-    label: str
 
 
 def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
@@ -54,7 +37,11 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
     minutes: Annotated[
         float | None, typer.Option(min=0.1, help="What a run may take on the machine it runs on: epochs are cut.")
     ] = None,
-    regression: Annotated[bool, typer.Option("--regression", help="The label is a number, not a class.")] = False,
+    kind: Annotated[
+        str | None,
+        typer.Option(help=f"What a label is ({', '.join(task_kinds.names())}); seen in the rows where it is plain."),
+    ] = None,
+    regression: Annotated[bool, typer.Option("--regression", help="Short for --kind regression.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a recipe for your data and model, with comments, to be changed by hand."""
@@ -62,11 +49,24 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
         raise UserError(f"{file} should end in .yaml, so that 'palmtop run' takes it for a file")
     if file.exists() and not force:
         raise UserError(f"{file} exists: choose another name, or overwrite it with --force")
-    if data is not None and hold_out is not None:
-        data, evaluation = _parted(file, data, evaluation, hold_out, (text, text2, label), regression)
-    values = _placeholders() if data is None else _data_values(file, data, evaluation, config, split)
-    if data is not None:
-        columns = _columns(data, config, split, (text, text2), label)
+    if regression:
+        if kind not in (None, "regression"):
+            raise UserError(f"--kind {kind} and --regression are two kinds: leave out one")
+        kind = "regression"
+    if kind is not None:
+        task_kinds.find(kind)
+    if data is None:
+        values, kind = _placeholders(), kind or "classification"
+    else:
+        rows = _rows_of(data, config, split)
+        columns = guessed_columns(data, list(rows), (text, text2), label)
+        seen = guessed_kind(rows, columns)
+        if kind is None and seen is None:
+            raise UserError(f"{data}: the column '{columns.label}' looks like no kind of label: say with --kind which")
+        kind = kind or seen or ""
+        if hold_out is not None:
+            data, evaluation = _parted(file, data, evaluation, hold_out, rows, columns, kind)
+        values = _data_values(file, data, evaluation, config, split)
         values |= {
             "text": _yaml(columns.texts[0])
             if len(columns.texts) == 1
@@ -78,7 +78,7 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
         "model": _yaml(_model(model)) if model else "OWNER/NAME           # a model folder, or a hub id",
     }
     values |= {"minutes": f"minutes: {minutes:g}" if minutes else "# minutes: 30"}
-    values |= lengths(model) | measured("regression" if regression else "classification")
+    values |= lengths(model) | formats_and_targets(kind)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(TEMPLATE.format_map(values), encoding="utf-8")
     todo = "fill in the words in capitals, then " if data is None or model is None else ""
@@ -129,21 +129,20 @@ def _parted(
     data: str,
     evaluation: str | None,
     share: float,
-    named: tuple[str | None, str | None, str | None],
-    regression: bool,
+    rows: Mapping[str, Sequence[Any]],
+    columns: Columns,
+    kind: str,
 ) -> tuple[str, str]:
     """The two files that --hold-out makes of one, beside the recipe."""
     from palmtop.cli.hold_out import hold_out
 
     if evaluation is not None or not _is_file(data):
         raise UserError("--hold-out parts one data file: leave out --evaluation, and name a file with --data")
-    *texts, label = named
-    columns = _columns(data, None, "train", (texts[0], texts[1]), label)
     file.parent.mkdir(parents=True, exist_ok=True)
-    values = _rows_of(data, None, "train")
-    by = None if regression else columns.label
-    train, held = hold_out(values, columns.texts, by, share, file.parent, file.stem)
-    print(f"wrote {train} and {held}: {share:.0%} of the texts of each label are held out for evaluation")
+    by = columns.label if task_kinds.find(kind).one_label else None
+    train, held = hold_out(rows, columns.texts, by, share, file.parent, file.stem)
+    of_each = " of each label" if by else ""
+    print(f"wrote {train} and {held}: {share:.0%} of the texts{of_each} are held out for evaluation")
     return str(train), str(held)
 
 
@@ -171,34 +170,6 @@ def _source(file: Path, data: str, given: str, config: str | None) -> str:
     return _yaml(os.path.relpath(Path(given).resolve(), file.resolve().parent))
 
 
-def _columns(
-    data: str, config: str | None, split: str, texts: tuple[str | None, str | None], label: str | None
-) -> Columns:
-    """The columns that were named, checked, and the others as far as their names are plain.
-
-    Raises:
-        UserError: no such file or column, or names that leave room for doubt.
-    """
-    columns = _rows_of(data, config, split)
-    known = list(columns)
-    given = zip(("--text", "--text2", "--label"), (*texts, label), strict=True)
-    raise_all(
-        [
-            f"{option}: {data} has no column '{name}'; {did_you_mean(name, known)}"
-            for option, name in given
-            if name is not None and name not in known
-        ]
-    )
-    chosen = label or _only([name for name in known if name.lower() in LABEL_NAMES and name not in texts])
-    named = tuple(name for name in texts if name) or _guessed_texts(
-        [name for name in known if name != chosen], chosen is not None
-    )
-    if chosen is None or not named:
-        lacking = " and ".join(option for option, there in (("--text", named), ("--label", chosen)) if not there)
-        raise UserError(f"{data} has the columns {', '.join(known)}: say with {lacking} which are meant")
-    return Columns(named, chosen)
-
-
 def _rows_of(data: str, config: str | None, split: str) -> Mapping[str, Sequence[Any]]:
     from palmtop.data import rows
     from palmtop.settings import build
@@ -207,19 +178,6 @@ def _rows_of(data: str, config: str | None, split: str) -> Mapping[str, Sequence
         rows.Source, {"file": data} if _is_file(data) else {"dataset": data, "config": config, "split": split}, "--data"
     )
     return rows.read(source).columns
-
-
-def _guessed_texts(known: list[str], label_known: bool) -> tuple[str, ...]:
-    lower = {name.lower(): name for name in known}
-    pairs = [pair for pair in PAIR_NAMES if set(pair) <= set(lower)]
-    if len(pairs) == 1:
-        return tuple(lower[name] for name in pairs[0])
-    plain = _only([name for name in known if name.lower() in TEXT_NAMES]) or (_only(known) if label_known else None)
-    return (plain,) if plain and not pairs else ()
-
-
-def _only(names: list[str]) -> str | None:
-    return names[0] if len(names) == 1 else None
 
 
 def _model(model: str) -> str:

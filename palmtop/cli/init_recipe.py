@@ -48,13 +48,7 @@ steps:                         # each starts from the step before it, or from th
     settings: {{lengths: {lengths}}}
   - name: student-tflite-int8
     use: quantize
-  - name: student-tfjs         # for web pages
-    use: to_tfjs
-    from: student
-  - name: student-onnx
-    use: to_onnx
-    from: student
-
+{formats}
 measure:                       # leave out a target that this machine lacks ('palmtop setup' installs the browser)
   on: [{targets}]{why_targets}
   baseline: teacher-tflite
@@ -62,6 +56,15 @@ measure:                       # leave out a target that this machine lacks ('pa
   # length: 32                 # tokens at which latencies are compared; else what 95 % of the texts don't exceed
   threads: 1
 """
+
+
+TARGETS = ("host_torch", "host_litert", "host_onnx", "host_linear", "browser")
+"""In the order of a recipe."""
+FORMATS = {
+    "to_tfjs": ("browser", "  - name: student-tfjs         # for web pages\n    use: to_tfjs\n    from: student\n"),
+    "to_onnx": ("host_onnx", "  - name: student-onnx\n    use: to_onnx\n    from: student\n"),
+}
+"""The formats beside .tflite that a recipe has where the kind of task allows: the target each runs on, and its step."""
 
 
 def lengths(model: str | None) -> dict[str, str]:
@@ -78,15 +81,19 @@ def lengths(model: str | None) -> dict[str, str]:
     }
 
 
-def measured(kind: str) -> dict[str, str]:
-    """The kind of the task, and the targets; the floor, where the kind has one, runs on one of its own."""
-    if task_kinds.find(kind).has_floor:
-        return {
-            "kind": kind,
-            "targets": "host_torch, host_litert, host_onnx, host_linear, browser",
-            "why_targets": "   # host_linear: the floor, TF-IDF on the same data",
-        }
-    return {"kind": kind, "targets": "host_torch, host_litert, host_onnx, browser", "why_targets": ""}
+def formats_and_targets(kind: str) -> dict[str, str]:
+    """The kind of the task, the steps that export it beyond .tflite, and the targets; the floor, where the kind has
+    one, runs on one of its own."""
+    of_kind = task_kinds.find(kind)
+    possible = {stage: parts for stage, parts in FORMATS.items() if of_kind.works(stage)}
+    targets = {target for target, _ in possible.values()} | {"host_torch", "host_litert"}
+    targets |= {"host_linear"} if of_kind.has_floor else set()
+    return {
+        "kind": kind,
+        "formats": "".join(step for _, step in possible.values()),
+        "targets": ", ".join(target for target in TARGETS if target in targets),
+        "why_targets": "   # host_linear: the floor, TF-IDF on the same data" if of_kind.has_floor else "",
+    }
 
 
 def _family(folder: Path) -> str:

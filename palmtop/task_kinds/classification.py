@@ -18,9 +18,11 @@ from palmtop.task_kinds import label_doubts
 from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.kind import Definition, Differences, Labels, TaskKind
 from palmtop.task_kinds.label_words import (
+    are_amounts,
     as_known,
     checked,
     is_blank,
+    is_written_list,
     refuse_other_kinds,
     refuse_several_in_one,
     spelled_otherwise,
@@ -71,9 +73,16 @@ class Classification(TaskKind):
     architecture: ClassVar[str] = "ForSequenceClassification"
     problem_type: ClassVar[str | None] = "single_label_classification"
     has_labels: ClassVar[bool] = True
+    one_label: ClassVar[bool] = True
     probabilities: ClassVar[str | None] = "probabilities"
     outputs: ClassVar[tuple[str, ...]] = ("logits", "probabilities")
     task_client: ClassVar[Any] = "classifier"
+
+    def shows(self, texts: Sequence[Any], labels: Sequence[Any]) -> bool:
+        """Single words, or numbers that are no amounts."""
+        single = all(isinstance(label, str | int | float) or label is None for label in labels)
+        amounts = are_amounts([str(label) for label in labels if not is_blank(label)], decimals=True)
+        return single and not amounts and not any(is_written_list(label) for label in labels)
 
     def label_names(self, task: Definition, train: Callable[[], Table]) -> tuple[str, ...]:
         """The labels: those of the task, or of the training data, sorted."""
@@ -121,8 +130,8 @@ class Classification(TaskKind):
         if task.labels is None and len(labels) >= TELLING and len(np.unique(labels)) == len(labels):
             raise UserError(
                 f"{where}: each of the {len(labels)} rows has a label of its own in column '{task.label}': there is "
-                "nothing to learn; name the column of the labels, or set kind: regression (palmtop init --regression) "
-                "if these are numbers to predict"
+                "nothing to learn; name the column of the labels, or set kind: regression (palmtop init --kind "
+                "regression) if these are numbers to predict"
             )
 
     def doubts(self, task: Definition, labels: Mapping[str, Labels]) -> list[str]:

@@ -113,6 +113,18 @@ class TaskKind(ABC):
 
     # -- the task --
 
+    one_label: ClassVar[bool] = False
+    """Whether a row's label is one word, of which there are few: a part of the rows can have its share of each."""
+
+    def shows(self, texts: Sequence[Any], labels: Sequence[Any]) -> bool:
+        """Whether rows can only be meant for such a task, or, of a column of single words, most likely are.
+
+        Args:
+            texts: the fields of the (first) text column.
+            labels: those of the label column.
+        """
+        return False
+
     def text(self, value: Any) -> str:
         """A field of a text column as a text; nothing where it is empty.
 

@@ -7,12 +7,10 @@ from jaxtyping import Num
 from numpy import ndarray
 
 from palmtop.data.rows import SHOWN
+from palmtop.task_kinds.label_words import are_amounts
 
 NOTHING = frozenset({"nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>", "-", "--", "?", "undefined"})
 """Words by which programs write that there is no value."""
-MANY_NUMBERS = 10
-"""From so many labels on that are all numbers, they may be amounts; with decimals, from MANY_DECIMALS on."""
-MANY_DECIMALS = 3
 LONG = 100
 """Characters beyond which a label may be a text."""
 OWN_SHARE = 0.5
@@ -52,10 +50,10 @@ def doubts(names: Sequence[str], column: str, train: Num[ndarray, " rows"], list
             f"{len(long)} of the labels in column '{column}' with over {LONG} characters ('{long[0][:40]}...'): is "
             "this the column of the labels?"
         )
-    if _are_amounts(names):
+    if are_amounts(names):
         told.append(
             f"the {len(names)} labels in column '{column}' are all numbers ({_some(names)}): if they are amounts or "
-            "ratings, set kind: regression (palmtop init --regression)"
+            "ratings, set kind: regression (palmtop init --kind regression)"
         )
     if len(train) >= LEAST_ROWS and len(names) > OWN_SHARE * len(train):
         told.append(
@@ -66,7 +64,7 @@ def doubts(names: Sequence[str], column: str, train: Num[ndarray, " rows"], list
     if len(several) > OWN_SHARE * len(names):
         told.append(
             f"most labels in column '{column}' have | or ; in them ({_some(several)}): if that parts several labels of "
-            "a text, set kind: multi_label"
+            "a text, set kind: multi_label (palmtop init --kind multi_label)"
         )
     return told
 
@@ -103,15 +101,6 @@ def unlearnt(names: Sequence[str], train: set[int], other: Sequence[set[int]], s
 
 def _no_rows(names: Sequence[str], where: str, why: str) -> str:
     return f"{where} has no row of {len(names)} label{'s' if len(names) > 1 else ''} that {why}: {_some(names)}"
-
-
-def _are_amounts(names: Sequence[str]) -> bool:
-    try:
-        numbers = [float(name) for name in names]
-    except ValueError:
-        return False
-    broken = any(not number.is_integer() for number in numbers)
-    return len(names) > MANY_NUMBERS or (broken and len(names) >= MANY_DECIMALS)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -21,6 +21,10 @@ NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d{0,15})?", re.ASCII)
 LISTED = 12
 """So many labels a message writes out as a mapping."""
 
+MANY_NUMBERS = 10
+"""From so many labels on that are all numbers, they may be amounts; with decimals, from MANY_DECIMALS on."""
+MANY_DECIMALS = 3
+
 BETWEEN = "|;,"
 """What stands between several labels in one field; the first of them that is there parts it."""
 
@@ -105,6 +109,31 @@ def as_known(value: bool, known: Mapping[str, Any] | Sequence[str]) -> str:
 def is_written_list(value: Any) -> bool:
     """Whether a text is how a program writes a list of words: ['a', 'b'] or ["a"]."""
     return isinstance(value, str) and re.fullmatch(r"\s*\[\s*(['\"]).*\1\s*\]\s*", value, re.DOTALL) is not None
+
+
+def are_lists(values: Sequence[Any]) -> bool:
+    """Whether fields are lists of words or of numbers of classes, or written so; some may be empty."""
+    given = [value for value in values if not is_blank(value)]
+    return bool(given) and all(
+        is_written_list(value)
+        or (isinstance(value, list | tuple) and all(isinstance(word, str | int) for word in value))
+        for value in given
+    )
+
+
+def are_amounts(words: Iterable[str], decimals: bool = False) -> bool:
+    """Whether labels are all numbers, and more of them than classes would be.
+
+    Args:
+        decimals: ask for decimals too: numbers of classes may be many.
+    """
+    found = set(words)
+    try:
+        numbers = [float(word) for word in found]
+    except ValueError:
+        return False
+    broken = any(not number.is_integer() for number in numbers)
+    return (len(found) > MANY_NUMBERS and not decimals) or (broken and len(found) >= MANY_DECIMALS)
 
 
 def _parts(word: str, mark: str) -> set[str]:

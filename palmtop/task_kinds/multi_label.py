@@ -19,7 +19,7 @@ from palmtop.task_kinds import label_doubts
 from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.classification import check_known, given_labels, plain_differences
 from palmtop.task_kinds.kind import Definition, Differences, Labels, TaskKind
-from palmtop.task_kinds.label_words import BETWEEN, checked, is_written_list
+from palmtop.task_kinds.label_words import BETWEEN, are_lists, checked, is_written_list
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -71,6 +71,10 @@ class MultiLabel(TaskKind):
     }
     no_task_client: ClassVar[str] = "they show one list of scores, and know nothing of a threshold for each label"
     settles: ClassVar[bool] = True
+
+    def shows(self, texts: Sequence[Any], labels: Sequence[Any]) -> bool:
+        """Texts with lists of labels."""
+        return not any(isinstance(text, list | tuple) for text in texts) and are_lists(labels)
 
     def label_names(self, task: Definition, train: Callable[[], Table]) -> tuple[str, ...]:
         """The labels: those of the task, or of the training data, sorted."""

@@ -89,6 +89,10 @@ class QuestionAnswering(TaskKind):
                 "question_answering needs the question's column and the context's, as in text: [question, context]"
             )
 
+    def shows(self, texts: Sequence[Any], labels: Sequence[Any]) -> bool:
+        """Answers as objects with text and answer_start."""
+        return bool(labels) and all(isinstance(label, dict) and "text" in label for label in labels)
+
     def label_names(self, task: Definition, train: Callable[[], Table]) -> tuple[str, ...]:
         """Start and end."""
         return SPAN

@@ -16,6 +16,7 @@ from palmtop.signature import Signature
 from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.classification import plain_differences
 from palmtop.task_kinds.kind import Definition, Differences, Labels, TaskKind
+from palmtop.task_kinds.label_words import are_amounts, is_blank
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -51,6 +52,10 @@ class Regression(TaskKind):
         """Raises: ValueError: it has labels."""
         if task.labels is not None:
             raise ValueError("a regression has no labels; remove 'labels'")
+
+    def shows(self, texts: Sequence[Any], labels: Sequence[Any]) -> bool:
+        """Numbers of which some have decimals."""
+        return are_amounts([str(label) for label in labels if not is_blank(label)], decimals=True)
 
     def label_names(self, task: Definition, train: Callable[[], Table]) -> tuple[str, ...]:
         """The column of the number."""

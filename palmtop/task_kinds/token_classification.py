@@ -17,7 +17,7 @@ from palmtop.signature import Signature
 from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.classification import check_known, given_labels
 from palmtop.task_kinds.kind import IGNORED, Definition, Differences, Labels, TaskKind
-from palmtop.task_kinds.label_words import checked
+from palmtop.task_kinds.label_words import are_lists, checked
 from palmtop.task_kinds.losses import soft_loss
 from palmtop.task_kinds.spans import OUTSIDE
 
@@ -109,6 +109,11 @@ class TokenClassification(TaskKind):
         if odd := next((word for word in words if len(word.split()) != 1), None):
             raise ValueError(f"the word {odd!r} is empty or has a space in it: give each word by itself")
         return " ".join(word.strip() for word in words)
+
+    def shows(self, texts: Sequence[Any], labels: Sequence[Any]) -> bool:
+        """Lists of words with lists of tags, as long."""
+        lists = are_lists(texts) and are_lists(labels)
+        return lists and all(len(words) == len(tags) for words, tags in zip(texts, labels, strict=True))
 
     def label_names(self, task: Definition, train: Callable[[], Table]) -> tuple[str, ...]:
         """The tags: those of the task, or of the training data, sorted."""
