@@ -66,6 +66,6 @@ class Distill(DistillationWeights, DistillingStage, ChosenRates):
         with unchanged(teaching.model):
             said = self.ask(source, data, self.last(last), self.passes(len(data)), work)
             fitted = fit(student, data, loss, self, work.scratch, said.batch, validation=judge)
-        write_classifier(student, source, teaching.task, teaching.signature, work.out)
+        write_classifier(student, source, teaching.task, teaching.signature, work.out, held=parts.validation)
         keep_logs(work)
         return fitted.facts() | said.facts() | data.facts() | {"layers_copied": layers, "teacher": source.digest}

@@ -71,6 +71,6 @@ class Recover(DistillationWeights, StatesKept, TrainingStage, ChosenRates):
         said = signals(teacher, data, self.wanted(self.last(taught.num_hidden_layers)), work.say)
         loss = distillation_loss(self, task, self.cosine_weight)
         fitted = fit(student, data, loss, self, work.scratch, said.batch, validation=judge)
-        write_classifier(student, source, task, signature, work.out)
+        write_classifier(student, source, task, signature, work.out, held=parts.validation)
         keep_logs(work)
         return fitted.facts() | data.facts() | {"teacher": teacher.digest}

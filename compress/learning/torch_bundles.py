@@ -10,7 +10,7 @@ from palmtop.compress.learning.encoded import Encoded
 from palmtop.errors import UserError
 from palmtop.models.opening import outputs_of
 from palmtop.signature import Signature
-from palmtop.task import Task
+from palmtop.task import Split, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -38,32 +38,41 @@ def shortened(source: Bundle, max_length: int) -> Signature:
     return signature.model_copy(update={"max_length": min(max_length, signature.max_length)})
 
 
-def write_classifier(model: "PreTrainedModel", source: Bundle, task: Task, signature: Signature, out: Path) -> None:
-    """Write weights, tokenizer, task and signature; only the first process of a distributed run does."""
+def write_classifier(
+    model: "PreTrainedModel", source: Bundle, task: Task, signature: Signature, out: Path, held: Split | None = None
+) -> None:
+    """Write weights, tokenizer, task and signature; only the first process of a distributed run does.
+
+    Args:
+        held: rows that weren't learnt from, where the task has no validation split; thresholds are chosen on them.
+    """
     from palmtop.processes import rank
 
     if rank() > 0:
         return
-    signature = _settled(model, source, task, signature)
+    signature = _settled(model, source, task, signature, held)
     model.save_pretrained(out)
     copy_tokenizer(source, out)
     task.write(out)
     signature.write(out)
 
 
-def _settled(model: "PreTrainedModel", source: Bundle, task: Task, signature: Signature) -> Signature:
-    """The signature with what the kind of the task chooses on the validation split when a training is over."""
-    if not task.of_kind.settles or task.validation is None:
+def _settled(
+    model: "PreTrainedModel", source: Bundle, task: Task, signature: Signature, held: Split | None
+) -> Signature:
+    """The signature with what the kind of the task chooses on the validation rows when a training is over."""
+    rows = task.load("validation") if task.validation is not None else held
+    if not task.of_kind.settles or rows is None:
         return signature
     import torch
 
-    data, training = Encoded.of(task.load("validation"), source.path, signature), model.training
+    data, training = Encoded.of(rows, source.path, signature), model.training
     model.eval()
     with torch.inference_mode():
         batches = [range(start, min(start + BATCH, len(data))) for start in range(0, len(data), BATCH)]
         outputs = [
-            outputs_of(model(**{name: value.to(model.device) for name, value in data.batch(rows).items()})).cpu()
-            for rows in batches
+            outputs_of(model(**{name: value.to(model.device) for name, value in data.batch(places).items()})).cpu()
+            for places in batches
         ]
     model.train(training)
     return task.of_kind.settled(torch.cat(outputs).float().numpy(), data.labels, signature)

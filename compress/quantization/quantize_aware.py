@@ -121,7 +121,7 @@ class QuantizeAware(DistillationWeights, StatesKept, TrainingStage, ChosenRates)
         loss = distillation_loss(self, task, self.cosine_weight)
         fitted = fit(model, data, loss, self, work.scratch, said.batch, validation=judge)
         write_back(model, chosen)
-        write_classifier(model, source, task, signature, work.out)
+        write_classifier(model, source, task, signature, work.out, held=parts.validation)
         keep_logs(work)
         return fitted.facts() | _counts(chosen) | data.facts() | {"scheme": self._scheme, "teacher": teacher.digest}
 

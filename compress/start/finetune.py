@@ -87,7 +87,7 @@ class Finetune(TrainingStage, ChosenRates):
         special = Special(head, self.rate_of_head(bool(new)))
         judge = parts.judge(task, source.path, signature, work.say)
         fitted = fit(model, data, loss, self, work.scratch, special=special, validation=judge)
-        write_classifier(model, source, task, signature, work.out)
+        write_classifier(model, source, task, signature, work.out, held=parts.validation)
         keep_logs(work)
         return fitted.facts() | data.facts() | {"new_weights": new}
 

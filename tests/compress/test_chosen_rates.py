@@ -16,12 +16,13 @@ from palmtop.bundle import Bundle
 from palmtop.compress.learning import best_epoch, rate_trial
 from palmtop.compress.learning.chosen import Chosen, best_of
 from palmtop.compress.learning.rate_trial import Trial
+from palmtop.compress.learning.torch_bundles import write_classifier
 from palmtop.compress.learning.training_settings import Schedule
 from palmtop.compress.learning.validation import Parts, Validation
 from palmtop.errors import UserError
 from palmtop.making import make_by_name, origin_of
 from palmtop.measurement import LAST_EPOCH_GAINED
-from palmtop.models.opening import open_with_head
+from palmtop.models.opening import open_with_head, with_head
 from palmtop.settings import build
 from palmtop.signature import Signature
 from palmtop.task import Task
@@ -238,6 +239,29 @@ def test_several_labels_are_graded_with_the_thresholds_that_suit_them(tmp_path: 
     assert judge._metric([np.full(3, np.nan, np.float32) for _ in judge.encodings]) == float("-inf")
 
 
+def test_thresholds_are_chosen_on_held_out_rows_where_there_is_no_validation_split(
+    tmp_path: Path, taught_bert: Any
+) -> None:
+    written = {
+        name: value for name, value in write_multi_label(tmp_path / "data", train=400).items() if name != "validation"
+    }
+    task = Task.find(written)
+    parts = Parts.of(task, stage.find("finetune")(), lambda _: None)
+    signature = Signature.read(taught_bert.base.path).model_copy(update={"output": task.of_kind.output})
+    model, _ = with_head(taught_bert.base.path, task, 0)
+    thresholds = []
+    for name, held in (("held", parts.validation), ("none", None)):
+        (tmp_path / name).mkdir()
+        write_classifier(model, taught_bert.base, task, signature, tmp_path / name, held=held)
+        thresholds.append(Signature.read(tmp_path / name).thresholds)
+    assert thresholds[0] is not None
+    assert thresholds[1] is None
+    judge = parts.judge(task, taught_bert.base.path, signature, lambda _: None)
+    assert judge is not None
+    outputs = _outputs(model, judge)
+    assert thresholds[0] == task.of_kind.settled(outputs, judge.split.labels, signature).thresholds
+
+
 @pytest.mark.parametrize(
     ("grades", "told"),
     [
@@ -273,3 +297,14 @@ def _grade(bundle: Bundle, task: dict[str, Any]) -> float:
     found = Task.find(task)
     judge = Validation(found, found.load("validation"), bundle.path, Signature.read(bundle.path), lambda _: None)
     return judge.grade(open_with_head(bundle.path))
+
+
+def _outputs(model: Any, judge: Validation) -> Any:
+    """Logits of the rows that a training is judged by, [rows, outputs], a row at a time."""
+    model.eval()
+    rows = []
+    for encoding in judge.encodings:
+        inputs = {"input_ids": encoding.input_ids, "token_type_ids": encoding.token_type_ids}
+        tensors = {name: torch.from_numpy(value)[None].long() for name, value in inputs.items()}
+        rows.append(model(**tensors).logits[0].detach().numpy())
+    return np.stack(rows)
