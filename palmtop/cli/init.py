@@ -16,6 +16,9 @@ from palmtop.cli.say import note
 from palmtop.errors import UserError
 
 TABLES = (".csv", ".tsv", ".jsonl")
+NO_VALIDATION = (
+    "  # validation: a third split of the same columns, to choose by; without one a tenth of train is held out for it"
+)
 
 
 def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
@@ -25,6 +28,10 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
         str | None, typer.Option(help="Training data: a .csv, .tsv or .jsonl file, or a Hugging Face data set.")
     ] = None,
     evaluation: Annotated[str | None, typer.Option(help="Evaluation data: a file, or a split of the data set.")] = None,
+    validation: Annotated[
+        str | None,
+        typer.Option(help="Rows to choose epochs and rates by: a file, or a split. Else a tenth of the training data."),
+    ] = None,
     hold_out: Annotated[
         float | None,
         typer.Option(help="In place of --evaluation: part the data file; this share of its rows is for evaluation."),
@@ -66,7 +73,7 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
         kind = kind or seen or ""
         if hold_out is not None:
             data, evaluation = _parted(file, data, evaluation, hold_out, rows, columns, kind)
-        values = _data_values(file, data, evaluation, config, split)
+        values = _data_values(file, data, {"validation": validation, "evaluation": evaluation}, config, split)
         values |= {
             "text": _yaml(columns.texts[0])
             if len(columns.texts) == 1
@@ -95,12 +102,19 @@ def _placeholders() -> dict[str, str]:
         "label": "LABEL-COLUMN",
         "splits": "  train: TRAIN.csv            # .csv, .tsv or .jsonl, or .gz of one; starts at this file's folder\n"
         "  evaluation: TEST.csv        # rows that are not trained on\n"
-        "  # train: {dataset: OWNER/NAME, split: train}   # or a Hugging Face data set",
+        "  # train: {dataset: OWNER/NAME, split: train}   # or a Hugging Face data set\n" + NO_VALIDATION,
     }
 
 
-def _data_values(file: Path, data: str, evaluation: str | None, config: str | None, split: str) -> dict[str, str]:
-    if evaluation is None:
+def _data_values(
+    file: Path, data: str, others: Mapping[str, str | None], config: str | None, split: str
+) -> dict[str, str]:
+    """The title, the name and the splits.
+
+    Args:
+        others: the file, or the split of the data set, for validation and for evaluation.
+    """
+    if others["evaluation"] is None:
         raise UserError(
             "--evaluation is missing: "
             + (
@@ -109,19 +123,29 @@ def _data_values(file: Path, data: str, evaluation: str | None, config: str | No
                 else f"the split of {data} to measure on (validation, test, ...)"
             )
         )
-    if _is_file(data) and not Path(evaluation).is_file():
-        raise UserError(f"--evaluation: there is no file {evaluation}")
-    if _is_file(data) and Path(evaluation).samefile(data):
-        raise UserError(
-            f"--evaluation is {data}, the file that is trained on: give one of other rows, or --hold-out 0.2 in its "
-            "place to keep a share of these for it"
-        )
-    lines = [
-        f"  {role}: {_source(file, data, given, config)}"
-        for role, given in (("train", data if _is_file(data) else split), ("evaluation", evaluation))
-    ]
+    given = {role: other for role, other in others.items() if other is not None}
+    for role, other in given.items():
+        _check_other(role, other, data, split)
+    sources = {"train": data if _is_file(data) else split} | given
+    lines = [f"  {role}: {_source(file, data, one, config)}" for role, one in sources.items()]
+    if "validation" not in given:
+        lines.append(NO_VALIDATION)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("._-") or "my-task"
     return {"title": f"Made small from {Path(data).name}.", "name": _yaml(name), "splits": "\n".join(lines)}
+
+
+def _check_other(role: str, other: str, data: str, split: str) -> None:
+    """Raises: UserError: no such file, or the rows that are trained on."""
+    if _is_file(data) and not Path(other).is_file():
+        raise UserError(f"--{role}: there is no file {other}")
+    if not (Path(other).samefile(data) if _is_file(data) else other == split):
+        return
+    instead = ", or --hold-out 0.2 in its place to keep a share of these for it"
+    what = f"{data}, the file" if _is_file(data) else f"{other}, the split"
+    raise UserError(
+        f"--{role} is {what} that is trained on: give one of other rows"
+        + (instead if role == "evaluation" and _is_file(data) else "")
+    )
 
 
 def _parted(

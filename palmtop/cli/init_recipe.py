@@ -15,7 +15,6 @@ task:                          # what is learnt and measured
   text: {text}
   label: {label}
 {splits}
-  # validation: a third split of the same columns, to choose by; without one a tenth of train is held out for it
   # train_rows: 10000          # train on a fixed sample
   # empty_text: drop           # what becomes of rows without a text: refuse (default), keep, drop
 

@@ -118,6 +118,22 @@ def _quietly(*words: str) -> None:
     assert not ended.value.code
 
 
+def test_rows_to_choose_by_may_be_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _write("dev.csv", 30)
+    words = ["--text", "text", "--label", "label"]
+    assert _init(*words, "--validation", "dev.csv")["task"]["validation"] == "dev.csv"
+    assert "# validation:" not in _text()
+    assert "validation" not in _init(*words, "--force")["task"]
+    assert "# validation: a third split" in _text()
+    for file, message in (
+        ("none.csv", "error: --validation: there is no file none.csv\n"),
+        ("train.csv", "error: --validation is train.csv, the file that is trained on: give one of other rows\n"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["init", "x.yaml", "--data", "train.csv", "--evaluation", "test.csv", *words, "--validation", file])
+        assert capsys.readouterr().err == message
+
+
 def _init(*words: str, model: str = MODEL, data: str = "train.csv") -> dict[str, Any]:
     _quietly("init", "own.yaml", "--model", model, "--data", data, "--evaluation", "test.csv", *words)
     return read_mapping(Path("own.yaml"))
