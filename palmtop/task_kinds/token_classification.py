@@ -89,7 +89,6 @@ class TokenClassification(TaskKind):
     token_work: ClassVar[str] = "tag words"
     head: ClassVar[Any] = "token_head"
     labels_per_token: ClassVar[bool] = True
-    page: ClassVar[bool] = False
     refuses: ClassVar[Mapping[str, str]] = {
         "tfidf": "the linear floor gives one label a text",
         "static": "a model without layers knows no word from another",
