@@ -46,7 +46,7 @@ def taught(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp(request.param)
     task = WRITERS[request.param](folder / "data")
     base = _make("adopt", {"model": str(write_model(folder / "model", "bert"))}, None, folder / "base")
-    settings = {"task": task, "epochs": 12, "learning_rate": 5e-3, "batch_size": 16}
+    settings = {"task": task, "epochs": 16, "learning_rate": 5e-3, "batch_size": 16}
     return request.param, _make("finetune", settings, base, folder / "teacher")
 
 
@@ -94,7 +94,8 @@ def _compare(kind: str, expected: dict[str, Any], shown: list[str], marks: list[
         assert {line.removeprefix("\u2713 ") for line in shown if line.startswith("\u2713")} == set(expected["labels"])
         assert set(expected["labels"]) == {"music", "weather"} and len(shown) == 6
     elif kind == "question_answering":
-        assert shown[0] == expected["answer"] == "rain storm" and marks == [["rain storm", None]]
+        assert "rain" in expected["answer"] and marks == [[expected["answer"], None]]
+        assert shown[0] == expected["answer"] and shown[1] == f"{100 * expected['score']:.1f} %"
     else:
         found = [[each["text"], each["label"]] for each in expected["entities"]]
         assert found and marks == found and shown == [word for each in found for word in each]
