@@ -58,7 +58,9 @@ class NpmPackages:
         return str(lock["packages"][f"node_modules/{package}"]["version"])
 
     def _home(self) -> Path:
-        return cache() / self.name / hashlib.sha256(self.lock.read_bytes()).hexdigest()[:16]
+        own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "palmtop"
+        cache = Path(os.environ.get("PALMTOP_CACHE") or own)
+        return cache / self.name / hashlib.sha256(self.lock.read_bytes()).hexdigest()[:16]
 
     def _run_npm(self, working: Path) -> None:
         npm = shutil.which("npm")
@@ -72,12 +74,6 @@ class NpmPackages:
             raise UserError(
                 f"npm couldn't fetch {self.what}: {done.stderr.strip()[-500:]}; check the network and npm's settings"
             )
-
-
-def cache() -> Path:
-    """The user's folder for what can be made again."""
-    own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "palmtop"
-    return Path(os.environ.get("PALMTOP_CACHE") or own)
 
 
 def _move(working: Path, home: Path) -> None:

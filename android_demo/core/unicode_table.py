@@ -66,7 +66,7 @@ def source(content: bytes) -> str:
     return (
         "package app.palmtop.core\n\n"
         "// Written by unicode_table.py: don't edit.\n\n"
-        f'/** What tokenizers {tokenizers.__version__} does to every code point; [Unicode] reads it. */\n'
+        f"/** What tokenizers {tokenizers.__version__} does to every code point; [Unicode] reads it. */\n"
         f'internal const val UNICODE_TABLE: String =\n    """\n{lines}\n"""\n'
     )
 
@@ -89,9 +89,7 @@ def _around(normalize: Callable[[str], str], sentinel: str = "\x01") -> list[tup
 def _mapped(normalize: Callable[[str], str]) -> Mapping:
     """Code points that become others."""
     return {
-        point: tuple(map(ord, made))
-        for point, made in _around(normalize)
-        if made != chr(point) and point not in HANGUL
+        point: tuple(map(ord, made)) for point, made in _around(normalize) if made != chr(point) and point not in HANGUL
     }
 
 

@@ -23,6 +23,14 @@ internal class TokenList {
     ) {
         tokens += Token(id, piece.begins[from], piece.ends[to - 1])
     }
+
+    /** Add a token that was found in the text itself. */
+    fun addWritten(
+        id: Int,
+        piece: Piece,
+    ) {
+        tokens += Token(id, piece.begins[0], piece.ends[piece.size - 1], piece.points.asText())
+    }
 }
 
 /** A token's id, and the characters it stands for. */
@@ -30,6 +38,8 @@ internal class Token(
     val id: Int,
     val begin: Int,
     val end: Int,
+    /** Of a token that was found in the text itself how it is written there, with the spaces that it takes. */
+    val written: String? = null,
 )
 
 /** What ids are called, and the other way round. */

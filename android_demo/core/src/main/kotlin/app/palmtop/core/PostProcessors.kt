@@ -150,13 +150,13 @@ internal class Trimming(
 
     override fun trimmed(tokens: List<Token>): List<Token> =
         inner.trimmed(tokens).mapIndexed { place, token ->
-            val points = vocabulary.name(token.id)?.toCodePoints() ?: IntArray(0)
+            val points = (token.written ?: vocabulary.name(token.id)).orEmpty().toCodePoints()
             val leading = points.takeWhile(::isSpace).size
             val trailing = points.reversed().takeWhile(::isSpace).size
             // the space that was put in front of the text isn't one of the text's
             val own = if (leading > 0 && prefix && (place == 0 || token.begin == 0)) leading - 1 else leading
             val begin = minOf(token.begin + own, token.end)
-            Token(token.id, begin, if (token.end >= trailing) maxOf(token.end - trailing, begin) else token.end)
+            Token(token.id, begin, if (token.end >= trailing) maxOf(token.end - trailing, begin) else token.end, token.written)
         }
 
     override fun assembled(

@@ -75,11 +75,11 @@ internal class PipelineTokenizer(
         val found = TokenList()
         for (part in asWritten.split(Piece.of(text))) {
             if (part.id != null) {
-                found.add(part.id, part.piece, 0, part.piece.size)
+                found.addWritten(part.id, part.piece)
                 continue
             }
             for (inner in asNormalized.split(normalizer.normalized(part.piece))) {
-                if (inner.id != null) found.add(inner.id, inner.piece, 0, inner.piece.size) else tokenize(inner.piece, found)
+                if (inner.id != null) found.addWritten(inner.id, inner.piece) else tokenize(inner.piece, found)
             }
         }
         return found.tokens
