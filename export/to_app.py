@@ -2,6 +2,7 @@
 runs it."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -33,13 +34,14 @@ from palmtop.data.tokenization import HostTokenizer
 from palmtop.effect import Effect
 from palmtop.errors import MissingFile, UserError
 from palmtop.export import stored_once
+from palmtop.export.app.android_project import ANDROID
 from palmtop.export.app.clients import QUESTION_ANSWERER, client_for, task_clients, why_not
 from palmtop.export.app.handover import readme
 from palmtop.export.app.page import why_none, write_page
 from palmtop.paths import without_paths, without_places
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
-from palmtop.stage import Outline, Stage, Work
+from palmtop.stage import HandOver, Outline, Stage, Work
 from palmtop.task import Task
 
 TOKENIZER_CONFIG, PAGE = "tokenizer_config.json", "index.html"
@@ -83,6 +85,7 @@ class ToApp(Stage):
         each.name: each.in_app.packages for each in file_format.every() if each.in_app
     }
     extra: ClassVar[str] = "all"
+    hand_overs: ClassVar[Mapping[str, HandOver]] = {"android": ANDROID}
 
     title: str | None = None
     """The model's name, as clients show it; by default that of its task."""

@@ -76,6 +76,7 @@ class TokenClassification(TaskKind):
     """A tag for every word."""
 
     name: ClassVar[str] = "token_classification"
+    phone: ClassVar[bool] = True
     axis_of_outputs: ClassVar[int] = 2
     metrics: ClassVar[tuple[str, ...]] = ("entity_f1", "word_accuracy")
     architecture: ClassVar[str] = "ForTokenClassification"
