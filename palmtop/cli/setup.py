@@ -1,5 +1,5 @@
-"""palmtop setup: what pip can't install. The browser target's Chromium, and its npm packages; in a clone with pytest, what
-compiles android_demo."""
+"""palmtop setup: what pip can't install. The browser target's Chromium, and its npm packages; in a clone with pytest,
+what compiles android_demo."""
 
 import os
 import shutil
