@@ -197,7 +197,9 @@ def measure(  # noqa: PLR0913, PLR0917  # an option each
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders with a measurements.jsonl.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders with a measurements.jsonl, and files that the Android app shares.")
+    ],
     form: Annotated[str, typer.Option("--format", help="markdown, wide, csv or json.")] = "markdown",
     wide: Annotated[
         bool, typer.Option("--wide", help="Every column and metric, in two tables; the same as --format wide.")

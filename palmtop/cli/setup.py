@@ -1,9 +1,11 @@
-"""palmtop setup: what pip can't install. The browser target's Chromium, and its npm packages."""
+"""palmtop setup: what pip can't install. The browser target's Chromium, and its npm packages; in a clone with pytest,
+what compiles android_demo."""
 
 import os
 import shutil
 import subprocess
 
+from palmtop.cli import kotlin_tools
 from palmtop.errors import UserError, raise_all
 
 
@@ -12,12 +14,23 @@ def setup() -> None:
     from palmtop.eval.targets._chromium import chromium_version, find_chromium
     from palmtop.eval.targets._web_packages import install_packages
 
-    if lacking := _lacking():
-        _install(list(lacking))
+    kotlin = kotlin_tools.wanted()
+    if lacking := list(_lacking()) + list(kotlin_tools.lacking() if kotlin else ()):
+        _install(lacking)
     raise_all(list(_lacking().values()))
     browser = find_chromium() or ""
     print(f"Chromium {chromium_version(browser)}: {browser}")
     print(f"npm packages: {install_packages()}")
+    if kotlin:
+        _say_kotlin()
+
+
+def _say_kotlin() -> None:
+    """Without it nothing but the tests of android_demo is left out, so a lack is told and is no error."""
+    if absent := kotlin_tools.lacking():
+        print("\n".join(absent.values()))
+    else:
+        print(f"Kotlin {kotlin_tools.KOTLIN.locked_version('kotlin-compiler')}: {kotlin_tools.KOTLIN.install()}")
 
 
 def _lacking() -> dict[str, str]:
