@@ -16,7 +16,8 @@ import tokenizers
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 OUT = Path(__file__).parent / "src/main/kotlin/app/palmtop/core/UnicodeTable.kt"
-POINTS = [point for point in range(0x110000) if not 0xD800 <= point < 0xE000]
+SURROGATES = range(0xD800, 0xE000)
+POINTS = [point for point in range(0x110000) if point not in SURROGATES]
 HANGUL = range(0xAC00, 0xD7A4)
 """Syllables, which are put together and taken apart by arithmetic."""
 BLOCK = 4096
