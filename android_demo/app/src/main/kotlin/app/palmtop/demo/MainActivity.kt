@@ -88,7 +88,7 @@ class MainActivity : Activity() {
 
     private fun show(state: State) {
         state.manifest?.let(::showQuestion)
-        view<View>(R.id.benchmark).isEnabled = state is State.Ready || state is State.Answered
+        view<View>(R.id.benchmark).isEnabled = state is State.Ready || state is State.Answered || state is State.Failed
         if (state is State.Answered) {
             showAnswer(state)
             return
@@ -100,6 +100,7 @@ class MainActivity : Activity() {
                 is State.Opening -> getString(R.string.opening)
                 is State.Checking -> getString(R.string.checking)
                 is State.Refused -> getString(R.string.refused, state.why)
+                is State.Failed -> getString(R.string.no_answer, state.why)
                 else -> getString(R.string.ready)
             }
         // what was written before the model was open is asked now
