@@ -1,14 +1,43 @@
-"""palmtop setup: what pip can't install. The browser target's Chromium, and its npm packages."""
+"""palmtop setup: what pip can't install. The browser target's Chromium and npm packages; what Arm targets need."""
 
 import os
 import shutil
 import subprocess
+from typing import Annotated
 
-from palmtop.errors import UserError, raise_all
+import typer
+
+from palmtop.errors import UserError, did_you_mean, raise_all
+
+WEB, ARM64, SSHD = "web", "arm64", "sshd"
+SSH_SERVER = ("openssh-server", "libwrap0")
 
 
-def setup() -> None:
-    """Install what pip can't: Chromium, npm and the npm packages of the browser target; say what is there."""
+def setup(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="web: for the browser targets; arm64: for arm64_emulated, ssh and android; sshd: for palmtop's tests."
+        ),
+    ] = WEB,
+) -> None:
+    """Install what pip can't: Chromium, npm and npm packages for the browser targets; or, unpacked into the user's
+    cache, a Python for 64-bit Arm with LiteRT and qemu, or an ssh server that tests start; say what is there."""
+    if what == WEB:
+        _set_up_web()
+    elif what == ARM64:
+        from palmtop.eval.targets._arm64 import install
+
+        print(f"Arm system and qemu: {install(print)}")
+    elif what == SSHD:
+        from palmtop.eval.targets._debian import unpacked_once
+
+        print(f"ssh server: {unpacked_once(SSHD, SSH_SERVER)}")
+    else:
+        raise UserError(f"there is nothing called '{what}' to set up; {did_you_mean(what, (WEB, ARM64, SSHD))}")
+
+
+def _set_up_web() -> None:
     from palmtop.eval.targets._chromium import chromium_version, find_chromium
     from palmtop.eval.targets._web_packages import install_packages
 
