@@ -14,14 +14,14 @@ from palmtop.errors import UserError
 from palmtop.folders import cache
 
 RELEASE = "bookworm"
-"""Debian 12: packages of one release alone fit each other."""
+"""Debian 12: packages of one release fit each other."""
 KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MIRROR = "PALMTOP_DEBIAN_MIRROR"
 """The environment variable with an archive of Debian, where this system isn't a Debian that knows one."""
 ARCHIVE = re.compile(r"https?://[^\s\]]+/debian/?(?=\s|$)")
 
 
-def unpack(packages: Sequence[str], into: Path) -> dict[str, str]:
+def unpack(packages: Sequence[str], into: Path, release: str = RELEASE) -> dict[str, str]:
     """Fetch packages (name:architecture) and unpack them into a folder; the sha256 of each package's file, by its name.
 
     apt checks Debian's signatures.
@@ -31,7 +31,7 @@ def unpack(packages: Sequence[str], into: Path) -> dict[str, str]:
     """
     shop = into.with_name(f"{into.name}.apt")
     try:
-        _prepare(shop, sorted({package.partition(":")[2] for package in packages}))
+        _prepare(shop, sorted({package.partition(":")[2] for package in packages}), release)
         _apt(shop, "update", "-q")
         _apt(shop, "download", *packages)
         found = sorted((shop / "fetched").glob("*.deb"))
@@ -42,19 +42,19 @@ def unpack(packages: Sequence[str], into: Path) -> dict[str, str]:
         shutil.rmtree(shop, ignore_errors=True)
 
 
-def unpacked_once(name: str, packages: Sequence[str]) -> Path:
+def unpacked_once(name: str, packages: Sequence[str], release: str = RELEASE) -> Path:
     """A folder of the user's cache with packages of this machine's architecture in it, made where it isn't there."""
     place = unpacked_at(name)
     if not place.is_dir():
         with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{name}-", ignore_cleanup_errors=True) as made:
-            unpack([f"{package}:{architecture()}" for package in packages], Path(made) / name)
+            unpack([f"{package}:{architecture()}" for package in packages], Path(made) / name, release)
             (Path(made) / name).rename(place)
     return place
 
 
 def unpacked_at(name: str) -> Path:
     """Where `unpacked_once` keeps a folder, whether or not it is there."""
-    return cache("debian") / f"{name}-{RELEASE}"
+    return cache("debian") / name
 
 
 def architecture() -> str:
@@ -68,11 +68,11 @@ def architecture() -> str:
     return subprocess.run(["dpkg", "--print-architecture"], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _prepare(shop: Path, architectures: Sequence[str]) -> None:
+def _prepare(shop: Path, architectures: Sequence[str], release: str) -> None:
     for folder in ("state/lists/partial", "cache/archives/partial", "fetched"):
         (shop / folder).mkdir(parents=True, exist_ok=True)
     (shop / "state" / "status").touch()
-    source = f"deb [arch={','.join(architectures)} signed-by={KEYS}] {_archive()} {RELEASE} main\n"
+    source = f"deb [arch={','.join(architectures)} signed-by={KEYS}] {_archive()} {release} main\n"
     (shop / "sources.list").write_text(source, encoding="utf-8")
     named = "; ".join(f'"{one}"' for one in {architecture(), *architectures})
     settings = {

@@ -3,7 +3,7 @@ here."""
 
 import base64
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any, ClassVar
@@ -64,7 +64,18 @@ class ElsewhereTarget(Target, ABC):
     def open(self, folder: Path, threads: int = 1) -> Runner:
         """Bring model.tflite there, and load it."""
         file, signature = file_of(folder, MODEL), Signature.read(folder)
-        return ElsewhereRunner(self.wire(), self.brought(file), sha256_of(file), folder, signature, threads)
+        wire = self.wire()
+        try:
+            wire.ask("open", path=self.brought(file), sha256=sha256_of(file), **_how(signature, threads))
+        except UserError:
+            wire.close()
+            raise
+        return ElsewhereRunner(wire, HostTokenizer.of(folder, signature), signature, self.look)
+
+    def look(self, wire: Wire) -> State:
+        """How the machine is doing: load and temperature."""
+        noted: dict[str, Any] = wire.ask("state")
+        return State({name: said for name, said in noted.items() if said is not None}, doubt(noted))
 
     def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
         """By a fresh runner's clock; without the tokenizer, which is here."""
@@ -80,17 +91,11 @@ class ElsewhereTarget(Target, ABC):
 class ElsewhereRunner(Runner):
     """A runner of which the model is there, and the tokenizer here."""
 
-    def __init__(  # the wire, the file at both its ends, and how it is run
-        self, wire: Wire, there: str, sha256: str, folder: Path, signature: Signature, threads: int
+    def __init__(
+        self, wire: Wire, tokenizer: HostTokenizer, signature: Signature, look: Callable[[Wire], State]
     ) -> None:
-        self._wire, self._signature = wire, signature
+        self._wire, self._tokenizer, self._signature, self._look = wire, tokenizer, signature, look
         self._kind = task_kinds.by_output(signature.output)
-        self._tokenizer = HostTokenizer.of(folder, signature)
-        try:
-            wire.ask("open", path=there, sha256=sha256, **_how(signature, threads))
-        except UserError:
-            wire.close()
-            raise
 
     def tokenize(self, texts: Sequence[Text]) -> list[Encoding]:
         """Here, with the Hugging Face tokenizer."""
@@ -131,9 +136,8 @@ class ElsewhereRunner(Runner):
         raise UserError(NOT_THERE)
 
     def state(self) -> State:
-        """Load and temperature there."""
-        noted: dict[str, Any] = self._wire.ask("state")
-        return State({name: said for name, said in noted.items() if said is not None}, doubt(noted))
+        """How the machine there is doing."""
+        return self._look(self._wire)
 
     def close(self) -> None:
         """End the runner there."""

@@ -76,7 +76,7 @@ class SshLink(There):
         """Whether it is still there, as far as is known."""
         return not self._connection.is_closed()
 
-    def run(self, command: str, given: bytes = b"", seconds: float = PATIENCE_S) -> Done:
+    def run(self, command: str, seconds: float = PATIENCE_S, given: bytes = b"") -> Done:
         """In the user's shell over there."""
         with self.telling():
             ended = _wait(self._run(command, given), seconds)
@@ -95,7 +95,7 @@ class SshLink(There):
 
     def send(self, file: Path, there: str) -> Done:
         """Through `cat`, whose complaint of a full disk is a plain one, as sftp's isn't."""
-        return self.run(f"cat > {quote(there)}", file.read_bytes())
+        return self.run(f"cat > {quote(there)}", given=file.read_bytes())
 
     async def _connect(self) -> "asyncssh.SSHClientConnection":
         import asyncssh

@@ -64,7 +64,7 @@ class There(ABC):
     """Another machine, reached."""
 
     @abstractmethod
-    def run(self, command: str, given: bytes = b"", seconds: float = PATIENCE_S) -> Done:
+    def run(self, command: str, seconds: float = PATIENCE_S) -> Done:
         """Run a line of its shell until it ends.
 
         Raises:

@@ -9,32 +9,46 @@ import typer
 
 from palmtop.errors import UserError, did_you_mean, raise_all
 
-WEB, ARM64, SSHD = "web", "arm64", "sshd"
-SSH_SERVER = ("openssh-server", "libwrap0")
+WEB, ARM64, TESTS = "web", "arm64", "tests"
+SERVERS = {
+    "sshd": ("bookworm", ("openssh-server", "libwrap0")),
+    "adbd": (
+        "trixie",
+        (
+            *("adbd", "android-libbase", "android-libboringssl", "android-libcutils", "android-liblog"),
+            *("libbrotli1", "libbsd0", "libc6", "libcap2", "libgcc-s1", "liblz4-1", "libmd0", "libprotobuf32t64"),
+            *("libstdc++6", "libsystemd0", "libxxhash0", "libzstd1", "zlib1g"),
+        ),
+    ),
+}
+"""What plays another machine in palmtop's tests, by release of Debian: with all its libraries where that is a later one
+than most systems are."""
 
 
 def setup(
     what: Annotated[
         str,
         typer.Argument(
-            help="web: for the browser targets; arm64: for arm64_emulated, ssh and android; sshd: for palmtop's tests."
+            help="web: for the browser targets; arm64: for arm64_emulated, ssh and android; tests: for palmtop's own."
         ),
     ] = WEB,
 ) -> None:
     """Install what pip can't: Chromium, npm and npm packages for the browser targets; or, unpacked into the user's
-    cache, a Python for 64-bit Arm with LiteRT and qemu, or an ssh server that tests start; say what is there."""
+    cache, a Python for 64-bit Arm with LiteRT and qemu, or the ssh and adb servers that tests start; say what is
+    there."""
     if what == WEB:
         _set_up_web()
     elif what == ARM64:
         from palmtop.eval.targets._arm64 import install
 
         print(f"Arm system and qemu: {install(print)}")
-    elif what == SSHD:
+    elif what == TESTS:
         from palmtop.eval.targets._debian import unpacked_once
 
-        print(f"ssh server: {unpacked_once(SSHD, SSH_SERVER)}")
+        for name, (release, packages) in SERVERS.items():
+            print(f"{name}: {unpacked_once(name, packages, release)}")
     else:
-        raise UserError(f"there is nothing called '{what}' to set up; {did_you_mean(what, (WEB, ARM64, SSHD))}")
+        raise UserError(f"there is nothing called '{what}' to set up; {did_you_mean(what, (WEB, ARM64, TESTS))}")
 
 
 def _set_up_web() -> None:

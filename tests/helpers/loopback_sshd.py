@@ -118,7 +118,7 @@ def _program() -> tuple[Path, Path]:
     places = [unpacked / "usr" / "sbin" / "sshd", Path("/usr/sbin/sshd")]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        pytest.skip("there is no ssh server here: `palmtop setup sshd` unpacks one for the tests")
+        pytest.skip("there is no ssh server here: `palmtop setup tests` unpacks one for the tests")
     libraries = next(iter((unpacked / "usr" / "lib").glob("*-linux-gnu")), Path("/nonexistent"))
     return found, libraries
 
