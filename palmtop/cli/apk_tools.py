@@ -38,8 +38,8 @@ def lacking() -> dict[str, str]:
 def missing() -> str | None:
     """What has to be installed before an APK can be packed, or None."""
     if absent := list(lacking()):
-        return f"{', '.join(absent)}: `palmtop setup` installs it"
-    return None if is_whole(jars()) else "D8: `palmtop setup` fetches it"
+        return f"{', '.join(absent)}: `palmtop setup tests` installs it"
+    return None if is_whole(jars()) else "D8: `palmtop setup tests` fetches it"
 
 
 def jars() -> Path:

@@ -1,7 +1,6 @@
 """What compiles and runs android_demo on this machine, for its tests: Kotlin from npm, the JVM and two libraries from
 Debian."""
 
-import importlib.util
 import shutil
 from pathlib import Path
 
@@ -19,11 +18,6 @@ source."""
 JVM = "default-jre-headless"
 
 
-def wanted() -> bool:
-    """Whether this is a clone whose tests are run: nobody else compiles Kotlin here."""
-    return KOTLIN.lock.is_file() and importlib.util.find_spec("pytest") is not None
-
-
 def lacking() -> dict[str, str]:
     """Packages of Debian that aren't there, each with what is said when it can't be had."""
     absent = [package for package, jar in JARS.items() if not jar.is_file()]
@@ -39,5 +33,5 @@ def lacking() -> dict[str, str]:
 def missing() -> str | None:
     """What has to be installed before Kotlin can be compiled and run, or None."""
     if absent := list(lacking()):
-        return f"{', '.join(absent)}: `palmtop setup` installs it"
-    return None if KOTLIN.installed() else f"{KOTLIN.what}: `palmtop setup` installs it"
+        return f"{', '.join(absent)}: `palmtop setup tests` installs it"
+    return None if KOTLIN.installed() else f"{KOTLIN.what}: `palmtop setup tests` installs it"

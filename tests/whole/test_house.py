@@ -232,7 +232,8 @@ def test_every_target_is_named_like_its_file() -> None:
 def test_every_target_says_how_it_is_asked_for_and_what_its_numbers_are() -> None:
     """Itself: one that forgot to would be taken for a clock."""
     for kind in map(target.class_of, target.names()):
-        made = target.find(kind.name if kind.address_is is None else f"{kind.name}:there")
+        address = kind.default_address or "there"
+        made = target.find(kind.name if kind.address_is is None else f"{kind.name}:{address}")
         assert made.label.partition(":")[0] == kind.name and made.place
         assert made.kind in get_args(Kind)
 
