@@ -111,7 +111,7 @@ def _row(found: PhoneFile, times: LengthTimes) -> list[Measurement]:
     }
     timed |= {"heat_before": found.heat.before, "heat_after": found.heat.after}
     name = found.model.name if len(found.lengths) == 1 else f"{found.model.name} ({times.tokens} tokens)"
-    taken = [
+    taken: list[tuple[str, Times, dict[str, object]]] = [
         ("latency", times, timed),
         ("tokenize", found.tokenization, {"threads": found.threads}),
     ]
