@@ -51,7 +51,7 @@ def table() -> bytes:
         alone,
         _joining(),
     ]
-    maps = [
+    maps: list[Mapping] = [
         _mapped(normalizers.Lowercase().normalize_str),
         nfd,
         {point: to for point, to in nfkd.items() if nfd.get(point) != to},

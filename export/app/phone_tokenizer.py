@@ -11,7 +11,10 @@ from palmtop.data.tokenization import FILE as TOKENIZER
 KNOWN: dict[str, frozenset[str]] = {
     "model": frozenset({"WordPiece", "BPE", "Unigram"}),
     "normalizer": frozenset(
-        {"BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Strip", "Replace", "Prepend"}
+        {
+            *("BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Precompiled"),
+            *("Prepend", "Replace", "Strip", "StripAccents"),
+        }
     ),
     "pre_tokenizer": frozenset(
         {"BertPreTokenizer", "WhitespaceSplit", "Whitespace", "Punctuation", "Digits", "ByteLevel", "Metaspace"}

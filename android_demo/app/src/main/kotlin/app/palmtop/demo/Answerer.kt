@@ -146,7 +146,8 @@ class Answerer(
             tell(report?.fault?.let { State.Refused(known, it) } ?: State.Ready(next.manifest))
         } catch (error: DamagedModel) {
             tell(State.Refused(known, error.message.orEmpty()))
-        } catch (error: IllegalArgumentException) { // a tokenizer that isn't known, or LiteRT doesn't take the file
+        } catch (error: IllegalArgumentException) {
+            // a tokenizer that isn't known, or LiteRT doesn't take the file
             tell(State.Refused(known, error.message.orEmpty()))
         } catch (error: IOException) {
             tell(State.Refused(known, error.message.orEmpty()))

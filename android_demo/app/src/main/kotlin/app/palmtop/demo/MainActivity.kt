@@ -16,7 +16,7 @@ import app.palmtop.core.Kind
 import app.palmtop.core.Manifest
 
 /** Choose a model, write, see its answer as you type. */
-@Suppress("DEPRECATION", "OVERRIDE_DEPRECATION") // platforms of some years call retaining so; it is how a worker outlives a turn of the screen
+@Suppress("DEPRECATION", "OVERRIDE_DEPRECATION") // of retaining, by which a worker outlives a turn of the screen
 class MainActivity : Activity() {
     private lateinit var answerer: Answerer
     private lateinit var answers: AnswerView
@@ -30,7 +30,7 @@ class MainActivity : Activity() {
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
         setContentView(R.layout.activity_main)
-        val models = BundledModels(assets)
+        val models = BundledModels(applicationContext.assets)
         names = models.names()
         // getLastNonConfigurationInstance is there after a turn of the screen: the model stays open, the answer stays
         answerer = lastNonConfigurationInstance as? Answerer ?: Answerer(models, Trust(applicationContext))
