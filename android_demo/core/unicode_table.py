@@ -30,7 +30,7 @@ Mapping = dict[int, tuple[int, ...]]
 
 
 def table() -> bytes:
-    """All sets and maps one after the other, in the order in which Unicode.kt reads them, deflated."""
+    """All sets and maps one after the other, in the order in which Unicode.kt reads them."""
     nfd, nfkd = _mapped(normalizers.NFD().normalize_str), _mapped(normalizers.NFKD().normalize_str)
     nfc = normalizers.NFC()
     alone = [point for point, to in nfd.items() if len(to) > 1 and nfc.normalize_str(chr(point)) != chr(point)]
@@ -49,20 +49,21 @@ def table() -> bytes:
         _kept_with_letters(pre_tokenizers.Whitespace()),
         _split_off(pre_tokenizers.Digits(individual_digits=True)),
         alone,
+        _joining(),
     ]
-    maps = [
+    maps: list[Mapping] = [
         _mapped(normalizers.Lowercase().normalize_str),
         nfd,
         {point: to for point, to in nfkd.items() if nfd.get(point) != to},
         {point: (kind,) for point, kind in _classes().items()},
     ]
     parts = [*(_set_bytes(one) for one in sets), *(_map_bytes(one) for one in maps)]
-    return zlib.compress(b"".join(parts), 9)
+    return b"".join(parts)
 
 
 def source(content: bytes) -> str:
-    """UnicodeTable.kt."""
-    coded = base64.b64encode(content).decode()
+    """UnicodeTable.kt: the table deflated, in base64."""
+    coded = base64.b64encode(zlib.compress(content, 9)).decode()
     lines = "\n".join(coded[at : at + WIDTH] for at in range(0, len(coded), WIDTH))
     return (
         "package app.palmtop.core\n\n"
@@ -112,6 +113,19 @@ def _split_off(splitter: pre_tokenizers.PreTokenizer) -> list[int]:
 
 def _kept_with_letters(splitter: pre_tokenizers.PreTokenizer) -> list[int]:
     return [point for point, pieces in _pieces(splitter) if len(pieces) == 1]
+
+
+def _joining() -> list[int]:
+    """Code points that make one cluster with the letter before them (Unicode Standard Annex 29).
+
+    A table of SentencePiece's that makes b of a makes b of the whole cluster, so what joins is gone.
+    """
+    table = [0] * 512
+    table[0] = 256 << 10  # from the root, at 256 ^ byte
+    table[256 ^ ord("a")] = 1 << 10 | 1 << 8 | ord("a")  # a leaf, whose value is at the place ^ 1: 0, where b stands
+    size = len(table) * 4
+    precompiled = normalizers.Precompiled(b"".join(unit.to_bytes(4, "little") for unit in (size, *table)) + b"b\0")
+    return [point for point in POINTS if precompiled.normalize_str("a" + chr(point)) == "b"]
 
 
 def _classes() -> dict[int, int]:

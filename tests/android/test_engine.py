@@ -1,6 +1,7 @@
 """The phone's engine with LiteRT itself, on the JVM: every kind of task answers as Python does, bit for bit."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from kotlin_jvm import Jvm
 from numpy import ndarray
 from once import MadeOnce
 from tiny import sentences, write_model, write_multi_label, write_questions, write_tags, write_task
+from tiny_bundles import reseal
 
 from palmtop import target
 from palmtop.bundle import Bundle
@@ -25,6 +27,7 @@ from palmtop.settings import build
 from palmtop.stage import find
 from palmtop.task import Task
 from palmtop.task_kinds.question_answering import SPAN
+from palmtop.task_kinds.spans import OUTSIDE
 
 pytestmark = pytest.mark.slow
 
@@ -81,14 +84,38 @@ def test_answers_are_pythons_bit_for_bit_at_changing_lengths(app: Bundle, jvm: J
     assert [_in_pythons_words(row["answer"]) for row in found] == [_comparable(said) for said in wanted]
 
 
-def test_what_was_changed_is_refused(app: Bundle, jvm: Jvm, tmp_path: Path) -> None:
-    copy = tmp_path / "app"
-    copy.mkdir()
-    for path in app.path.iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
+def test_a_file_that_was_changed_is_named_and_no_answer_given(app: Bundle, jvm: Jvm, tmp_path: Path) -> None:
+    copy = _copied(app, tmp_path / "app")
     (copy / "tokenizer_config.json").write_text("{}")
     (found,) = jvm.ask("golden", copy)
     assert found["by"] == "DamagedModel" and "tokenizer_config.json is damaged" in found["refused"]
+
+
+def test_a_model_that_answers_otherwise_is_found_out_and_does_not_answer(app: Bundle, jvm: Jvm, tmp_path: Path) -> None:
+    copy = _copied(app, tmp_path / "app")
+    path = copy / "golden.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n")]
+    for row in rows:
+        row["outputs"] = [value if value == OUTSIDE else 0.9 * value**3 for value in row["outputs"]]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    reseal(copy, restate=True)
+    (report,) = jvm.ask("golden", copy)
+    assert "the model answers otherwise than recorded" in report["fault"] and not report["trusted"]
+    asked = {"text": list(_asked(app)[0]), "trusted": False}
+    (found,) = jvm.ask("answers", copy, [asked])
+    assert found["by"] == "NotTrusted" and "it doesn't answer" in found["refused"]
+    (found,) = jvm.ask("benchmark", copy, [{"lengths": [8], "warm_up": 1, "runs": 1, "trusted": False}])
+    assert found["by"] == "NotTrusted" and "it isn't timed" in found["refused"]
+
+
+def test_lengths_are_timed_and_the_wrong_number_of_texts_is_refused(app: Bundle, jvm: Jvm) -> None:
+    (found,) = jvm.ask("benchmark", app.path, [{"lengths": [8, 8, 24, 4000], "warm_up": 1, "runs": 9}])
+    lengths, counts, *times = zip(*found["lengths"], strict=True)
+    assert list(lengths) == sorted(set(lengths)) and set(counts) == {9} and lengths[-1] == app.signature.max_length
+    assert all(0 < half <= nine <= most for half, nine, most in zip(*times, strict=True))
+    texts = ["rain"] * (3 - len(_asked(app)[0]))
+    (refused,) = jvm.ask("answers", app.path, [{"text": texts}])
+    assert refused["refused"] == f"the model reads {3 - len(texts)} texts at a time, not {len(texts)}"
 
 
 def _asked(app: Bundle) -> list[tuple[str, ...]]:
@@ -99,6 +126,11 @@ def _asked(app: Bundle) -> list[tuple[str, ...]]:
         *(text * columns for text in (*PLAIN, *HARD)),
         *((text, other)[:columns] for (text, _), (other, _) in pairs),
     ]
+
+
+def _copied(app: Bundle, folder: Path) -> Path:
+    shutil.copytree(app.path, folder)
+    return folder
 
 
 def _bits(output: Float32[ndarray, "..."], tokens: int) -> list[int]:
