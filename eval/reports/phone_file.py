@@ -11,6 +11,9 @@ from palmtop.measurement import Measurement
 
 TARGET = "android_demo"
 """What stands in the table's place for the target: these numbers were taken by the app, on a phone."""
+PAGE = "app_page"
+"""The same, of an app's web page, in whatever browser that was; its benchmark.js says so."""
+MACHINES = {TARGET: "a phone", PAGE: "in a browser"}
 TOO_HOT = ("severe", "critical", "emergency", "shutdown")
 """From such heat on a phone slows itself down (PowerManager.THERMAL_STATUS_SEVERE)."""
 
@@ -78,6 +81,7 @@ class PhoneFile(_Frozen):
     date: str
     lengths: tuple[LengthTimes, ...] = Field(min_length=1)
     tokenization: Times
+    target: Literal["android_demo", "app_page"] = "android_demo"
 
 
 def read(path: Path) -> list[Measurement]:
@@ -133,7 +137,7 @@ def _one(
         bundle=found.model.digest,
         name=name,
         format=found.model.format,
-        target=TARGET,
+        target=found.target,
         metric=metric,
         value=None if hot else value,
         unit=unit,
@@ -151,7 +155,7 @@ def _one(
 def _machine(found: PhoneFile) -> dict[str, object]:
     phone = found.phone
     return {
-        "processor": f"{phone.model} ({phone.chip}), a phone",
+        "processor": f"{phone.model} ({phone.chip}), {MACHINES[found.target]}",
         "cores": phone.cores,
         "memory_gb": phone.memory_gb,
         "system": phone.system,

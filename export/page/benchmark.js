@@ -86,8 +86,9 @@ function described(manifest, about) {
   const weights = Object.entries(manifest.files).filter(([name]) => /^(model\.(tflite|json)|[^/]*\.bin)$/.test(name));
   return {
     palmtop_phone: 1,
+    target: "app_page",
     model: { name: manifest.name, digest, format: manifest.format, precision: manifest.precision, task: manifest.task, bytes: weights.reduce((sum, [, { size_bytes: size }]) => sum + size, 0) },
-    phone: { model: `${browser()}, a web page`, chip: "unknown", cores: navigator.hardwareConcurrency, memory_gb: navigator.deviceMemory ?? 0, system: navigator.userAgentData?.platform || navigator.platform || "unknown" },
+    phone: { model: browser(), chip: "unknown", cores: navigator.hardwareConcurrency, memory_gb: navigator.deviceMemory ?? 0, system: navigator.userAgentData?.platform || navigator.platform || "unknown" },
     litert: `${about.runtime} ${about.version}`,
     threads: about.threads,
     warm_up: WARM_UP,
