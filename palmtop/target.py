@@ -61,8 +61,8 @@ class Runner(ABC):
     """An artefact loaded on a target and ready to answer. A context manager: leaving it frees what it holds.
 
     It may be here, in a page, or behind a wire to another machine: what goes in and out are texts, encodings and
-    numbers, and nothing else of it is ever asked for. What the other side refuses is a UserError here too, and so is
-    a wire that was cut: what was measured before stands in the run's file, and the next call goes on from there.
+    numbers, and nothing else of it is ever asked for. What the other side refuses is a UserError here too; a wire that
+    was cut is `Unreachable`: what was measured before stands in the run's file, and the next call goes on from there.
     """
 
     @abstractmethod

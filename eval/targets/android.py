@@ -8,11 +8,14 @@ from typing import Any, ClassVar
 
 from palmtop.errors import UserError
 from palmtop.eval.targets import _arm64
+from palmtop.eval.targets import _benchmark_model as delegates
 from palmtop.eval.targets._adb_link import FOLDER, AdbLink
-from palmtop.eval.targets._elsewhere import ElsewhereTarget, bring
-from palmtop.eval.targets._host import lacking
+from palmtop.eval.targets._benchmark_model import Delegated
+from palmtop.eval.targets._elsewhere import MODEL, ElsewhereTarget, bring
+from palmtop.eval.targets._host import file_of, lacking
 from palmtop.eval.targets._wire import RUNNER, There, Wire
 from palmtop.measurement import Kind
+from palmtop.signature import Signature
 from palmtop.target import Machine, State
 
 ABI = "arm64-v8a"
@@ -74,6 +77,22 @@ class Target(ElsewhereTarget):
             return state
         hot = f"the phone is hot (thermal status {THERMAL[status]}): let it cool, and measure again"
         return State(state.noted | {"thermal_status": THERMAL[status]}, hot if status >= HOT else state.doubt)
+
+    def delegated(self, folder: Path, name: str, length: int, threads: int = 1) -> Delegated:
+        """What the phone's GPU or NPU takes of the .tflite in `folder`, and how fast it is then, by the user's own
+        benchmark_model. The tool gives no answers: whether they are right is not known.
+
+        Raises:
+            UserError: there is no tool, or the processor did it all; then no time is told.
+        """
+        delegate, file, signature = delegates.find(name), file_of(folder, MODEL), Signature.read(folder)
+        there, program = self._there(), delegates.tool()
+        brought = bring(there, program, f"{FOLDER}/files", self.label)
+        line = delegates.command(brought, self.brought(file), delegate, signature, length, threads)
+        done = there.run(line)
+        if done.status:
+            raise UserError(f"{self.label}: benchmark_model ended with {done.status} ({done.last_line()})")
+        return delegates.read(done.out, delegate)
 
     def _there(self) -> AdbLink:
         return AdbLink(self.address or "", self.label)

@@ -121,3 +121,25 @@ def test_a_full_phone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         f"{LABEL}: no space left there for model.tflite (3 MB): free some; {tmp_path}/phone/files there holds what "
         "palmtop brought, and may be removed"
     )
+
+
+def test_what_the_phones_gpu_takes_is_asked_of_the_users_own_tool(
+    plugged_in: Phone, student: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tool is played by a script that prints what the real one does."""
+    there = target.find(LABEL)
+    assert isinstance(there, android.Target)
+    taken, executed = tmp_path / "benchmark_model", "completely executed by the delegate."
+    line = "Replacing 49 out of 49 node(s) with delegate (TfLiteGpuDelegateV2) node, yielding 1 partitions for x."
+    times = "INFO: count=60 first=4215 curr=4180 min=4100 max=5200 avg=4310 std=12 p5=4102 median=4250 p95=5100"
+    taken.write_text(
+        f"#!/bin/sh\necho '{line}'\necho 'Explicitly applied GPU delegate, and it is {executed}'\n"
+        f"echo '{times}'\necho \"$@\" >&2\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("PALMTOP_BENCHMARK_MODEL", str(taken))
+    found = there.delegated(student.path, "gpu", 8)
+    assert str(found) == "49 of 49 nodes delegated to GPU; 4.25 ms an answer, 60 runs"
+    taken.write_text("#!/bin/sh\necho no such graph >&2\nexit 1\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"benchmark_model ended with 1 \(no such graph\)"):
+        there.delegated(student.path, "gpu", 8)
