@@ -17,6 +17,8 @@ from palmtop.errors import UserError
 from palmtop.eval.measuring.run_file import Standing
 from palmtop.eval.reports.against import Against, Pair, against
 from palmtop.eval.reports.against_table import notes, render, sentence
+from palmtop.eval.reports.paired import by_intervals
+from palmtop.metrics import proportion
 
 LATER = {"date": "2026-01-08T10:15:00+00:00", "session": "s2"}
 
@@ -61,6 +63,21 @@ def test_without_answers_the_two_intervals_decide_and_it_is_told(tmp_path: Path)
     )
     assert sentence(found).startswith("No, not worse: none of the one row of new got worse since old beyond doubt")
     assert "leave room for a loss of 4.8 points" in sentence(found)
+
+
+@pytest.mark.parametrize(
+    ("shares", "low", "high"),
+    [((56, 70, 48, 80), 0.0524, 0.3339), ((9, 10, 3, 10), 0.1705, 0.8090), ((10, 10, 0, 20), 0.6791, 1.0)],
+)
+def test_the_interval_made_of_two_is_as_in_table_ii_of_newcombe_1998(
+    shares: tuple[int, int, int, int], low: float, high: float
+) -> None:
+    sides = proportion(*shares[:2]), proportion(*shares[2:])
+    found = by_intervals(
+        *(one("small", "accuracy", side.value, low=side.low, high=side.high, n=side.n) for side in sides)
+    )
+    assert (found.low, found.high) == (pytest.approx(low, abs=6e-5), pytest.approx(high, abs=6e-5))
+    assert found.n == min(shares[1], shares[3])
 
 
 def test_answers_to_the_same_texts_are_paired(tmp_path: Path) -> None:
