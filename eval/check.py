@@ -144,8 +144,9 @@ def check(new: str, old: str | None, limits: Limits, only: Sequence[str] = ()) -
     Args:
         new: RUN or RUN@DATE.
         old: the same, for the limits that need an older run.
-        only: names of the rows to check, or patterns; rows that are named so are held to every limit, others to those
-            of size and time only where they are files for a device and not what the others are compared with.
+        only: names of the rows to check, or patterns. A row whose very name is among them is held to every limit; the
+            others to those of size and time only where they are files for a device and not what the rest is compared
+            with.
 
     Raises:
         UserError: no limit, one that can't be checked at all, or what `against` refuses.
@@ -161,8 +162,8 @@ def check(new: str, old: str | None, limits: Limits, only: Sequence[str] = ()) -
     rows = chosen(run, only)
     raise_all(_too_fine(limits, rows, run))
     outcomes = [
-        *(_of_pairs(beside, limits, bool(only)) if beside else ()),
-        *_of_rows(rows, run, limits, bool(only)),
+        *(_of_pairs(beside, limits, only) if beside else ()),
+        *_of_rows(rows, run, limits, only),
     ]
     return Checked(run.label, beside.old.label if beside else None, limits.given, tuple(outcomes))
 
@@ -178,25 +179,25 @@ def _too_fine(limits: Limits, rows: Sequence[Placed], run: RunAt) -> list[str]:
     ]
 
 
-def _of_pairs(found: Against, limits: Limits, named: bool) -> Iterator[Outcome]:
+def _of_pairs(found: Against, limits: Limits, only: Sequence[str]) -> Iterator[Outcome]:
     for row in found.only_old:
         why = found.new.missing.get(row.name) or "name the rows that it should have with --only"
         yield Outcome(str(row), found.new.label, BESIDE, found.old.label, "broken", "not there", why)
     for pair in found.pairs:
         if limits.max_drop is not None:
             yield _drop(pair, limits.max_drop)
-        if limits.max_latency_ratio is not None and (named or _is_for_a_device(pair.new)):
+        if limits.max_latency_ratio is not None and (pair.name in only or _is_for_a_device(pair.new)):
             yield _ratio(pair, limits.max_latency_ratio)
     for row in found.only_new:
         for option in limits.of_old:
             yield Outcome(str(row), found.new.label, option, "", "not checked", "new", f"not in {found.old.label}")
 
 
-def _of_rows(rows: Sequence[Placed], run: RunAt, limits: Limits, named: bool) -> Iterator[Outcome]:
+def _of_rows(rows: Sequence[Placed], run: RunAt, limits: Limits, only: Sequence[str]) -> Iterator[Outcome]:
     taken = Differences()
     for row in rows:
         standing = run.standing(row.task)
-        if named or (_is_for_a_device(row) and row.name not in (standing.baseline, standing.teacher)):
+        if row.name in only or (_is_for_a_device(row) and row.name not in (standing.baseline, standing.teacher)):
             if limits.max_mb is not None:
                 yield _at_most(row, run, "model_bytes", 1e-6, limits.max_mb, "MB")
             if limits.max_ms is not None:
@@ -223,6 +224,11 @@ def _drop(pair: Pair, most: float) -> Outcome:
         return Outcome(str(pair), pair.new_run, DROP, limit, "not comparable", found, "there is no interval")
     state = _side(-cell.high, -cell.low, most)
     needed = _texts_needed(pair.difference, most) if state == "can't be told" else ""
+    if state == "broken" and pair.difference.may_be_chance:
+        state, needed = (
+            "can't be told",
+            f"; so few differ that it may be chance, McNemar's p is {pair.difference.chance:.2f}",
+        )
     return Outcome(str(pair), pair.new_run, DROP, limit, state, found, f"{how}{needed}")
 
 

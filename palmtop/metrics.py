@@ -79,11 +79,13 @@ def mcnemar(answers: Int[ndarray, " texts"], others: Int[ndarray, " texts"], lab
 
     Two-sided binomial test on the texts that only one of the two gets right; 1 when there are none.
     """
-    from scipy.stats import binomtest
-
     right, other_right = answers == labels, others == labels
     only, only_other = int((right & ~other_right).sum()), int((other_right & ~right).sum())
-    return float(binomtest(only, only + only_other).pvalue) if only + only_other else 1.0
+    n, ways, fewer = only + only_other, 1, 0
+    for number in range(min(only, only_other) + 1):  # `ways`: n over number
+        fewer += ways
+        ways = ways * (n - number) // (number + 1)
+    return min(1.0, float(2 * fewer / (1 << n)))
 
 
 def bootstrapped(of: Callable[[Int[ndarray, " rows"]], float], n: int, why: str) -> Score:

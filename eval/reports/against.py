@@ -72,11 +72,14 @@ class Pair:
     @cached_property
     def by_aspect(self) -> dict[str, Verdict]:
         """The verdict on the metric, on MB and on ms; each beyond doubt, and beyond what nobody would notice."""
+        metric = _of_interval(self.points, 0, 0, more_is_better=True)
+        if self.difference.may_be_chance and metric != UNKNOWN:
+            metric = "same"
         slower = self.time_ratio
         if self.is_same_file:  # what takes longer then is the machine or the runtime
             slower = Cell(word=NOT_COMPARABLE)
         return {
-            self.metric: "worse" if self.lost_its_metric else _of_interval(self.points, 0, 0, more_is_better=True),
+            self.metric: "worse" if self.lost_its_metric else metric,
             "MB": _of_interval(self.size_ratio, 1 / (1 + BYTES_NOTICED), 1 + BYTES_NOTICED),
             "ms": _of_interval(slower, 1 / (1 + TIME_NOTICED), 1 + TIME_NOTICED),
         }
@@ -92,6 +95,11 @@ class Pair:
             return UNKNOWN
         known: tuple[Verdict, ...] = ("better", "same")
         return next((verdict for verdict in known if verdict in found.values()), UNKNOWN)
+
+    def said_briefly(self) -> str:
+        """The verdict as a table shows it: 'worse in accuracy', 'same'."""
+        changed = [what.replace("_", " ") for what, of in self.by_aspect.items() if of == self.verdict]
+        return f"{self.verdict} in {', '.join(changed)}" if self.verdict in ("worse", "better") else self.verdict
 
     def said(self) -> str:
         """The verdict with what was compared: 'worse in accuracy, same in MB'."""

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from palmtop.errors import UserError, did_you_mean
 from palmtop.eval.reports.against import TIME_NOTICED, Against, Pair
+from palmtop.eval.reports.glance import WIDTH
 from palmtop.eval.reports.markdown import bullets, drawn, grid, on_one_line
 from palmtop.eval.reports.run_at import Placed, RunAt
 from palmtop.eval.reports.table import NOT_MEASURED, Cell
@@ -50,26 +52,40 @@ def markdown(found: Against) -> str:
     lines = [on_one_line(sentence(found)), ""]
     for task, metric in dict.fromkeys((pair.task, pair.metric) for pair in found.pairs):
         rows = [pair for pair in found.pairs if (pair.task, pair.metric) == (task, metric)]
-        lines += [f"## {on_one_line(task)}", "", *table(rows, metric, found.new.label, found.old.label), ""]
+        lines += [f"## {on_one_line(task)}", "", *table(rows, metric), ""]
     return "\n".join([*lines, *bullets(notes(found)), ""])
 
 
-def table(pairs: Sequence[Pair], metric: str, new: str, old: str) -> list[str]:
-    """A row for each pair: the metric of old and new, their difference, MB, time, the verdict."""
-    names = [pair.name for pair in pairs]
-    heads = ["model", f"{metric.replace('_', ' ')}: {old}", new, "points [95 %]", "MB", "times as long", "verdict"]
+def table(pairs: Sequence[Pair], metric: str) -> list[str]:
+    """A row for each pair: the metric, of old and new where a page is wide enough, the difference, MB, time, the
+    verdict."""
+    drawn_rows = _grid(pairs, metric, _both)
+    return drawn_rows if max(map(len, drawn_rows)) <= WIDTH else _grid(pairs, metric, _newer)
+
+
+def _grid(pairs: Sequence[Pair], metric: str, shown: Callable[[Pair], str]) -> list[str]:
+    names = Counter(pair.name for pair in pairs)
+    heads = ["model", metric.replace("_", " "), "points [95 %]", "MB", "x as long", "verdict"]
     rows = [
         [
-            pair.name if names.count(pair.name) == 1 else str(pair),
-            *(_value(side.number(metric), ".3f") for side in (pair.old, pair.new)),
+            pair.name if names[pair.name] == 1 else str(pair),
+            shown(pair),
             drawn(1, interval=True, sign="+")(pair.points),
             _megabytes(pair),
-            _short(pair.time_ratio),
-            pair.said(),
+            drawn(2)(pair.time_ratio),
+            pair.said_briefly(),
         ]
         for pair in pairs
     ]
     return grid([heads, *rows], 1)
+
+
+def _both(pair: Pair) -> str:
+    return " -> ".join(_value(side.number(pair.metric), ".3f") for side in (pair.old, pair.new))
+
+
+def _newer(pair: Pair) -> str:
+    return _value(pair.new.number(pair.metric), ".3f")
 
 
 def notes(found: Against) -> list[str]:
@@ -79,13 +95,16 @@ def notes(found: Against) -> list[str]:
     n = max((pair.difference.score.n or 0 for pair in pairs if pair.difference.paired), default=0)
     same = [str(pair) for pair in pairs if pair.is_same_file]
     return [
-        *([f"paired by text, {n:,} texts answered by both: {_list(paired)}"] if paired else []),
+        f"{found.new.label} beside {found.old.label}: points are hundredths of the metric, new minus old; x as long: "
+        "the new median time by the old one",
+        *([f"paired by text, {n:,} texts answered by both: {_rows(paired, pairs)}"] if paired else []),
+        *_reasons("the interval leaves 0 out, and it may be chance all the same", pairs, _by_chance),
         *_reasons(
             "by the two intervals, which are wider than a paired one", pairs, lambda pair: pair.difference.unpaired
         ),
         *_reasons("metric not comparable", pairs, lambda pair: pair.difference.score.why),
         *_reasons("times not comparable", pairs, lambda pair: pair.time_ratio.why),
-        *([f"the very same file in both: {_list(same)}"] if same else []),
+        *([f"the very same file in both: {_rows(same, pairs)}"] if same else []),
         *_drift(pairs),
         *_only(found.new, found.only_new),
         *_only(found.old, found.only_old),
@@ -180,7 +199,18 @@ def _reasons(what: str, pairs: Sequence[Pair], why: Callable[[Pair], str | None]
     for pair in pairs:
         if reason := why(pair):
             found.setdefault(reason, []).append(str(pair))
-    return [f"{what}: {_list(names)}: {reason}" for reason, names in found.items()]
+    return [f"{what}: {_rows(names, pairs)}: {reason}" for reason, names in found.items()]
+
+
+def _rows(names: Sequence[str], pairs: Sequence[Pair]) -> str:
+    return f"all {len(pairs)} rows" if len(names) == len(pairs) > 1 else _list(names)
+
+
+def _by_chance(pair: Pair) -> str | None:
+    points = pair.points
+    if not pair.difference.may_be_chance or points.low is None or points.high is None or points.low <= 0 <= points.high:
+        return None
+    return f"McNemar's p is {pair.difference.chance:.2f}"
 
 
 def _drift(pairs: Sequence[Pair]) -> list[str]:

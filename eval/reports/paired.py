@@ -22,6 +22,11 @@ AS_MEASURED = 1e-6
 """How far the difference of kept answers may lie from that of the two measured numbers, which are of the same answers
 where nothing was changed since."""
 
+SHARE_OF_RIGHT = "accuracy"
+"""The metric that a paired test is about: how many texts each gets right."""
+BY_CHANCE = 0.05
+"""From this p on a difference may be chance."""
+
 Marks = Float[ndarray, "texts marks"]
 
 
@@ -34,6 +39,15 @@ class Difference:
     paired: bool = False
     unpaired: str | None = None
     """Why it isn't paired, where it could be compared all the same."""
+    chance: float | None = None
+    """p of the kind's paired test, where it has one: how likely two equally good models differ so much on these texts.
+    Of few texts that differ the bootstrap is too sure: where four are lost and none is won, it rules 0 out; McNemar's
+    test doesn't."""
+
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether the paired test can't tell the two apart."""
+        return self.chance is not None and self.chance >= BY_CHANCE
 
 
 @dataclass
@@ -50,15 +64,18 @@ class Differences:
             return Difference(Score(None, why=ours if isinstance(ours, str) else str(theirs)))
         if why := _not_alike(ours, theirs, old_run.label):
             return Difference(Score(None, why=why))
-        paired, coarse = self._paired(metric, new, new_run, old, old_run), by_intervals(ours, theirs)
-        if isinstance(paired, str):
-            return Difference(coarse, unpaired=paired)
+        taken, coarse = self._paired(metric, new, new_run, old, old_run), by_intervals(ours, theirs)
+        if isinstance(taken, str):
+            return Difference(coarse, unpaired=taken)
+        paired, chance = taken
         if abs((paired.value or 0) - (coarse.value or 0)) > AS_MEASURED:
             return Difference(coarse, unpaired="the answers kept are not those whose numbers were measured")
-        return Difference(paired, paired=True)
+        return Difference(paired, paired=True, chance=chance)
 
-    def _paired(self, metric: str, new: Placed, new_run: RunAt, old: Placed, old_run: RunAt) -> Score | str:
-        """Over the same texts; or why not."""
+    def _paired(
+        self, metric: str, new: Placed, new_run: RunAt, old: Placed, old_run: RunAt
+    ) -> tuple[Score, float | None] | str:
+        """The difference over the same texts, and how likely it is chance; or why not."""
         data = self._read(new.task, new_run, old_run)
         if isinstance(data, str):
             return data
@@ -69,9 +86,12 @@ class Differences:
         ours, theirs = (side for side in sides if not isinstance(side, str))
         task, split = data
         if ours.shape == theirs.shape and np.array_equal(ours, theirs) and np.isfinite(ours).all():
-            return Score(0.0, low=0.0, high=0.0, n=len(split))
+            return Score(0.0, low=0.0, high=0.0, n=len(split)), None
         score = task.of_kind.difference(metric, ours, theirs, split.labels)
-        return score if score.value is not None else score.why or "no difference can be computed of the answers kept"
+        if score.value is None:
+            return score.why or "no difference can be computed of the answers kept"
+        tests = task.of_kind.paired_tests(ours, theirs, split.labels) if metric == SHARE_OF_RIGHT else {}
+        return score, max((test.value for test in tests.values() if test.value is not None), default=None)
 
     def _graded(self, metric: str, row: Placed, run: RunAt, data: tuple[Task, Split]) -> Marks | str:
         key, (task, split) = (run.folder.resolve(), row.digest, row.target), data

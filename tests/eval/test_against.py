@@ -47,7 +47,14 @@ def test_rows_of_one_name_are_paired_and_the_first_sentence_says_what_got_worse(
     assert "only in new: added on host_litert" in said and "only in old: gone on host_litert" in said
     drawn = render(found, "markdown")
     assert drawn.startswith("Yes, worse")
-    assert "| model | accuracy: old |   new |" in drawn and "worse in accuracy, same in MB and ms" not in drawn
+    assert "0.930 -> 0.830 | -10.0 [-12.8, -7.2] | 2.00 |      1.00 | worse in accuracy |" in drawn
+
+
+def test_the_table_fits_a_page_and_leaves_the_old_metric_out_where_it_must(tmp_path: Path) -> None:
+    name = "student-tflite-four-int8"
+    found = _two(tmp_path, numbers_of(name, 0.93, 4), numbers_of(name, 0.83, 4))
+    rows = [line for line in render(found, "markdown").splitlines() if line.startswith("|")]
+    assert max(map(len, rows)) <= 100 and "|    0.830 | -10.0" in rows[-1]
 
 
 def test_without_answers_the_two_intervals_decide_and_it_is_told(tmp_path: Path) -> None:
@@ -92,8 +99,21 @@ def test_answers_to_the_same_texts_are_paired(tmp_path: Path) -> None:
     assert (two.points.value, many.points.value) == pytest.approx((-1, -8))
     assert (two.verdict, many.verdict) == ("same", "worse")
     assert two.points.n == many.points.n == len(TEXTS)
-    assert any(
-        line.startswith("paired by text, 200 texts answered by both: two on host_litert") for line in notes(found)
+    assert any(line == "paired by text, 200 texts answered by both: all 2 rows" for line in notes(found))
+
+
+def test_few_texts_that_differ_may_be_chance_whatever_the_bootstrap_says(tmp_path: Path) -> None:
+    """Four lost and none won: one resample in 55 has none of them, which leaves 0 out; McNemar's p is 2 / 2^4."""
+    old = kept_run(tmp_path / "old", {"four": set(range(40)), "six": set(range(40))})
+    new = kept_run(tmp_path / "new", {"four": set(range(44)), "six": set(range(46))}, **LATER)
+    found = against(str(new), str(old))
+    four, six = _pair(found, "four"), _pair(found, "six")
+    assert four.points.high is not None and four.points.high < 0
+    assert (four.difference.chance, six.difference.chance) == (0.125, 0.03125)
+    assert (four.verdict, six.verdict) == ("same", "worse")
+    assert (
+        "the interval leaves 0 out, and it may be chance all the same: four on host_litert: McNemar's p is 0.12"
+        in notes(found)
     )
 
 

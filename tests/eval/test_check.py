@@ -64,6 +64,14 @@ def test_how_many_texts_would_tell_goes_with_the_square_of_the_width(tmp_path: P
     )
 
 
+def test_few_texts_that_differ_do_not_break_the_gate(tmp_path: Path) -> None:
+    new, old = _kept(tmp_path, 40, four=44, six=46)
+    checked = check(new, old, Limits(max_drop=0))
+    four, six = (_of(checked, name, "--max-drop") for name in ("four", "six"))
+    assert (four.state, six.state) == ("can't be told", "broken")
+    assert four.why == "paired by text, 200 texts; so few differ that it may be chance, McNemar's p is 0.12"
+
+
 def test_a_drop_of_just_the_limit_is_told_by_no_number_of_texts(tmp_path: Path) -> None:
     new, old = _kept(tmp_path, 40, doubtful=42)
     outcome = _of(check(new, old, Limits(max_drop=1)), "doubtful", "--max-drop")

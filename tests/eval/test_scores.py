@@ -70,6 +70,14 @@ def test_the_bootstrap_of_a_difference_agrees_with_the_normal_interval_of_paired
     )
 
 
+@pytest.mark.parametrize(("only", "only_other"), [(0, 1), (4, 0), (3, 3), (40, 61), (2000, 2120)])
+def test_mcnemars_p_is_scipys_binomial_test(only: int, only_other: int) -> None:
+    labels = np.zeros(only + only_other, int)
+    ours = np.arange(only + only_other) >= only
+    expected = stats.binomtest(only, only + only_other).pvalue
+    assert mcnemar(ours.astype(int), 1 - ours.astype(int), labels) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("rows", [1, 7, 900, metrics.MOST_DRAWN + 1])
 def test_the_bootstrap_of_a_mean_is_the_bootstrap_on_the_same_resamples(rows: int) -> None:
     """Whether it is taken at once or, of many rows, one resample after the other."""
