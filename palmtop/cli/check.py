@@ -51,24 +51,20 @@ def check(  # noqa: PLR0913, PLR0917  # an option each
 ) -> None:
     """Hold a run to limits of quality, size and time, alone or against an older one; exit code 1 where one is
     broken."""
+    import palmtop
     from palmtop.cli.table import names_in
-    from palmtop.eval.check import Limits
-    from palmtop.eval.check import check as checked_run
     from palmtop.eval.reports import check_report
-    from palmtop.settings import build
 
-    limits = build(
-        Limits,
-        {
-            "max_drop": max_drop,
-            "max_mb": max_mb,
-            "max_latency_ratio": max_latency_ratio,
-            "max_ms": max_ms,
-            "min_share": min_share,
-        },
-        "check",
+    found = palmtop.check(
+        run,
+        against=against,
+        max_drop=max_drop,
+        max_mb=max_mb,
+        max_latency_ratio=max_latency_ratio,
+        max_ms=max_ms,
+        min_share=min_share,
+        only=names_in(only),
     )
-    found = checked_run(run, against, limits, names_in(only))
     print("\n".join(check_report.lines(found)))
     for path, drawn in ((markdown, check_report.markdown(found)), (junit, check_report.junit(found, strict))):
         if path is not None:

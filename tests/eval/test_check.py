@@ -8,6 +8,7 @@ import pytest
 from kept_answers import kept_run
 from made_runs import MACHINE, TIMING, numbers_of, one, write_run
 
+import palmtop
 from palmtop.cli.main import main
 from palmtop.errors import UserError
 from palmtop.eval.check import Checked, Limits, Outcome, check
@@ -173,6 +174,14 @@ def test_a_drop_that_no_text_can_show_is_refused(two: tuple[str, str]) -> None:
         "--max-drop 0.005: one of 900 texts is 0.11 points already: give 0, or points, hundredths of the metric (the "
         "share 0.005 is 0.5 points)"
     )
+
+
+def test_python_has_the_same_doors(two: tuple[str, str]) -> None:
+    checked = palmtop.check(two[0], against=two[1], max_drop=0.5, max_mb=5, only=["small"])
+    assert checked == check(*two, Limits(max_drop=0.5, max_mb=5), ["small"])
+    assert [pair.name for pair in palmtop.against(*two).of("worse")] == ["small"]
+    with pytest.raises(UserError, match=r"check: min_share: 97 can't be meant"):
+        palmtop.check(two[0], min_share=97)
 
 
 def test_faults_end_with_two_and_what_broke_with_one(
