@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from palmtop.errors import UserError
-from palmtop.eval.measuring.answers import kept
+from palmtop.eval.measuring.answers import kept_answers
 from palmtop.eval.measuring.plan import task_id
 from palmtop.eval.reports.run_at import Placed, RunAt
 from palmtop.measurement import Measurement
@@ -96,7 +96,7 @@ class Differences:
     def _graded(self, metric: str, row: Placed, run: RunAt, data: tuple[Task, Split]) -> Marks | str:
         key, (task, split) = (run.folder.resolve(), row.digest, row.target), data
         if key not in self._marks:
-            found = kept(run.folder, row.digest, row.target, row.numbers[metric].machine, split.digest)
+            found = kept_answers(run.folder, row.digest, row.target, row.numbers[metric].machine, split.digest)
             self._marks[key] = (
                 f"{run.label} doesn't keep its answers any more"
                 if found is None

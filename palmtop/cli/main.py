@@ -106,6 +106,7 @@ def app_for(words: Sequence[str]) -> typer.Typer:
         stages,
         kinds,
         families,
+        targets,
         recipes,
         init,
         setup,
@@ -200,7 +201,9 @@ def measure(  # noqa: PLR0913, PLR0917  # an option each
 
 
 def compare(  # noqa: PLR0913, PLR0917  # an option each
-    runs: Annotated[list[Path], typer.Argument(help="Folders with a measurements.jsonl.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders with a measurements.jsonl, and files that the Android app shares.")
+    ],
     against: Annotated[
         str | None,
         typer.Option(
@@ -286,6 +289,18 @@ def stages(
         if known.room in rooms
     ]
     _print_table(("stage", "takes", "makes", "what it does"), rows)
+
+
+def targets() -> None:
+    """List the targets: how each is asked for with --on, what it runs, what its numbers are, what it needs here."""
+    from palmtop import target
+
+    rows = []
+    for name in target.names():
+        known = target.class_of(name)
+        asked = name if known.address_is is None else f"{name}:{known.address_is}"
+        rows.append((asked, ", ".join(sorted(known.formats)), str(known.kind), known.needs() or "nothing more"))
+    _print_table(("target", "runs", "its numbers are", "needs"), rows)
 
 
 def recipes() -> None:
