@@ -16,13 +16,15 @@ from palmtop.version import VERSION
 
 if TYPE_CHECKING:
     from palmtop.bundle import Bundle
+    from palmtop.eval.check import Checked
+    from palmtop.eval.reports.against import Against
     from palmtop.eval.reports.draw_table import Table
     from palmtop.loaded import load
     from palmtop.recipe.recipe import Recipe
     from palmtop.task import Task
 
 __version__ = VERSION
-__all__ = ["Bundle", "Recipe", "Task", "compare", "load", "make", "measure"]
+__all__ = ["Bundle", "Recipe", "Task", "against", "check", "compare", "load", "make", "measure"]
 
 _HOMES = {
     "Bundle": "palmtop.bundle",
@@ -123,6 +125,63 @@ def compare(*runs: Path | str, only: Sequence[str] = (), sort: str | None = None
     from palmtop.eval.compare import compare as table_of
 
     return table_of([Path(run) for run in runs], only, sort)
+
+
+def against(new: Path | str, old: Path | str, /, *, only: Sequence[str] = ()) -> "Against":
+    """A run beside an older one, as 'palmtop compare NEW --against OLD' sets them: its `pairs` have a verdict each.
+
+    Args:
+        new: a run's folder, or folder@date: how it stood at the end of a day (UTC).
+        old: the same.
+        only: the names of the rows, or patterns of them; all where there are none.
+
+    Raises:
+        UserError: a folder without measurements, a date before them, both the same, a name that no row has.
+    """
+    from palmtop.eval.reports.against import against as side_by_side
+
+    return side_by_side(str(new), str(old), only)
+
+
+def check(  # what the command has as options
+    run: Path | str,
+    /,
+    *,
+    against: Path | str | None = None,
+    max_drop: float | None = None,
+    max_mb: float | None = None,
+    max_latency_ratio: float | None = None,
+    max_ms: float | None = None,
+    min_share: float | None = None,
+    only: Sequence[str] = (),
+) -> "Checked":
+    """Hold a run to limits, as 'palmtop check' does: `.of("broken")` is what broke.
+
+    Args:
+        run: a folder, or folder@date.
+        against: the older run, for max_drop and max_latency_ratio.
+        max_drop: points, hundredths of the metric, less than 10.
+        max_mb: 10^6 bytes of a model's files.
+        max_latency_ratio: the median latency by the older run's, 0.2 to 5.
+        max_ms: milliseconds of an answer, the median.
+        min_share: of the teacher's metric, 0 to 1.
+        only: the names of the rows, or patterns of them; all where there are none.
+
+    Raises:
+        UserError: no limit, one that can't be meant, or what `against` refuses.
+    """
+    from palmtop.eval.check import Limits
+    from palmtop.eval.check import check as checked
+    from palmtop.settings import build
+
+    limits = {
+        "max_drop": max_drop,
+        "max_mb": max_mb,
+        "max_latency_ratio": max_latency_ratio,
+        "max_ms": max_ms,
+        "min_share": min_share,
+    }
+    return checked(str(run), None if against is None else str(against), build(Limits, limits, "check"), only)
 
 
 def __getattr__(name: str) -> Any:

@@ -61,13 +61,13 @@ def time(cell: Cell) -> str:
 
 def bullets(sentences: Iterable[str]) -> list[str]:
     """A list, each sentence on one line whatever stands in the names in it."""
-    return [f"- {_on_one_line(sentence)}" for sentence in sentences]
+    return [f"- {on_one_line(sentence)}" for sentence in sentences]
 
 
 def opening(section: Section) -> list[str]:
     """What stands before a table: the heading, what can't be passed over, a line each, and what to ship."""
     wrong = bullets(f"**WRONG: {verdict.says}**; {verdict.do}" for verdict in section.wrong)
-    sentence = [_on_one_line(section.advice)] if section.advice else []
+    sentence = [on_one_line(section.advice)] if section.advice else []
     return ["", f"## {section.task}", "", *(line for part in (wrong, sentence) if part for line in (*part, ""))]
 
 
@@ -77,9 +77,10 @@ def others(section: Section) -> list[str]:
     return ["", *lines] if lines else []
 
 
-def _in_a_cell(text: str) -> str:
-    return _on_one_line(text).replace("|", "\\|")
-
-
-def _on_one_line(text: str) -> str:
+def on_one_line(text: str) -> str:
+    """A sentence as Markdown takes it, whatever stands in the names in it."""
     return " ".join(text.splitlines())
+
+
+def _in_a_cell(text: str) -> str:
+    return on_one_line(text).replace("|", "\\|")

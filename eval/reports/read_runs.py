@@ -70,11 +70,11 @@ def gather(runs: Sequence[Path]) -> list[Gathered]:
             standing = standings.get(task, Standing())
             known = tasks.setdefault(task, Gathered(task, Standing()))
             names = {
-                name: _name(name, digest, run, task, owners) for name, digest in _current(of_task, standing).items()
+                name: _name(name, digest, run, task, owners) for name, digest in current(of_task, standing).items()
             }
             known.conflicts += [f"{_file(run)}: {fault}: measure again" for fault in faults]
             _merge_standing(known, standing, names, run)
-            _add(known, of_task, _current(of_task, standing), names)
+            _add(known, of_task, current(of_task, standing), names)
     return list(tasks.values())
 
 
@@ -106,7 +106,7 @@ def _file(run: Path) -> Path:
     return run / measurement.FILE if run.is_dir() else run
 
 
-def _current(taken: Sequence[Measurement], standing: Standing) -> dict[str, str]:
+def current(taken: Sequence[Measurement], standing: Standing) -> dict[str, str]:
     """The digest that a name means now: what the last call measured, else the newest measured. What the last call
     lacked means none: what was measured under that name was made otherwise."""
     newest = {one.name: one.bundle for one in taken if one.name not in standing.missing}

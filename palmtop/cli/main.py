@@ -12,6 +12,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from palmtop.cli.against import beside
+from palmtop.cli.check import check
 from palmtop.cli.grids import families, kinds
 from palmtop.cli.init import init
 from palmtop.cli.listing import STAGES, Listing
@@ -20,7 +22,7 @@ from palmtop.cli.predict import predict
 from palmtop.cli.run import run
 from palmtop.cli.say import check_words, say, write_all_characters
 from palmtop.cli.setup import setup
-from palmtop.cli.table import Strict, end, measure_into
+from palmtop.cli.table import Strict, end, measure_into, names_in
 from palmtop.errors import UserError, did_you_mean, from_os, printable
 from palmtop.version import VERSION
 
@@ -96,6 +98,7 @@ def app_for(words: Sequence[str]) -> typer.Typer:
         run,
         measure,
         compare,
+        check,
         predict,
         verify,
         explain,
@@ -197,10 +200,18 @@ def measure(  # noqa: PLR0913, PLR0917  # an option each
         end(measure_into(folder, opened, options), strict)
 
 
-def compare(
+def compare(  # noqa: PLR0913, PLR0917  # an option each
     runs: Annotated[
         list[Path], typer.Argument(help="Folders with a measurements.jsonl, and files that the Android app shares.")
     ],
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OLD",
+            help="Set the run beside an older one instead: worse, same or better. OLD is a folder, or RUN@DATE, a run "
+            "as it stood at the end of a day (UTC): RUN@2026-11-23.",
+        ),
+    ] = None,
     form: Annotated[str, typer.Option("--format", help="markdown, wide, csv or json.")] = "markdown",
     wide: Annotated[
         bool, typer.Option("--wide", help="Every column and metric, in two tables; the same as --format wide.")
@@ -219,13 +230,19 @@ def compare(
     ] = None,
     strict: Strict = False,
 ) -> None:
-    """Draw the table of what was measured in one or several runs."""
+    """Draw the table of what was measured in one or several runs; with --against, say what got worse since an older
+    one."""
+    if against is not None:
+        beside(
+            runs, against, form, only, out, {"--wide": wide, "--sort": sort, "--picture": picture, "--strict": strict}
+        )
+        return
     from palmtop.eval.compare import compare as table_of
     from palmtop.eval.reports.draw_table import render
 
     if wide and form not in ("markdown", "wide"):
         raise UserError(f"--wide is Markdown, --format {form} has every column anyway: leave one of them out")
-    table = table_of(runs, [word.strip() for word in only.split(",")] if only else (), sort)
+    table = table_of(runs, names_in(only), sort)
     drawn = render(table, "wide" if wide else form)
     if out is None:
         print(drawn, end="")

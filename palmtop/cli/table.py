@@ -68,6 +68,11 @@ def measure_into(
     return table
 
 
+def names_in(only: str | None) -> list[str]:
+    """The names, or patterns of them, of an --only; none where all are meant."""
+    return [word.strip() for word in only.split(",")] if only else []
+
+
 def end(table: "Table", strict: bool) -> None:
     """Under --strict, end with exit code 3 where a verdict of the table says that something is wrong."""
     wrong = [verdict for section in table.sections for verdict in section.wrong]

@@ -185,6 +185,12 @@ class Classification(TaskKind):
         of = {"macro_f1": macro_f1, "matthews": matthews}[metric]
         return of(confusion(looked, labels, outputs))
 
+    def by_text(
+        self, metric: str, looked: Num[ndarray, "texts ..."], labels: Labels
+    ) -> Float[ndarray, " texts"] | None:
+        """Whether it is right, for accuracy."""
+        return (looked == labels).astype(np.float64) if metric == "accuracy" else None
+
     def score(self, metric: str, graded: Float[ndarray, "texts marks"], labels: Labels) -> Score:
         """Wilson's interval for accuracy, the bootstrap's for the others."""
         if metric == "accuracy":

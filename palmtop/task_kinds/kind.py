@@ -13,7 +13,7 @@ from numpy import ndarray
 from palmtop.data.encoding import Encoding, Text
 from palmtop.data.rows import Table
 from palmtop.errors import UserError, clipped
-from palmtop.metrics import Score, bootstrapped, faults_of
+from palmtop.metrics import Score, bootstrapped, bootstrapped_mean, faults_of
 from palmtop.signature import Signature
 from palmtop.task_kinds.answer import Answer
 
@@ -309,6 +309,12 @@ class TaskKind(ABC):
             outputs: how many the model has.
         """
 
+    def by_text(
+        self, metric: str, looked: Num[ndarray, "texts ..."], labels: Labels
+    ) -> Float[ndarray, " texts"] | None:
+        """Each text's part of a metric that is their mean; None of any other metric."""
+        return None
+
     def of_outputs(self, metric: str, graded: Float[ndarray, "texts marks"], labels: Labels) -> float:
         """A metric of graded answers; NaN where it isn't defined, or an answer isn't finite."""
         if not np.isfinite(graded).all():
@@ -355,9 +361,13 @@ class TaskKind(ABC):
         outputs = graded.shape[1]
         ours, theirs = (self.looked_at(metric, side) for side in (graded, other))
 
+        parts, others = (self.by_text(metric, side, labels) for side in (ours, theirs))
+        if parts is not None and others is not None:
+            return bootstrapped_mean(parts - others)
+
         def of(chosen: Int[ndarray, " rows"]) -> float:
-            mine, others = (self.value(metric, side[chosen], labels[chosen], outputs) for side in (ours, theirs))
-            return mine - others
+            mine, rest = (self.value(metric, side[chosen], labels[chosen], outputs) for side in (ours, theirs))
+            return mine - rest
 
         return bootstrapped(of, len(labels), f"{metric} isn't defined for one of the two")
 

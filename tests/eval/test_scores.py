@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score, matthews_corrcoef
 
+from palmtop import metrics, task_kinds
 from palmtop.eval.measuring.latency import quantiles
 from palmtop.metrics import confusion, macro_f1, matthews, mcnemar, proportion
 from palmtop.task_kinds import find
@@ -67,6 +68,34 @@ def test_the_bootstrap_of_a_difference_agrees_with_the_normal_interval_of_paired
         pytest.approx(paired.mean() - half, abs=0.005),
         pytest.approx(paired.mean() + half, abs=0.005),
     )
+
+
+@pytest.mark.parametrize(("only", "only_other"), [(0, 1), (4, 0), (3, 3), (40, 61), (2000, 2120)])
+def test_mcnemars_p_is_scipys_binomial_test(only: int, only_other: int) -> None:
+    labels = np.zeros(only + only_other, int)
+    ours = np.arange(only + only_other) >= only
+    expected = stats.binomtest(only, only + only_other).pvalue
+    assert mcnemar(ours.astype(int), 1 - ours.astype(int), labels) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 900, metrics.MOST_DRAWN + 1])
+def test_the_bootstrap_of_a_mean_is_the_bootstrap_on_the_same_resamples(rows: int) -> None:
+    """Whether it is taken at once or, of many rows, one resample after the other."""
+    values = RANDOM.choice([-1.0, 0.0, 0.0, 0.25, 1.0], rows)
+    found = metrics.bootstrapped_mean(values)
+    expected = metrics.bootstrapped(lambda chosen: float(values[chosen].mean()), rows, "")
+    assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
+    assert found.n == rows
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric"), [(name, metric) for name in task_kinds.names() for metric in find(name).metrics]
+)
+def test_a_metric_with_a_part_for_each_text_is_their_mean(kind: str, metric: str) -> None:
+    looked, labels = RANDOM.integers(0, 3, 50), RANDOM.integers(0, 3, 50)
+    parts = find(kind).by_text(metric, looked, labels)
+    assert (parts is not None) == (metric in ("accuracy", "f1", "exact_match"))
+    assert parts is None or parts.mean() == pytest.approx(find(kind).value(metric, looked, labels, 3))
 
 
 @pytest.mark.parametrize("metric", ["macro_f1", "matthews", "pearson", "spearman"])

@@ -320,7 +320,8 @@ def test_the_list_of_commands_needs_no_heavy_library(words: list[str]) -> None:
 def test_comparing_needs_only_the_base_dependencies() -> None:
     script = (
         "import sys\n"
-        "from palmtop.eval import compare\nfrom palmtop.eval.reports import draw_table\n"
+        "from palmtop.eval import check, compare\n"
+        "from palmtop.eval.reports import against_table, check_report, draw_table\n"
         "print(*sorted({name.split('.')[0] for name in sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
