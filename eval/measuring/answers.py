@@ -42,7 +42,7 @@ def answers(subject: Subject, split: Split, kind: TaskKind, run: Path, threads: 
     """The answers to a whole split: those kept in `run` if nothing they depend on has changed, else new ones."""
     bundle, target = subject.bundle, subject.target
     depends = {"digest": bundle.digest, "target": target.label, "machine": subject.machine, "texts": split.digest}
-    path = run / FOLDER / f"{bundle.digest[:16]}-{quote(target.label, safe='@')}.npy"
+    path = _path(run, bundle.digest, target.label)
     kept = _kept(path, depends)
     if kept is not None:
         return kept
@@ -54,6 +54,21 @@ def answers(subject: Subject, split: Split, kind: TaskKind, run: Path, threads: 
     made = Answers(outputs, sum(encoding.truncated for encoding in encodings), mismatches)
     _keep(path, depends, made)
     return made
+
+
+def kept_answers(run: Path, digest: str, target: str, machine: dict[str, Any], texts: str) -> Answers | None:
+    """The answers that a run kept of an artefact to the texts with that digest, read without its runtime; None where it
+    kept none, or they are damaged, or of another machine.
+
+    Args:
+        target: its label.
+    """
+    depends = {"digest": digest, "target": target, "machine": machine, "texts": texts}
+    return _kept(_path(run, digest, target), depends)
+
+
+def _path(run: Path, digest: str, target: str) -> Path:
+    return run / FOLDER / f"{digest[:16]}-{quote(target, safe='@')}.npy"
 
 
 def _mismatches(bundle: Bundle, runner: Runner, encodings: list[Encoding], texts: list[Text]) -> int | None:
