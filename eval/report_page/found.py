@@ -19,6 +19,8 @@ from palmtop.task import Split, Task
 
 DEEPEST = ("*", "*/*")
 """Where a run's bundles lie below its folder."""
+MEASURED = ("metric", "latency_ms")
+"""The columns whose numbers are not of every target's own clock and answers."""
 Outputs = Float32[ndarray, "texts answers"]
 
 
@@ -117,9 +119,12 @@ class Found:
         return () if bundle is None else bundle.lineage
 
     def shown(self, row: Row) -> str:
-        """A row's name; with its target where its name stands twice."""
-        twice = sum(other.name == row.name for other in self.rows) > 1
-        return str(row) if twice else row.name
+        """A row's name, with what tells it apart: its target, its machine, and that its numbers were not measured."""
+        namesakes = [other for other in self.rows if other.name == row.name]
+        on = f" on {row.target}" if len(namesakes) > 1 else ""
+        machine = f" [machine {row.machine}]" if sum(other.target == row.target for other in namesakes) > 1 else ""
+        kinds = {row.cells[column].kind for column in MEASURED if row.cells[column].value is not None} - {"measured"}
+        return f"{row.name}{on}{machine}" + (f" ({', '.join(sorted(kinds))})" if kinds else "")
 
 
 def kept_bundles(run: Path) -> tuple[dict[str, Bundle], list[str]]:

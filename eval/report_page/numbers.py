@@ -23,7 +23,7 @@ def numbers(found: Found) -> Markup:
         "What to ship",
         wrong,
         element("p", advice[:1].upper() + advice[1:], class_="advice"),
-        _table(section, f"What each file costs and keeps: {section.task}", CORE | short | MORE),
+        _table(section, "What each file costs and keeps", CORE | short | MORE),
         items(notes) if notes else "",
         folded("Every column", _every_column(section)),
         folded("How the numbers were taken", items(section.notes or section.brief)),
@@ -55,7 +55,7 @@ def _table(
         ]
         for row in section.rows
     ]
-    heads = ["model, format, precision, target", *(heading for heading, _ in columns.values())]
+    heads = ["model", *(heading for heading, _ in columns.values())]
     return table(caption, [*heads, *(metric.replace("_", " ") for metric in metrics or ())], rows)
 
 

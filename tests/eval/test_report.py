@@ -1,6 +1,7 @@
 """The report of a run: what each part says of a run made by hand, what isn't kept, and that users' words stay words."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -113,6 +114,29 @@ def test_flips_are_counted_by_label_and_by_what_became_of_them(run: Path) -> Non
     assert flips.changed.tolist() == [False, True, True, False]
     assert flips.counts() == (2, 0, 0)
     assert flips.moved[1] > flips.moved[2] > 0 == flips.moved[0]
+
+
+def test_several_labels_a_text_flip_each_by_itself(tmp_path: Path) -> None:
+    run = whole_run(tmp_path / "run", kind="multi_label")
+    (flips,) = against_teacher(_found(run))
+    assert flips.changed.tolist() == [False, True, True, False]
+    assert flips.truth is not None and flips.truth.tolist() == [[True, False], [False, True]] * 2
+    said = _Page(report(run)).said
+    assert "micro f1 [95 %]" in said and "ECE" in said and NASTY in said
+
+
+def test_a_kind_without_labels_says_so(tmp_path: Path) -> None:
+    said = _Page(report(whole_run(tmp_path / "run", kind="regression"))).said
+    assert "the answers of regression are no labels of texts, so none of them flips" in said
+    assert "regression answers with no probabilities of labels" in said
+    assert "made-student: trim_vocabulary (1,200 tokens) + distill (3 layers)" in said
+
+
+def test_what_was_emulated_is_called_so(run: Path) -> None:
+    found = _found(run)
+    row = found.rows[0]
+    emulated = replace(row, cells=row.cells | {"metric": replace(row.cells["metric"], kind="emulated")})
+    assert (found.shown(row), found.shown(emulated)) == ("made-teacher", "made-teacher (emulated)")
 
 
 def test_the_worst_flip_stands_first(page: str) -> None:

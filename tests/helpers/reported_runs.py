@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,27 @@ TAUGHT = ((4.0, 0.0), (0.0, 3.0), (2.0, 0.0), (0.0, 1.0))
 """A teacher's logits: all right."""
 LEARNT = ((4.0, 0.0), (2.0, 0.0), (0.0, 0.5), (0.0, 1.0))
 """A student's: the second and the third text get another label, the second by far more."""
+ANSWERS: dict[str, Callable[[Any], Any]] = {
+    "classification": lambda logits: logits,
+    "multi_label": lambda logits: logits / 10 - 0.01,
+    "regression": lambda logits: logits[:, :1],
+}
+"""What is kept of them, as each kind of task keeps it."""
 
 
-def task_in(folder: Path, name: str = "made", **changed: Any) -> Task:
-    """A task of four texts with names of labels that try to be HTML."""
-    rows = [{"text": text, "label": (NASTY, "plain")[label]} for text, label in zip(TEXTS, LABELS, strict=True)]
+def task_in(folder: Path, name: str = "made", kind: str = "classification") -> Task:
+    """A task of four texts, with names of labels that try to be HTML."""
+    written: dict[str, Callable[[int], Any]] = {
+        "classification": lambda label: (NASTY, "plain")[label],
+        "multi_label": lambda label: [(NASTY, "plain")[label]],
+        "regression": float,
+    }
+    rows = [{"text": text, "label": written[kind](label)} for text, label in zip(TEXTS, LABELS, strict=True)]
     data = folder / f"{name}.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    said = {"name": name, "text": "text", "label": "label", "labels": (NASTY, "plain")}
-    return Task.model_validate({**said, "train": str(data), "evaluation": str(data), **changed})
+    labels = None if kind == "regression" else (NASTY, "plain")
+    said = {"name": name, "kind": kind, "text": "text", "label": "label", "labels": labels}
+    return Task.model_validate({**said, "train": str(data), "evaluation": str(data)})
 
 
 def bundle_in(  # what a card says
@@ -69,7 +82,7 @@ def taken_of(bundle: Bundle, task: Task, accuracy: float, ms: float, **changed: 
     timing = {"threads": 1, "length": 32, "padded_to": 32, "runs": 60}
     return [
         one(bundle.name, "model_bytes", 2_000_000, **{"conditions": {"precision": "float32"}} | said),
-        one(bundle.name, "accuracy", accuracy, low=accuracy - 0.1, high=min(1, accuracy + 0.1), n=4, **said),
+        one(bundle.name, task.main_metric, accuracy, low=accuracy - 0.1, high=min(1, accuracy + 0.1), n=4, **said),
         *(
             one(bundle.name, f"latency_{end}", ms * times, n=60, **{"conditions": timing} | said)
             for end, times in (("ms", 1), ("p90_ms", 1.5), ("p99_ms", 2))
@@ -94,10 +107,10 @@ def keep(run: Path, bundle: Bundle, task: Task, outputs: Any, target: str = "hos
     path.with_suffix(".json").write_text(json.dumps(note), encoding="utf-8")
 
 
-def whole_run(folder: Path, name: str = "made") -> Path:
+def whole_run(folder: Path, name: str = "made", kind: str = "classification") -> Path:
     """Teacher, student, and a file of the student on two targets; answers of all but the file's second target."""
     folder.mkdir(exist_ok=True)
-    task = task_in(folder, name)
+    task = task_in(folder, name, kind)
     teacher = bundle_in(folder / f"{name}-teacher", task, "finetune", by_epoch=[0.5, 0.75, 1.0], best_epoch=3)
     trimmed = bundle_in(folder / f"{name}-trimmed", task, "trim_vocabulary", teacher, effect="cuts", tokens_after=1200)
     student = bundle_in(folder / f"{name}-student", task, "distill", trimmed, layers_copied=[0, 2, 5])
@@ -118,11 +131,11 @@ def whole_run(folder: Path, name: str = "made") -> Path:
         (student, LEARNT, "host_torch"),
         (file, LEARNT, "host_onnx"),
     ):
-        keep(folder, bundle, task, outputs, target)
+        keep(folder, bundle, task, ANSWERS[kind](np.asarray(outputs, np.float32)), target)
     known = RunFile.read(folder)
     standing = {each.name: each.digest for each in (teacher, student, file)}
     known.tasks[task_id(task)] = Standing(
-        metric="accuracy", bundles=standing, baseline=file.name, teacher=teacher.name, missing={}
+        metric=task.main_metric, bundles=standing, baseline=file.name, teacher=teacher.name, missing={}
     )
     known.write(folder)
     return folder
