@@ -22,7 +22,7 @@ def latencies(found: Found) -> Markup:
     """A bar for each file from its median to p99, and the numbers."""
     timed = [row for row in found.rows if all(_ms(row, "latency", end) for end in ENDS)]
     if not timed:
-        return part(TITLE, not_kept("no latency was measured"))
+        return part(TITLE, not_kept("a latency"))
     ends = [_ms(row, "latency", end) for row in timed for end in ("ms", "p99_ms")]
     logarithmic = max(ends) > MUCH * min(ends)
     scale = Scale(min(ends) * 0.9 if logarithmic else 0, max(ends) * 1.05, logarithmic=logarithmic)

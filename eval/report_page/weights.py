@@ -18,7 +18,7 @@ def weights(found: Found) -> Markup:
     sums, untold = _sums(found)
     told = items(untold, class_="missing") if untold else ""
     if not sums:
-        return part(TITLE, not_kept("no file that can be taken apart"), told)
+        return part(TITLE, not_kept("a file that can be taken apart"), told)
     largest = max(sum(kinds.values()) for kinds in sums.values()) / 1e6
     scale = Scale(0, largest)
     rows = [BarRow(name, f"{sum(kinds.values()) / 1e6:.2f} MB", _blocks(kinds, scale)) for name, kinds in sums.items()]

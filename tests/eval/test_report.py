@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_runs import numbers_of, write_run
+from made_runs import numbers_of, one, write_run
 from reported_runs import NASTY, TEXTS, bundle_in, task_in, whole_run
 
+from palmtop.bundle import LOGS
 from palmtop.cli.main import main
 from palmtop.errors import UserError
 from palmtop.eval.compare import compare
@@ -168,13 +169,13 @@ def test_the_calibration_error_is_that_of_the_paper() -> None:
 
 def test_a_kind_says_what_its_kept_answers_claim() -> None:
     signature = Signature(inputs=("input_ids",), max_length=8, pad_id=0)
-    one = find("classification")
+    single = find("classification")
     logits = np.log(np.array([[0.8, 0.2], [0.3, 0.7]], np.float32))
     for output, answers in (("logits", logits), ("probabilities", np.exp(logits))):
-        shares = one.likelihoods(answers, signature.model_copy(update={"output": output}))
+        shares = single.likelihoods(answers, signature.model_copy(update={"output": output}))
         assert shares == pytest.approx(np.exp(logits), abs=1e-6)
-    assert one.given(logits).tolist() == [[True, False], [False, True]]
-    sure, right = one.claims(np.exp(logits), np.array([0, 0]))
+    assert single.given(logits).tolist() == [[True, False], [False, True]]
+    sure, right = single.claims(np.exp(logits), np.array([0, 0]))
     assert sure == pytest.approx([0.8, 0.7]) and right.tolist() == [True, False]
     many = find("multi_label")
     thresholds = signature.model_copy(update={"thresholds": (0.5, 0.2)})
@@ -238,6 +239,39 @@ def test_trainings_have_a_curve_by_epoch_for_each_phase(tmp_path: Path) -> None:
     assert list(epochs(whole)) == [""]
     assert list(epochs(bundle_in(tmp_path / "phases", task, "distill", **phases))) == ["first", "second"]
     assert read_losses(whole) == "the training log"
+
+
+def _log(folder: Path, losses: dict[str, list[float]]) -> None:
+    """A training log as the trainer writes it."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    writer = EventFileWriter(str(folder))
+    for tag, values in losses.items():
+        for step, value in enumerate(values, 1):
+            said = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+            writer.add_event(Event(wall_time=step, step=10 * step, summary=said))
+    writer.close()
+
+
+def test_losses_are_read_from_the_trainers_logs(tmp_path: Path) -> None:
+    single = bundle_in(tmp_path / "single", task_in(tmp_path), "distill")
+    _log(single.path / LOGS, {"train/loss": [2, 1], "train/loss_soft": [1.5, 0.5], "train/grad_norm": [9, 9]})
+    assert read_losses(single) == {"loss": [(10, 2), (20, 1)], "soft": [(10, 1.5), (20, 0.5)]}
+    phases = bundle_in(tmp_path / "phases", task_in(tmp_path), "distill")
+    _log(phases.path / LOGS / "first", {"train/loss": [2, 1]})
+    _log(phases.path / LOGS / "second", {"train/loss": [4, 3]})
+    assert read_losses(phases) == {"first: loss": [(10, 2), (20, 1)], "second: loss": [(10, 4), (20, 3)]}
+    short = bundle_in(tmp_path / "short", task_in(tmp_path), "distill")
+    _log(short.path / LOGS, {"train/learning_rate": [1, 1], "train/loss": [2]})
+    assert read_losses(short) == "losses in the training log"
+
+
+def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
+    said = _Page(report(write_run(tmp_path / "run", one("base", "accuracy", 0.5)))).said
+    assert "not drawn: there is nothing to draw" in said
+    assert "not kept in this run: a latency" in said
 
 
 def test_the_curve_says_which_epoch_was_kept(page: str) -> None:
