@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,38 +41,34 @@ class Answers:
 def answers(subject: Subject, split: Split, kind: TaskKind, run: Path, threads: int) -> Answers:
     """The answers to a whole split: those kept in `run` if nothing they depend on has changed, else new ones."""
     bundle, target = subject.bundle, subject.target
-    known = kept(run, bundle.digest, target.label, subject.machine, split.digest)
-    if known is not None:
-        return known
+    depends = {"digest": bundle.digest, "target": target.label, "machine": subject.machine, "texts": split.digest}
+    path = _path(run, bundle.digest, target.label)
+    kept = _kept(path, depends)
+    if kept is not None:
+        return kept
     signature = bundle.signature if (bundle.path / SIGNATURE).is_file() else None
     with target.open(bundle.path, threads) as runner:
         encodings = runner.tokenize(split.texts)
         outputs = kind.answers(runner.predict(encodings).astype(np.float32), encodings, signature)
         mismatches = _mismatches(bundle, runner, encodings, split.texts) if target.own_tokenizer else None
     made = Answers(outputs, sum(encoding.truncated for encoding in encodings), mismatches)
-    depends = _depends(bundle.digest, target.label, subject.machine, split.digest)
-    _keep(_path(run, bundle.digest, target.label), depends, made)
+    _keep(path, depends, made)
     return made
 
 
-def kept(run: Path, digest: str, target: str, machine: Mapping[str, Any], texts: str) -> Answers | None:
-    """The answers of a bundle that a run's folder keeps; None where there are none, or of other texts, another machine
-    or other versions.
+def kept_answers(run: Path, digest: str, target: str, machine: dict[str, Any], texts: str) -> Answers | None:
+    """The answers that a run kept of an artefact to the texts with that digest, read without its runtime; None where it
+    kept none, or they are damaged, or of another machine.
 
     Args:
-        digest: the bundle's.
-        target: as measurements name it.
-        texts: the split's digest.
+        target: its label.
     """
-    return _kept(_path(run, digest, target), _depends(digest, target, machine, texts))
+    depends = {"digest": digest, "target": target, "machine": machine, "texts": texts}
+    return _kept(_path(run, digest, target), depends)
 
 
 def _path(run: Path, digest: str, target: str) -> Path:
     return run / FOLDER / f"{digest[:16]}-{quote(target, safe='@')}.npy"
-
-
-def _depends(digest: str, target: str, machine: Mapping[str, Any], texts: str) -> dict[str, Any]:
-    return {"digest": digest, "target": target, "machine": machine, "texts": texts}
 
 
 def _mismatches(bundle: Bundle, runner: Runner, encodings: list[Encoding], texts: list[Text]) -> int | None:

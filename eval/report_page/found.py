@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from palmtop.bundle import CARD, Ancestor, Bundle
 from palmtop.errors import UserError
-from palmtop.eval.measuring.answers import kept
+from palmtop.eval.measuring.answers import kept_answers
 from palmtop.eval.measuring.plan import task_id
 from palmtop.eval.reports.table import Row, Section
 from palmtop.signature import FILE as SIGNATURE
@@ -97,7 +97,7 @@ class Found:
         number = row.numbers.get(self.section.metric)
         if number is None or number.value is None:
             return None
-        found = kept(self.run, row.digest, row.target, number.machine, split.digest)
+        found = kept_answers(self.run, row.digest, row.target, number.machine, split.digest)
         return None if found is None else found.outputs
 
     def answers(self, row: Row) -> Outputs | None:
