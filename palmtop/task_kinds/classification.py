@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float, Float32, Num
+from jaxtyping import Bool, Float, Float32, Num
 from numpy import ndarray
 
 from palmtop.data.encoding import Encoding, Text
@@ -242,6 +242,24 @@ class Classification(TaskKind):
         powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         shares: Float32[ndarray, "texts ..."] = powers / powers.sum(axis=1, keepdims=True)
         return shares
+
+    def given(self, answers: Float32[ndarray, "texts labels"]) -> Bool[ndarray, "texts labels"]:
+        """The label of the largest output."""
+        likeliest: Bool[ndarray, "texts labels"] = np.arange(answers.shape[1]) == answers.argmax(axis=1)[:, None]
+        return likeliest
+
+    def likelihoods(
+        self, answers: Float32[ndarray, "texts labels"], signature: Signature | None
+    ) -> Float[ndarray, "texts labels"]:
+        """The softmax of logits, or the file's own probabilities."""
+        probable = signature is not None and signature.output == self.probabilities
+        return answers.astype(np.float64) if probable else self.made_probabilities(answers.astype(np.float64))
+
+    def claims(
+        self, shares: Float[ndarray, "texts labels"], labels: Labels
+    ) -> tuple[Float[ndarray, " claims"], Bool[ndarray, " claims"]]:
+        """One a text: its most probable label."""
+        return shares.max(axis=1), shares.argmax(axis=1) == labels
 
     def told(
         self,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, Num
+from jaxtyping import Bool, Float, Float32, Int, Num
 from numpy import ndarray
 
 from palmtop.data.encoding import Encoding, Text
@@ -418,6 +418,28 @@ class TaskKind(ABC):
         label_names: Sequence[str],
     ) -> Sequence[Answer]:
         """What a runner's outputs say to people, text by text."""
+
+    # -- reports, of kinds that rank labels --
+
+    def given(self, answers: Float32[ndarray, "texts labels"]) -> Bool[ndarray, "texts labels"]:
+        """Which labels each text gets by kept answers (`TaskKind.answers`)."""
+        raise NotImplementedError(f"{self.name} gives no labels to texts")
+
+    def likelihoods(
+        self, answers: Float32[ndarray, "texts labels"], signature: Signature | None
+    ) -> Float[ndarray, "texts labels"]:
+        """The probabilities behind kept answers.
+
+        Args:
+            signature: of the artefact; None where it has none, as a linear model.
+        """
+        raise NotImplementedError(f"{self.name} has no probabilities")
+
+    def claims(
+        self, shares: Float[ndarray, "texts labels"], labels: Labels
+    ) -> tuple[Float[ndarray, " claims"], Bool[ndarray, " claims"]]:
+        """What a model claims with its probabilities, how sure it is of each claim, and whether it is right."""
+        raise NotImplementedError(f"{self.name} has no probabilities")
 
     # -- the app --
 

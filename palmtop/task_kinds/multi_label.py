@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float, Float32, Num
+from jaxtyping import Bool, Float, Float32, Num
 from numpy import ndarray
 
 from palmtop.data.encoding import Encoding, Text
@@ -209,6 +209,24 @@ class MultiLabel(TaskKind):
     def made_probabilities(self, outputs: Float32[ndarray, "texts ..."]) -> Float32[ndarray, "texts ..."]:
         """Sigmoid of each label."""
         return _sigmoid(outputs)
+
+    def given(self, answers: Float32[ndarray, "texts labels"]) -> Bool[ndarray, "texts labels"]:
+        """Those at their thresholds or above."""
+        reached: Bool[ndarray, "texts labels"] = answers >= 0
+        return reached
+
+    def likelihoods(
+        self, answers: Float32[ndarray, "texts labels"], signature: Signature | None
+    ) -> Float[ndarray, "texts labels"]:
+        """What was kept is how far each is above its threshold."""
+        thresholds = signature.thresholds if signature and signature.thresholds else (HALF,) * answers.shape[1]
+        return answers + np.asarray(thresholds, np.float64)
+
+    def claims(
+        self, shares: Float[ndarray, "texts labels"], labels: Labels
+    ) -> tuple[Float[ndarray, " claims"], Bool[ndarray, " claims"]]:
+        """One for each label of each text: that the text has it."""
+        return shares.ravel(), labels.ravel() > 0
 
     def told(
         self,

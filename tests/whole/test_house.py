@@ -264,7 +264,7 @@ def test_the_wheel_brings_every_module_and_file(tmp_path: Path) -> None:
     }
     web = {
         Path("palmtop", path.relative_to(ROOT)).as_posix()
-        for folder in ("eval/targets/web", "export/page")
+        for folder in ("eval/report_page/template", "eval/targets/web", "export/page")
         for path in (ROOT / folder).iterdir()
         if path.is_file()
     }
