@@ -1,6 +1,7 @@
 """The difference between two runs' rows: paired by text where both runs kept their answers to the same texts, else by
 their two intervals."""
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -55,7 +56,7 @@ class Differences:
     """Takes them; a task's texts are read once."""
 
     _data: dict[str, tuple[Task, Split] | str] = field(default_factory=dict)
-    _marks: dict[tuple[Path, str, str], Marks | str] = field(default_factory=dict)
+    _marks: dict[tuple[Path, str, str, str], Marks | str] = field(default_factory=dict)
 
     def of(self, metric: str, new: Placed, new_run: RunAt, old: Placed, old_run: RunAt) -> Difference:
         """The new row's metric minus the old one's, with its 95 % interval."""
@@ -94,9 +95,10 @@ class Differences:
         return score, max((test.value for test in tests.values() if test.value is not None), default=None)
 
     def _graded(self, metric: str, row: Placed, run: RunAt, data: tuple[Task, Split]) -> Marks | str:
-        key, (task, split) = (run.folder.resolve(), row.digest, row.target), data
+        machine, (task, split) = row.numbers[metric].machine, data
+        key = (run.folder.resolve(), row.digest, row.target, json.dumps([row.task, machine], sort_keys=True))
         if key not in self._marks:
-            found = kept_answers(run.folder, row.digest, row.target, row.numbers[metric].machine, split.digest)
+            found = kept_answers(run.folder, row.digest, row.target, machine, split.digest)
             self._marks[key] = (
                 f"{run.label} doesn't keep its answers any more"
                 if found is None

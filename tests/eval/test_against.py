@@ -155,6 +155,16 @@ def test_a_run_made_anew_in_place_is_compared_with_how_it_stood(tmp_path: Path) 
         against(str(run), f"{run}@2026-01-08")
 
 
+def test_answers_of_another_version_of_the_runtime_are_not_taken_for_the_older_ones(tmp_path: Path) -> None:
+    """The same file, measured again with a newer runtime: its answers took the place of the old ones."""
+    newer = MACHINE | {"versions": {"litert": "2.4"}}
+    run = kept_run(tmp_path / "my", {"small": set(range(10))})
+    kept_run(run, {"small": set(range(5, 15))}, machine=newer, **LATER)
+    keep_answers(run, "digest of small", set(range(5, 15)), newer)
+    pair = _pair(against(str(run), f"{run}@2026-01-01"), "small")
+    assert pair.is_same_file and pair.difference.unpaired == "my@2026-01-01 doesn't keep its answers any more"
+
+
 @pytest.mark.parametrize(
     ("date", "says"),
     [
