@@ -56,12 +56,7 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
         raise UserError(f"{file} should end in .yaml, so that 'palmtop run' takes it for a file")
     if file.exists() and not force:
         raise UserError(f"{file} exists: choose another name, or overwrite it with --force")
-    if regression:
-        if kind not in (None, "regression"):
-            raise UserError(f"--kind {kind} and --regression are two kinds: leave out one")
-        kind = "regression"
-    if kind is not None:
-        task_kinds.find(kind)
+    kind = _named_kind(kind, regression)
     if data is None:
         values, kind = _placeholders(), kind or "classification"
     else:
@@ -92,6 +87,16 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
     if data is not None and _is_file(data):
         _tell(file)
     print(f"wrote {file}; {todo}check it: palmtop run {file} --check")
+
+
+def _named_kind(kind: str | None, regression: bool) -> str | None:
+    """The kind that was asked for, checked, or None."""
+    named = {name for name in (kind, "regression" if regression else None) if name is not None}
+    if len(named) > 1:
+        raise UserError(f"--kind {kind} and --regression are two kinds: leave out one")
+    for name in named:
+        task_kinds.find(name)
+    return next(iter(named), None)
 
 
 def _placeholders() -> dict[str, str]:

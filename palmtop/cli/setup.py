@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from palmtop.cli import apk_tools, kotlin_tools
 from palmtop.errors import UserError, did_you_mean, raise_all
 
 WEB, ARM64, TESTS = "web", "arm64", "tests"
@@ -46,6 +45,8 @@ def setup(
 
 def _set_up_tests() -> None:
     """Beyond the browser's part a lack is told and is no error: tests that need it are left out, and say so."""
+    from palmtop.cli import kotlin_tools
+
     if not kotlin_tools.TESTS.is_dir():
         raise UserError("palmtop's tests aren't here: they are in a clone of its repository")
     _set_up_web()
@@ -70,6 +71,8 @@ def _set_up_servers() -> None:
 
 
 def _set_up_kotlin() -> None:
+    from palmtop.cli import kotlin_tools
+
     if lacking := kotlin_tools.lacking():
         _install(list(lacking))
     raise_all(list(kotlin_tools.lacking().values()))
@@ -77,6 +80,8 @@ def _set_up_kotlin() -> None:
 
 
 def _set_up_apk() -> None:
+    from palmtop.cli import apk_tools
+
     if lacking := apk_tools.lacking():
         _install(list(lacking))
     raise_all(list(apk_tools.lacking().values()))
