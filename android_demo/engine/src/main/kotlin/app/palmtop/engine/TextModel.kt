@@ -9,6 +9,7 @@ import app.palmtop.core.Reader
 import app.palmtop.core.Signature
 import app.palmtop.core.Tokenizer
 import app.palmtop.core.Tokenizers
+import java.util.Locale
 
 /**
  * A text model of an app's folder in LiteRT: opens it, checks it, answers.
@@ -100,8 +101,8 @@ public class TextModel(
 
             !parity.within(manifest.tolerance) -> {
                 "the model answers otherwise than recorded: its outputs differ by ${parity.difference} of their spread " +
-                    "(${manifest.tolerance.difference} is allowed), ${parity.agreement} of ${rows.size} answers agree " +
-                    "(at least ${manifest.tolerance.agreement})"
+                    "(${manifest.tolerance.difference} is allowed), ${percent(parity.agreement)} of ${rows.size} answers agree " +
+                    "(at least ${percent(manifest.tolerance.agreement)})"
             }
 
             else -> {
@@ -204,5 +205,7 @@ public class TextModel(
 
     private companion object {
         const val MODEL = "model.tflite"
+
+        fun percent(share: Double): String = "%.0f %%".format(Locale.ROOT, 100 * share)
     }
 }
