@@ -199,6 +199,8 @@ def _cell(artefact: Artefact, metric: str, scale: float = 1.0) -> Cell:
         return Cell(word=NOT_MEASURED)
     if found.value is None:
         return Cell(word=NOT_MEASURED, why=found.why, n=found.n)
+    if found.is_doubtful:
+        return Cell(word=NOT_VALID, why=found.why, n=found.n)
     return _scaled(found, found.value, scale)
 
 
@@ -230,8 +232,14 @@ def _difference(view: _View, artefact: Artefact) -> Cell:
         return Cell(word=NOT_COMPARABLE, why=why)
     if paired is not None and paired.value is not None and paired.conditions.get("with") == baseline.digest:
         return _scaled(paired, paired.value, 100)
+    return _plain_difference(ours, theirs)
+
+
+def _plain_difference(ours: Measurement | None, theirs: Measurement | None) -> Cell:
     if ours is None or theirs is None or ours.value is None or theirs.value is None:
         return Cell(word=NOT_COMPARABLE)
+    if why := ours.other_sample(theirs):
+        return Cell(word=NOT_COMPARABLE, why=why)
     return Cell((ours.value - theirs.value) * 100, kind=ours.kind)
 
 
@@ -241,7 +249,7 @@ def _kept(view: _View, artefact: Artefact) -> Cell:
     ours, theirs = (one.numbers.get(view.metric) if one else None for one in (artefact, teacher))
     if ours is None or theirs is None or ours.value is None or theirs.value is None:
         return Cell(word=NOT_COMPARABLE, why="the metric of the one or the other isn't there")
-    if why := ours.unlike(theirs):
+    if why := ours.unlike(theirs) or ours.other_sample(theirs):
         return Cell(word=NOT_COMPARABLE, why=why)
     if theirs.value <= 0:
         return Cell(word=NOT_COMPARABLE, why="the teacher's own metric isn't positive")
@@ -283,11 +291,13 @@ def _speedup(view: _View, artefact: Artefact) -> Cell:
     ours = artefact.numbers.get("latency_ms")
     if ours is None or ours.value is None:
         return Cell(word=NOT_MEASURED)
+    if ours.is_doubtful:
+        return Cell(word=NOT_VALID, why=ours.why)
     theirs = [baseline.numbers["latency_ms"] for baseline in view.baselines if "latency_ms" in baseline.numbers]
     beside = next(
         (latency for latency in theirs if latency.session == ours.session and latency.value is not None), None
     )
-    if beside is None or beside.value is None:
+    if beside is None or beside.value is None or beside.is_doubtful:
         return Cell(word=NOT_COMPARABLE, why=_not_beside(ours, theirs))
     why = apart(ours, beside)
     return Cell(beside.value / ours.value, kind=ours.kind) if why is None else Cell(word=NOT_COMPARABLE, why=why)

@@ -3,7 +3,8 @@ kept."""
 
 import os
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -11,10 +12,11 @@ from palmtop.bundle import Bundle
 from palmtop.errors import UserError
 from palmtop.eval.measuring.cost import Cost
 from palmtop.eval.measuring.ledger import Ledger
-from palmtop.eval.measuring.plan import Plan, Say, plans
+from palmtop.eval.measuring.plan import Plan, Say, Subject, plans
 from palmtop.eval.measuring.quality import Quality
 from palmtop.eval.measuring.run_file import RunFile, Standing
 from palmtop.measure_settings import MeasureText
+from palmtop.target import Unreachable
 
 MeasureOptions = MeasureText
 NONE_MISSING: Mapping[str, str] = MappingProxyType({})
@@ -38,22 +40,24 @@ def measure(
             table says that they are missing.
 
     Raises:
-        UserError: wrong names, what targets lack, or faults in the data; before any work.
+        UserError: wrong names, what targets lack, or faults in the data, before any work; or a machine at a target's
+            address went away, after all that can be measured without it.
     """
     made = plans(bundles, options, say, missing)
     out.mkdir(parents=True, exist_ok=True)
     _note(made, options, missing, out)
-    session = uuid.uuid4().hex[:12]
+    session, gone = uuid.uuid4().hex[:12], dict[str, str]()
     for plan in made:
         ledger = Ledger(out, plan.task_id, session, say)
         quality, cost = Quality(plan, out, options.threads, ledger, say), Cost(plan, options, ledger, say)
-        run = [subject for subject in plan.subjects if subject.target.runs]
         for subject in plan.subjects:
-            if subject in run:
-                quality.take(subject)
-            cost.take(subject)
+            _unless_gone(subject.target.place, gone, partial(_take, subject, quality, cost))
+        run = [subject for subject in plan.subjects if subject.target.runs]
         for place in dict.fromkeys(subject.target.place for subject in run):
-            cost.take_latencies([subject for subject in run if subject.target.place == place])
+            group = [subject for subject in run if subject.target.place == place]
+            _unless_gone(place, gone, partial(cost.take_latencies, group))
+    if gone:
+        raise UserError([*gone.values(), f"what was measured is kept in {out}: the same command goes on from there"])
 
 
 def by_name(bundles: Sequence[Bundle | Path | str]) -> dict[str, Bundle]:
@@ -72,6 +76,21 @@ def by_name(bundles: Sequence[Bundle | Path | str]) -> dict[str, Bundle]:
 def common_folder(bundles: Iterable[Bundle]) -> Path:
     """The folder that all bundles lie below, where what was measured goes if nothing else is said."""
     return Path(os.path.commonpath([bundle.path.resolve().parent for bundle in bundles]))
+
+
+def _take(subject: Subject, quality: Quality, cost: Cost) -> None:
+    if subject.target.runs:
+        quality.take(subject)
+    cost.take(subject)
+
+
+def _unless_gone(place: str, gone: dict[str, str], work: Callable[[], None]) -> None:
+    """A machine that has gone away is asked no more; the others are."""
+    try:
+        if place not in gone:
+            work()
+    except Unreachable as error:
+        gone[place] = str(error)
 
 
 def _note(made: list[Plan], options: MeasureOptions, missing: Mapping[str, str], out: Path) -> None:

@@ -2,6 +2,7 @@
 runs it."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -33,16 +34,17 @@ from palmtop.data.tokenization import HostTokenizer
 from palmtop.effect import Effect
 from palmtop.errors import MissingFile, UserError
 from palmtop.export import stored_once
+from palmtop.export.app.android_project import ANDROID
 from palmtop.export.app.clients import QUESTION_ANSWERER, client_for, task_clients, why_not
 from palmtop.export.app.handover import readme
+from palmtop.export.app.page import why_none, write_page
 from palmtop.paths import without_paths, without_places
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
-from palmtop.stage import Outline, Stage, Work
+from palmtop.stage import HandOver, Outline, Stage, Work
 from palmtop.task import Task
 
-PAGE = Path(__file__).parent / "page"
-TOKENIZER_CONFIG = "tokenizer_config.json"
+TOKENIZER_CONFIG, PAGE = "tokenizer_config.json", "index.html"
 BESIDE = (TOKENIZER, TOKENIZER_CONFIG, LABELS, SIGNATURE)
 SAME = 1e-5
 """Largest difference of the packed file's answers from those of the file it was made of, as a share of the spread: the
@@ -83,6 +85,7 @@ class ToApp(Stage):
         each.name: each.in_app.packages for each in file_format.every() if each.in_app
     }
     extra: ClassVar[str] = "all"
+    hand_overs: ClassVar[Mapping[str, HandOver]] = {"android": ANDROID}
 
     title: str | None = None
     """The model's name, as clients show it; by default that of its task."""
@@ -128,13 +131,17 @@ class ToApp(Stage):
             )
         clients = self._fit(source, task, work.out)
         rows = self._write_golden(source, task, work.out)
-        self._write_readme(source, task, work.out, clients)
+        no_page = why_none(source.format, task)
+        if no_page is None:
+            write_page(source.format, work.out)
+        self._write_readme(source, task, work.out, clients, no_page is None)
         self._manifest(source, task, work.out, clients, rows).write(work.out)
         told = {
             "artefact": source.format,
             "precision": _precision(source),
             "golden_texts": len(rows),
             "clients": "; ".join(client for client, found in clients.items() if found == ANSWERS),
+            "page": no_page or PAGE,
         }
         if unseen := unseen_labels(rows, task.of_kind, task.label_names):
             told["unseen_labels"] = len(unseen)
@@ -143,10 +150,6 @@ class ToApp(Stage):
 
     def _fit(self, source: Bundle, task: Task, out: Path) -> dict[str, str]:
         """Add what the format's clients need; returns what each does."""
-        if source.format == "tfjs":
-            for name, path in _page_files().items():
-                (out / name).parent.mkdir(exist_ok=True)
-                shutil.copyfile(path, out / name)
         made = _in_app(source)
         if source.format != "tflite":
             return {made.client: ANSWERS}
@@ -203,9 +206,9 @@ class ToApp(Stage):
         hard = [text * len(task.columns) for text in (*parity.PLAIN, *HARD)]
         return HostTokenizer.of(out, signature).encode(list(dict.fromkeys([*own, *hard])))
 
-    def _write_readme(self, source: Bundle, task: Task, out: Path, clients: dict[str, str]) -> None:
+    def _write_readme(self, source: Bundle, task: Task, out: Path, clients: dict[str, str], page: bool) -> None:
         title, description = self._title(task), self._description(source, task)
-        text = readme(title, description, source.format, len(task.columns), clients)
+        text = readme(title, description, source.format, len(task.columns), clients, page)
         (out / README).write_text(text, encoding="utf-8")
 
     def _manifest(
@@ -231,7 +234,7 @@ class ToApp(Stage):
             kind=task.kind,
             texts=2 if len(task.columns) > 1 else 1,
             clients=clients,
-            licences=self._licences(source, task),
+            licences=self._licences(source, task, out),
             tolerance=tolerance,
             golden_texts=len(rows),
             unseen_labels=unseen_labels(rows, task.of_kind, task.label_names),
@@ -244,9 +247,10 @@ class ToApp(Stage):
             ),
         )
 
-    def _licences(self, source: Bundle, task: Task) -> dict[str, str]:
+    def _licences(self, source: Bundle, task: Task, out: Path) -> dict[str, str]:
         data = ", ".join(filter(None, (task.licence, task.attribution))) or NOT_STATED
-        code = {"runtime": licence} if (licence := _in_app(source).licence) else {}
+        licence = _in_app(source).licence
+        code = {"runtime": licence} if licence and (out / PAGE).is_file() else {}
         return {"model": self.licence, "data": data, **code}
 
     def _title(self, task: Task) -> str:
@@ -301,8 +305,3 @@ def _repacked(source: Bundle, out: Path) -> bool:
 
 def _computes_in_float(source: Bundle) -> bool:
     return source.format == "tfjs" or _precision(source).startswith(("float", "weight_only"))
-
-
-def _page_files() -> dict[str, Path]:
-    """The page, and the runtime that it needs, by their names in the app's folder."""
-    return {path.name: path for path in PAGE.iterdir() if path.is_file()} | target.for_format("tfjs").client_files()

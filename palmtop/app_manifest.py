@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from jaxtyping import Float32
@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from palmtop.bundle import FileEntry, Format
 from palmtop.data.encoding import Encoding
 from palmtop.errors import UserError
-from palmtop.task import Task
-from palmtop.task_kinds.kind import TaskKind
+
+if TYPE_CHECKING:
+    from palmtop.task import Task
+    from palmtop.task_kinds.kind import TaskKind
 
 MANIFEST, GOLDEN, README = "manifest.json", "golden.jsonl", "README.md"
 LABELS, VOCABULARY = "labels.txt", "vocab.txt"
@@ -124,7 +126,7 @@ class GoldenRow(_Frozen):
     """The label of the largest output; None for a regression; the words of the context where a question was asked."""
 
 
-def golden_rows(encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts ..."], task: Task) -> list[GoldenRow]:
+def golden_rows(encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts ..."], task: "Task") -> list[GoldenRow]:
     """The rows of golden.jsonl."""
     kind = task.of_kind
     return [
@@ -139,12 +141,12 @@ def golden_rows(encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts 
     ]
 
 
-def golden_outputs(rows: Sequence[GoldenRow], kind: TaskKind) -> Float32[ndarray, "texts ..."]:
+def golden_outputs(rows: Sequence[GoldenRow], kind: "TaskKind") -> Float32[ndarray, "texts ..."]:
     """The outputs in golden.jsonl as a runner gives them."""
     return kind.from_golden([row.outputs for row in rows], [len(row.input_ids) for row in rows])
 
 
-def unseen_labels(rows: Sequence[GoldenRow], kind: TaskKind, labels: Sequence[str]) -> dict[int, str]:
+def unseen_labels(rows: Sequence[GoldenRow], kind: "TaskKind", labels: Sequence[str]) -> dict[int, str]:
     """Outputs that are the largest of no golden answer, not even for a token of it, and their labels; none where
     outputs are no labels."""
     if kind.outputs_per_token is not None:

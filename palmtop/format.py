@@ -41,6 +41,8 @@ class InApp:
     """What asks it for its golden answers."""
     licence: str | None = None
     """Of the code that lies in the folder; None where there is none."""
+    page: str | None = None
+    """The target whose runtime answers in the folder's web page; None where there is no page."""
 
 
 @dataclass(frozen=True)

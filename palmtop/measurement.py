@@ -19,6 +19,8 @@ MOST_FREQUENT = "most_frequent_label"
 LAST_EPOCH_GAINED = "last_epoch_gained"
 """The metric, also a fact on the card, of a model whose training was still getting better on the validation split when
 it ended: by how much its last epoch did, in `conditions` of how many epochs."""
+SAMPLE = "sample"
+"""In `conditions` of numbers about answers: how many texts were answered, where that wasn't the whole split."""
 SHARES = ("share", "probability")
 COUNTS = ("bytes", "texts", "weights")
 """Units of which there is no half and no less than none."""
@@ -59,6 +61,13 @@ class Measurement(BaseModel):
     valid: bool = True
     why: str | None = None
     """Why the number is not valid or not there."""
+    noted: dict[str, Any] = {}
+    """What was so while it was taken, and needn't be the same where two are compared: load, temperature."""
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it was taken, and doesn't hold: the machine was hot, or went away half-way. It is measured anew."""
+        return self.value is not None and not self.valid
 
     def identity(self) -> str:
         """What two measurements of the same thing under equal conditions have in common; the newer one counts."""
@@ -112,6 +121,15 @@ class Measurement(BaseModel):
         return (
             f"{self.kind} on {self.target}, {other.name} is {other.kind} on {other.target}: measure both on one target"
         )
+
+    def other_sample(self, other: "Measurement") -> str | None:
+        """Why two metrics aren't set against each other though both are of one kind: the one is of a sample of the
+        texts. None where both are of the same texts."""
+        ours, theirs = (one.conditions.get(SAMPLE) for one in (self, other))
+        if ours == theirs:
+            return None
+        said = [f"{texts} texts" if texts else "all texts" for texts in (ours, theirs)]
+        return f"of {said[0]}, {other.name} of {said[1]}"
 
 
 def append(path: Path, measurements: Iterable[Measurement]) -> None:

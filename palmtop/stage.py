@@ -58,6 +58,19 @@ class Work:
     """Tells the user a line."""
 
 
+@dataclass(frozen=True)
+class HandOver:
+    """Something that is made of a finished bundle besides, outside of it, where a user asks for it by a folder. No
+    setting: the bundle is the same with or without it, and a kept bundle is handed over too."""
+
+    told: str
+    """What it is, for the command's help."""
+    check: Callable[[Bundle, Path], None]
+    """Looks at the source and the place before any work. Raises: UserError: they won't do."""
+    write: Callable[[Bundle, Bundle, Path], None]
+    """Writes the folder, whole or not at all, from the source and the bundle that was made of it."""
+
+
 class Stage(Settings, ABC):
     """One step of work. The fields are its settings: YAML keys, command-line flags and the docs come from them."""
 
@@ -79,6 +92,9 @@ class Stage(Settings, ABC):
     """Whether it takes a torch model that has no transformer layers: a static student."""
     distributed: ClassVar[bool] = False
     """Whether all processes of a distributed run take part; otherwise the first does the work."""
+
+    hand_overs: ClassVar[Mapping[str, HandOver]] = {}
+    """What can be made of its bundles besides, by the name of the option that says where."""
 
     usual_seconds: ClassVar[float] = 5.0
     """What it takes on an ordinary laptop besides its work on the training texts: of which order, not measured."""

@@ -34,18 +34,35 @@ class Machine:
     memory_gb: float
     system: str
     versions: dict[str, str] = field(default_factory=dict)
+    clocks: str | None = None
+    """Highest clock of each kind of core; None where nobody asked."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The machine as it stands in measurements.jsonl."""
-        return asdict(self)
+        """The machine as it stands in measurements.jsonl; without clocks where they aren't known, as it stood before
+        they were asked for."""
+        return {name: said for name, said in asdict(self).items() if name != "clocks" or said is not None}
+
+
+class Unreachable(UserError):
+    """The machine at a target's address can't be reached, or is gone; what was measured there before stands."""
+
+
+@dataclass(frozen=True)
+class State:
+    """How a machine is doing while it is timed, as it says itself."""
+
+    noted: dict[str, Any] = field(default_factory=dict)
+    """Load, temperature and the like: kept with a latency, and needn't be the same in two that are compared."""
+    doubt: str | None = None
+    """Why what is timed now is not valid: the machine is hot, or busy."""
 
 
 class Runner(ABC):
     """An artefact loaded on a target and ready to answer. A context manager: leaving it frees what it holds.
 
     It may be here, in a page, or behind a wire to another machine: what goes in and out are texts, encodings and
-    numbers, and nothing else of it is ever asked for. What the other side refuses is a UserError here too, and so is
-    a wire that was cut: what was measured before stands in the run's file, and the next call goes on from there.
+    numbers, and nothing else of it is ever asked for. What the other side refuses is a UserError here too; a wire that
+    was cut is `Unreachable`: what was measured before stands in the run's file, and the next call goes on from there.
     """
 
     @abstractmethod
@@ -72,7 +89,15 @@ class Runner(ABC):
     @abstractmethod
     def tokenize_latencies_ms(self, texts: Sequence[Text], runs: int) -> list[float]:
         """Time the tokenization of `runs` single texts, cycling through `texts`; nothing where it is a part of the
-        answer."""
+        answer.
+
+        Raises:
+            UserError: nothing tokenizes there, with the reason; the way from a text to its answer isn't timed then.
+        """
+
+    def state(self) -> State:
+        """How its machine is doing; nothing is asked where it is this one."""
+        return State()
 
     @abstractmethod
     def close(self) -> None:
@@ -91,6 +116,8 @@ class Target(ABC):
     name: ClassVar[str]
     address_is: ClassVar[str | None] = None
     """What its address is, as messages show it: USER@HOST is asked for as ssh:USER@HOST; None where it has none."""
+    default_address: ClassVar[str | None] = None
+    """The address where none is given; None where one is needed."""
     formats: ClassVar[frozenset[str]]
     """Bundle formats that it runs."""
     kind: Kind
@@ -98,6 +125,9 @@ class Target(ABC):
     in place of a phone."""
     own_tokenizer: ClassVar[bool] = False
     """Texts go through a tokenizer of the target's own, whose ids are compared with the Hugging Face tokenizer's."""
+    untimed: ClassVar[str | None] = None
+    """Why its clock says nothing of the machine that it stands for: no time and no memory is ever told then; None where
+    they are measured."""
 
     def __init__(self, address: str | None = None) -> None:
         """The target at an address.
@@ -105,6 +135,7 @@ class Target(ABC):
         Raises:
             UserError: it has none and was given one, or the other way round; or no address is like that.
         """
+        address = self.default_address if address is None else address
         if fault := _address_fault(self.name, self.address_is, address):
             raise UserError(fault)
         self.address = address
@@ -125,6 +156,12 @@ class Target(ABC):
         """Whether it runs artefacts at all."""
         return self.kind != NOT_RUN
 
+    @classmethod
+    def needs(cls) -> str | None:
+        """What this machine lacks for it, whatever the address, in one line that says how to get it; asks no other
+        machine."""
+        return cls().missing() if cls.address_is is None else None
+
     @abstractmethod
     def missing(self) -> str | None:
         """What this machine lacks, or the one at the address, in one line that says how to get it; None when the target
@@ -140,6 +177,10 @@ class Target(ABC):
 
     def refuses(self, folder: Path) -> str | None:
         """Why it can't run this bundle, though it runs others of its format; None where it can."""
+        return None
+
+    def answers_at_most(self, folder: Path) -> int | None:
+        """Texts that it answers of a split, spread evenly, where all would take hours; None where it answers all."""
         return None
 
     def padded_to(self, folder: Path, length: int) -> int | Literal["own"] | None:

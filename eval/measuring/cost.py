@@ -24,6 +24,7 @@ from palmtop.target import OWN_LENGTH
 LOADS = 3
 """Fresh processes behind a cost of loading; their median is kept."""
 TIMES = ("latency", "text_latency", "tokenize")
+LOADING = ("load_ms", "memory_mb")
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,23 @@ class Cost:
             self.say(f"{subject}: {NOT_RUN}: {file_format.find(bundle.format).not_run}")
             return
         threads = {"threads": self.options.threads}
-        if not self.ledger.knows(subject, ("load_ms", "memory_mb"), threads):
+        if self.ledger.knows(subject, LOADING, threads):
+            return
+        if why := subject.target.untimed:
+            units = zip(LOADING, ("ms", "MB"), strict=True)
+            self.ledger.write(subject, {name: Score(None, unit, why=why) for name, unit in units}, threads)
+        else:
             self.ledger.write(subject, self._loading(subject), threads)
 
     def take_latencies(self, group: list[Subject]) -> None:
-        """Latencies of a group, in turns; kept if all of them were taken in one session."""
+        """Latencies of a group, in turns; kept if all of them were taken in one session, and hold.
+
+        Raises:
+            Unreachable: the machine went away half-way; what was timed is written, and not valid.
+        """
+        if any(subject.target.untimed for subject in group):
+            self._leave_untimed(group)
+            return
         sessions = {
             self.ledger.session_of(subject, f"{kind}_p99_ms", self._timing(subject))
             for subject in group
@@ -65,11 +78,22 @@ class Cost:
         timed, session = self._side_by_side(group), uuid.uuid4().hex[:12]
         for subject, timings in zip(group, timed, strict=True):
             taken = _by_quantile(timings)
-            self.ledger.write(subject, taken, self._timing(subject), session)
+            self.ledger.write(subject, taken, self._timing(subject), session, timings.noted)
+            if timings.gone is not None:
+                continue
             self.say(
                 f"{subject}: {_shown(taken['latency_ms'])}{self._at(subject)}, {_shown(taken['text_latency_ms'])} "
                 "from text to answer"
             )
+        if gone := next((timings.gone for timings in timed if timings.gone), None):
+            raise gone
+
+    def _leave_untimed(self, group: list[Subject]) -> None:
+        """Write why there are no times, where a target's clock says nothing."""
+        for subject in group:
+            if self.ledger.session_of(subject, "latency_ms", self._timing(subject)) is None:
+                untimed = _by_quantile(Timings(not_padded=subject.target.untimed, not_tokenized=subject.target.untimed))
+                self.ledger.write(subject, untimed, self._timing(subject))
 
     def _loading(self, subject: Subject) -> dict[str, Score]:
         text = self._texts(1)[0]
@@ -118,17 +142,27 @@ def _by_quantile(timings: Timings) -> dict[str, Score]:
     taken: dict[str, Score] = {}
     for kind, measured in times.items():
         if not measured:
-            why = timings.not_padded or "the model has no tokenization apart from its answer"
-            taken |= {f"{kind}_{end}": Score(None, "ms", why=why) for end in ("ms", "p90_ms", "p99_ms")}
+            if why := _why_none(timings, kind):
+                taken |= {f"{kind}_{end}": Score(None, "ms", why=why) for end in ("ms", "p90_ms", "p99_ms")}
             continue
-        found = quantiles(measured)
+        found, doubt = quantiles(measured), timings.doubt
         taken |= {
-            f"{kind}_ms": Score(found.median, "ms", found.low, found.high, found.runs),
-            f"{kind}_p90_ms": Score(found.p90, "ms", n=found.runs),
-            f"{kind}_p99_ms": Score(found.p99, "ms", n=found.runs),
+            f"{kind}_ms": Score(found.median, "ms", found.low, found.high, found.runs, doubt),
+            f"{kind}_p90_ms": Score(found.p90, "ms", n=found.runs, why=doubt),
+            f"{kind}_p99_ms": Score(found.p99, "ms", n=found.runs, why=doubt),
         }
     return taken
 
 
+def _why_none(timings: Timings, kind: str) -> str | None:
+    """Why there are no times of this kind; None where they are still to be taken, the machine having gone away."""
+    why = timings.not_padded if kind == "latency" else timings.not_tokenized
+    if why is None and timings.gone is None:
+        return "the model has no tokenization apart from its answer"
+    return why
+
+
 def _shown(score: Score) -> str:
-    return f"not measured ({score.why})" if score.value is None else f"{score.value:.2f} ms"
+    if score.value is None:
+        return f"not measured ({score.why})"
+    return f"{score.value:.2f} ms" + (f" (not valid: {score.why})" if score.why else "")

@@ -1,15 +1,16 @@
 """How long answers take, side by side: all artefacts take turns, so that a busy or warm machine treats them alike."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from palmtop.data.encoding import Encoding, Text
 from palmtop.errors import UserError
 from palmtop.metrics import Z
-from palmtop.target import Runner
+from palmtop.target import Runner, Unreachable
 
 TURN = 12
 """Timed answers in a row before the next artefact's turn."""
@@ -31,10 +32,21 @@ class Timings:
     """Tokenization alone; empty where it is a part of the answer."""
     not_padded: str | None = None
     """Why there is no `padded_ms`."""
+    not_tokenized: str | None = None
+    """Why there is no `tokenize_ms`, where tokenization isn't a part of the answer either."""
+    noted: dict[str, Any] = field(default_factory=dict)
+    """How the machine was doing at the end."""
+    doubt: str | None = None
+    """Why these times are not valid: the machine was hot or busy, or went away; those so far are here all the same."""
+    gone: Unreachable | None = None
+    """Told by the machine's going away half-way."""
 
     @property
     def text_ms(self) -> list[float]:
-        """From a text to its answer, as in an app: run i tokenizes and answers the same text."""
+        """From a text to its answer, as in an app: run i tokenizes and answers the same text. Nothing where only the
+        answer was timed."""
+        if self.not_tokenized is not None:
+            return []
         if not self.tokenize_ms:
             return self.alone_ms
         return [tokenize + alone for tokenize, alone in zip(self.tokenize_ms, self.alone_ms, strict=True)]
@@ -53,7 +65,8 @@ class Quantiles:
 
 
 def side_by_side(runners: Sequence[Runner], texts: Sequence[Text], length: int, runs: int) -> list[Timings]:
-    """Time every runner `runs` times, in turns whose order rotates.
+    """Time every runner `runs` times, in turns whose order rotates. Where the machine goes away half-way, the times so
+    far are returned, with that as their doubt.
 
     Args:
         runners: open artefacts.
@@ -63,10 +76,12 @@ def side_by_side(runners: Sequence[Runner], texts: Sequence[Text], length: int, 
     seats = [_Seat(runner, texts, runner.tokenize(texts), length) for runner in runners]
     for seat in seats:
         seat.warm_up()
-    for turn, start in enumerate(range(0, runs, TURN)):
-        first = turn % len(seats)
-        for seat in seats[first:] + seats[:first]:
-            seat.take_turn(start, min(TURN, runs - start))
+    try:
+        _take_turns(seats, runs)
+    except Unreachable as error:
+        for seat in seats:
+            seat.timings.gone = error
+            seat.timings.doubt = f"after {len(seat.timings.alone_ms)} of {runs} answers: {error}"
     return [seat.timings for seat in seats]
 
 
@@ -80,6 +95,15 @@ def quantiles(times_ms: Sequence[float]) -> Quantiles:
     return Quantiles(float(median), low, high, float(p90), float(p99), n)
 
 
+def _take_turns(seats: "Sequence[_Seat]", runs: int) -> None:
+    for turn, start in enumerate(range(0, runs, TURN)):
+        first = turn % len(seats)
+        for seat in (*seats[first:], *seats[:first]):
+            seat.take_turn(start, min(TURN, runs - start))
+    for seat in seats:
+        seat.look()
+
+
 @dataclass(frozen=True)
 class _Seat:
     """One runner at the table, its texts and its times."""
@@ -91,15 +115,19 @@ class _Seat:
     timings: Timings = field(default_factory=Timings)
 
     def warm_up(self) -> None:
-        """Untimed answers in every way that will be timed."""
+        """Untimed answers in every way that will be timed; how the machine was doing before."""
+        self.look()
         self.runner.latencies_ms(
             self.encodings, None, max(WARM_UP, len(self.texts))
         )  # meets every length the texts have
-        self.runner.tokenize_latencies_ms(self.texts, WARM_UP)
-        try:
-            self.runner.latencies_ms(self.encodings, self.length, WARM_UP)
-        except UserError as error:
-            self.timings.not_padded = str(error)
+        self.timings.not_tokenized = _refusal(lambda: self.runner.tokenize_latencies_ms(self.texts, WARM_UP))
+        self.timings.not_padded = _refusal(lambda: self.runner.latencies_ms(self.encodings, self.length, WARM_UP))
+
+    def look(self) -> None:
+        """Note how the machine is doing; the first doubt stays."""
+        state = self.runner.state()
+        self.timings.noted = state.noted
+        self.timings.doubt = self.timings.doubt or state.doubt
 
     def take_turn(self, start: int, runs: int) -> None:
         """Time runs `start` to `start + runs`; run i is always of the same text."""
@@ -110,4 +138,16 @@ class _Seat:
             self.timings.padded_ms += self.runner.latencies_ms(encodings, self.length, runs)
         self.runner.latencies_ms(encodings, None, REWARM)
         self.timings.alone_ms += self.runner.latencies_ms(encodings, None, runs)
-        self.timings.tokenize_ms += self.runner.tokenize_latencies_ms(texts, runs)
+        if self.timings.not_tokenized is None:
+            self.timings.tokenize_ms += self.runner.tokenize_latencies_ms(texts, runs)
+
+
+def _refusal(asked: Callable[[], object]) -> str | None:
+    """Why the runner can't be timed so; None where it can. A machine that is gone is no such reason."""
+    try:
+        asked()
+    except Unreachable:
+        raise
+    except UserError as error:
+        return str(error)
+    return None

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from palmtop import measurement
@@ -12,6 +13,7 @@ from palmtop.measurement import Kind, Measurement
 from palmtop.metrics import Score
 
 Conditions = Mapping[str, Any]
+NOTHING: Conditions = MappingProxyType({})
 
 
 class Ledger:
@@ -26,21 +28,33 @@ class Ledger:
         self._known = {known.identity(): known for known in taken}
 
     def knows(self, subject: Subject, metrics: Sequence[str], conditions: Conditions) -> bool:
-        """Whether all of this was measured before: same bundle, name, target, machine, versions, data and
+        """Whether all of this was measured before, and holds: same bundle, name, target, machine, versions, data and
         conditions."""
         return all(self.session_of(subject, metric, conditions) is not None for metric in metrics)
 
     def session_of(self, subject: Subject, metric: str, conditions: Conditions) -> str | None:
-        """The session in which a number was last taken, or None."""
+        """The session in which a number that holds was last taken, or None."""
         known = self._known.get(self._measurement(subject, metric, Score(None), conditions).identity())
-        return known.session if known else None
+        return known.session if known and not known.is_doubtful else None
 
     def write(
-        self, subject: Subject, scores: Mapping[str, Score], conditions: Conditions, session: str | None = None
+        self,
+        subject: Subject,
+        scores: Mapping[str, Score],
+        conditions: Conditions,
+        session: str | None = None,
+        noted: Conditions = NOTHING,
     ) -> None:
-        """Append numbers by metric, durably. `session`: another than the ledger's own, for numbers taken side by
-        side."""
-        taken = [self._measurement(subject, metric, score, conditions, session) for metric, score in scores.items()]
+        """Append numbers by metric, durably.
+
+        Args:
+            session: another than the ledger's own, for numbers taken side by side.
+            noted: how the machine was doing.
+        """
+        taken = [
+            self._measurement(subject, metric, score, conditions, session).model_copy(update={"noted": dict(noted)})
+            for metric, score in scores.items()
+        ]
         measurement.append(self._path, taken)
         self._known |= {one.identity(): one for one in taken}
 

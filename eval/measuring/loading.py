@@ -7,7 +7,6 @@ Megabytes: how far the process's resident memory rose above where it stood befor
 import argparse
 import importlib
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from palmtop import target
 from palmtop.data.encoding import Text
+from palmtop.eval.targets._runner_there import lower_peak, peak_bytes
 
 
 def cost_of_loading(name: str, folder: Path, text: Text, threads: int) -> tuple[float, float]:
@@ -52,33 +52,11 @@ def main() -> None:
 
 
 def _measure(chosen: target.Target, folder: Path, text: Text, threads: int) -> dict[str, float]:
-    before = _lower_peak()
+    before = lower_peak()
     started = time.perf_counter()
     with chosen.open(folder, threads) as runner:
         runner.predict(runner.tokenize([text]))
-        return {"load_ms": (time.perf_counter() - started) * 1000, "memory_mb": (_peak_bytes() - before) / 1e6}
-
-
-def _lower_peak() -> int:
-    """Set the kernel's high-water mark to the present, where it lets us (Linux); return the mark in bytes."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        pass  # the mark stays as it is: growth is then counted from the highest so far
-    return _peak_bytes()
-
-
-def _peak_bytes() -> int:
-    try:
-        line = next(
-            line
-            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-            if line.startswith("VmHWM")
-        )
-        return int(line.split()[1]) * 1024
-    except (OSError, StopIteration):
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        return {"load_ms": (time.perf_counter() - started) * 1000, "memory_mb": (peak_bytes() - before) / 1e6}
 
 
 if __name__ == "__main__":

@@ -4,6 +4,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int64
+from numpy import ndarray
+
 from palmtop import format as file_format
 from palmtop import target
 from palmtop.bundle import Bundle
@@ -58,6 +62,12 @@ class Plan:
             one for one in self.subjects if one.name == self.baseline.name and one.target.kind == subject.target.kind
         ]
         return min(alike, key=lambda one: one.target is not subject.target, default=None)
+
+    def sample(self, subject: Subject) -> Int64[ndarray, " rows"] | None:
+        """The rows of the split that a target answers which would take hours over all of it, spread evenly; None where
+        it answers all."""
+        most, rows = subject.target.answers_at_most(subject.bundle.path), len(self.split)
+        return None if most is None or most >= rows else np.linspace(0, rows - 1, most).astype(np.int64)
 
     def torch_ancestor(self, bundle: Bundle) -> str | None:
         """The torch bundle that a bundle was made from, where it was given; a torch bundle is its own. No earlier one

@@ -4,15 +4,17 @@ baseline."""
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jaxtyping import Num
+import numpy as np
+from jaxtyping import Int64, Num
 from numpy import ndarray
 
 from palmtop.eval.measuring.answers import Answers, answers
 from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.plan import Plan, Say, Subject
-from palmtop.measurement import LAST_EPOCH_GAINED, MOST_FREQUENT
+from palmtop.measurement import LAST_EPOCH_GAINED, MOST_FREQUENT, SAMPLE
 from palmtop.metrics import Score
 from palmtop.signature import FILE as SIGNATURE
+from palmtop.task import Split
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Quality:
     say: Say
     _answered: dict[Subject, Answers] = field(default_factory=dict)
     _grades: dict[Subject, Num[ndarray, "texts outputs"]] = field(default_factory=dict)
+    _splits: dict[Subject, Split] = field(default_factory=dict)
 
     def take(self, subject: Subject) -> None:
         """Everything about one subject's answers that isn't known yet."""
@@ -40,9 +43,9 @@ class Quality:
         self._last_epoch(subject)
 
     def _metrics(self, subject: Subject) -> None:
-        task, labels = self.plan.task, self.plan.split.labels
-        longest = _longest(subject)
-        known = self.ledger.knows(subject, task.of_kind.metrics, {})
+        task, labels = self.plan.task, self._split(subject).labels
+        longest, sampled = _longest(subject) | self._sampled(subject), self._sampled(subject)
+        known = self.ledger.knows(subject, task.of_kind.metrics, sampled)
         if known and self.ledger.knows(subject, ("truncated_texts",), longest):
             self.say(f"{subject}: answers measured before, kept")
             return
@@ -51,29 +54,32 @@ class Quality:
         self.ledger.write(subject, {"truncated_texts": Score(given.truncated, "texts", n=len(labels))}, longest)
         if given.tokenizer_mismatches is not None:
             taken["tokenizer_mismatches"] = Score(given.tokenizer_mismatches, "texts", n=len(labels))
-        self.ledger.write(subject, taken, {})
-        self.say(f"{subject}: {task.main_metric} {_shown(taken[task.main_metric])}, {len(labels)} texts")
+        self.ledger.write(subject, taken, sampled)
+        of = f", a sample of {len(self.plan.split)}" if sampled else ""
+        self.say(f"{subject}: {task.main_metric} {_shown(taken[task.main_metric])}, {len(labels)} texts{of}")
 
     def _agreement(self, subject: Subject, metric: str, other: str | None, lack: str) -> None:
-        conditions = {"with": self.plan.bundles[other].digest if other else None}
+        conditions = {"with": self.plan.bundles[other].digest if other else None} | self._sampled(subject)
         if other == subject.name or self.ledger.knows(subject, (metric,), conditions):
             return
         theirs = self.plan.on_torch(other) if other else lack
         if isinstance(theirs, str):
             score = Score(None, why=theirs)
         else:
-            score = self.plan.task.of_kind.agreement(self._answers(subject).outputs, self._answers(theirs).outputs)
+            ours, rows = self._answers(subject).outputs, self._shared(subject, theirs)
+            score = self.plan.task.of_kind.agreement(ours[rows[0]], self._answers(theirs).outputs[rows[1]])
         self.ledger.write(subject, {metric: score}, conditions)
 
     def _versus_baseline(self, subject: Subject) -> None:
         baseline, task = self.plan.baseline_for(subject), self.plan.task
         if baseline is None or subject.name == baseline.name:
             return
-        conditions = {"with": baseline.bundle.digest, "on": baseline.target.label}
+        conditions = {"with": baseline.bundle.digest, "on": baseline.target.label} | self._sampled(subject)
         if self.ledger.knows(subject, ("difference_baseline",), conditions):
             return
-        ours, theirs = self._graded(subject), self._graded(baseline)
-        labels = self.plan.split.labels
+        mine, others = self._shared(subject, baseline)
+        ours, theirs = self._graded(subject)[mine], self._graded(baseline)[others]
+        labels = self._split(subject).labels[mine]
         taken = {"difference_baseline": task.of_kind.difference(task.main_metric, ours, theirs, labels)}
         if taken["difference_baseline"].value is not None:
             taken |= task.of_kind.paired_tests(ours, theirs, labels)
@@ -82,10 +88,10 @@ class Quality:
     def _most_frequent(self, subject: Subject) -> None:
         """What answering the most frequent label alone would score: who does no better has learnt nothing."""
         task = self.plan.task
-        conditions = {"metric": task.main_metric}
+        conditions = {"metric": task.main_metric} | self._sampled(subject)
         if self.ledger.knows(subject, (MOST_FREQUENT,), conditions):
             return
-        alone = task.of_kind.constant(task.main_metric, self.plan.split.labels, len(task.label_names))
+        alone = task.of_kind.constant(task.main_metric, self._split(subject).labels, len(task.label_names))
         if alone is not None:
             self.ledger.write(subject, {MOST_FREQUENT: alone}, conditions)
 
@@ -100,17 +106,37 @@ class Quality:
 
     def _answers(self, subject: Subject) -> Answers:
         if subject not in self._answered:
-            self._answered[subject] = answers(subject, self.plan.split, self.plan.task.of_kind, self.run, self.threads)
+            split = self._split(subject)
+            self._answered[subject] = answers(subject, split, self.plan.task.of_kind, self.run, self.threads)
         return self._answered[subject]
 
     def _graded(self, subject: Subject) -> Num[ndarray, "texts outputs"]:
         """Once for each: comparing a question's answers as words takes longer than reading them, and the baseline is
         everyone's."""
         if subject not in self._grades:
-            task, split = self.plan.task, self.plan.split
+            task, split = self.plan.task, self._split(subject)
             given = self._answers(subject).outputs
             self._grades[subject] = task.of_kind.graded(given, split.labels, split.texts, task.label_names)
         return self._grades[subject]
+
+    def _split(self, subject: Subject) -> Split:
+        """The texts that it answers."""
+        if subject not in self._splits:
+            rows = self.plan.sample(subject)
+            self._splits[subject] = self.plan.split if rows is None else self.plan.split.take(rows)
+        return self._splits[subject]
+
+    def _sampled(self, subject: Subject) -> dict[str, int]:
+        """How many texts it answers, as a condition, where that isn't all of them."""
+        rows = self.plan.sample(subject)
+        return {} if rows is None else {SAMPLE: len(rows)}
+
+    def _shared(self, ours: Subject, theirs: Subject) -> tuple[Int64[ndarray, " rows"], Int64[ndarray, " rows"]]:
+        """Where the texts that both answered stand among the answers of each."""
+        every = np.arange(len(self.plan.split))
+        mine, others = (every if rows is None else rows for rows in map(self.plan.sample, (ours, theirs)))
+        _, here, there = np.intersect1d(mine, others, return_indices=True)
+        return here, there
 
 
 def _shown(score: Score) -> str:

@@ -5,18 +5,21 @@ from typing import Any
 
 from palmtop.eval.measuring.timed import in_words
 from palmtop.eval.reports import pruning_verdicts
-from palmtop.eval.reports.table import NOT_BESIDE, NOT_COMPARABLE, NOT_MEASURED, Row
-from palmtop.measurement import NOT_RUN, Measurement
+from palmtop.eval.reports.table import NOT_BESIDE, NOT_COMPARABLE, NOT_MEASURED, NOT_VALID, Row
+from palmtop.measurement import NOT_RUN, SAMPLE, Measurement
 from palmtop.target import OWN_LENGTH
 
 AT_A_GLANCE = ("model_mb", "metric", "kept_percent", "latency_ms", "speedup", "agreement_torch")
 """Columns whose words need their reasons even in brief."""
+TIMES = ("latency_ms", "text_latency_ms", "tokenize_ms")
+"""Columns that say of a machine which went away, or was hot, that they are not valid; a metric that isn't is a
+verdict."""
 
 
 def notes(rows: Sequence[Row], task: str, machines: Sequence[dict[str, Any]], baseline: str | None) -> tuple[str, ...]:
     """Task, machines, versions, dates, and how each kind of number was taken."""
     numbers = [number for row in rows for number in row.numbers.values()]
-    texts = _words(number.n for number in numbers if number.metric == "truncated_texts")
+    texts = _texts(numbers)
     return (
         f"task: {task}; {texts or 'no'} texts, the whole evaluation split, answered in each artefact's own runtime",
         "[low, high]: 95 % interval; Wilson's for shares, the bootstrap's for other metrics and for differences",
@@ -40,7 +43,7 @@ def brief(
 ) -> tuple[str, ...]:
     """The same for a table at a glance, in a few lines: what is said of several rows stands there once."""
     numbers = [number for row in rows for number in row.numbers.values()]
-    texts = _words(number.n for number in numbers if number.metric == "truncated_texts")
+    texts = _texts(numbers)
     odd: dict[str, list[str]] = {}
     for row, told in _oddities(rows, AT_A_GLANCE):
         odd.setdefault(told, []).append(str(row))
@@ -78,6 +81,12 @@ def _dates(numbers: Sequence[Measurement]) -> str:
 def _machines_in_brief(machines: Sequence[dict[str, Any]], numbers: Sequence[Measurement]) -> str:
     told = [_machine(number, machine) for number, machine in enumerate(machines, 1)]
     return f"{'; '.join(told).removeprefix('machine 1: ') if len(told) == 1 else '; '.join(told)}; {_dates(numbers)}"
+
+
+def _texts(numbers: Sequence[Measurement]) -> str:
+    """How many there are in the split, by those who answered all of them."""
+    counted = [number for number in numbers if number.metric == "truncated_texts"]
+    return _words(number.n for number in counted if SAMPLE not in number.conditions)
 
 
 def _timing_in_brief(numbers: Sequence[Measurement], baseline: str | None) -> str:
@@ -124,6 +133,8 @@ def _oddities(rows: Sequence[Row], columns: Iterable[str]) -> list[tuple[Row, st
     said = []
     for row in rows:
         cut, odd, time = (row.numbers.get(name) for name in ("truncated_texts", "tokenizer_mismatches", "latency_ms"))
+        if cut is not None and SAMPLE in cut.conditions:
+            said.append((row, f"answered a sample, {cut.n} texts spread evenly over the split"))
         if cut is not None and cut.value:
             said.append((row, f"{cut.value:.0f} of {cut.n} texts are longer than it accepts and were cut"))
         if odd is not None:
@@ -137,7 +148,9 @@ def _oddities(rows: Sequence[Row], columns: Iterable[str]) -> list[tuple[Row, st
         (row, f"{column.replace('_', ' ')} {cell.word}: {cell.why}")
         for row in rows
         for column, cell in row.cells.items()
-        if column in columns and cell.why and cell.word == NOT_MEASURED
+        if column in columns
+        and cell.why
+        and (cell.word == NOT_MEASURED or (cell.word == NOT_VALID and column in TIMES))
     ]
 
 

@@ -2,7 +2,7 @@
 first."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from palmtop import measurement
 from palmtop.errors import UserError
 from palmtop.eval.measuring.run_file import RunFile, Standing
+from palmtop.eval.reports import phone_file
 from palmtop.measurement import Kind, Measurement
 
 
@@ -54,18 +55,16 @@ class Gathered:
 def gather(runs: Sequence[Path]) -> list[Gathered]:
     """The measurements of runs by task, in the order of the runs and of their bundles.
 
+    Args:
+        runs: folders, and files that the Android app has shared.
+
     Raises:
         UserError: a run without measurements, or a damaged file.
     """
     tasks: dict[str, Gathered] = {}
     owners: dict[tuple[str, str], tuple[str, Path]] = {}
-    for run in runs:
-        taken = measurement.read(run / measurement.FILE)
-        if not taken:
-            raise UserError(
-                f"{run} has no {measurement.FILE} with measurements in it: run 'palmtop measure' with its bundles first"
-            )
-        standings = RunFile.read(run).tasks
+    for run, taken in _taken(runs):
+        standings = RunFile.read(run).tasks if run.is_dir() else {}
         for task in dict.fromkeys(one.task or "" for one in taken):
             of_task, faults = measurement.sound(one for one in taken if (one.task or "") == task)
             standing = standings.get(task, Standing())
@@ -73,10 +72,38 @@ def gather(runs: Sequence[Path]) -> list[Gathered]:
             names = {
                 name: _name(name, digest, run, task, owners) for name, digest in _current(of_task, standing).items()
             }
-            known.conflicts += [f"{run / measurement.FILE}: {fault}: measure again" for fault in faults]
+            known.conflicts += [f"{_file(run)}: {fault}: measure again" for fault in faults]
             _merge_standing(known, standing, names, run)
             _add(known, of_task, _current(of_task, standing), names)
     return list(tasks.values())
+
+
+def _taken(runs: Sequence[Path]) -> list[tuple[Path, list[Measurement]]]:
+    """What was measured in each run. A phone knows its task's name and version only: its numbers stand in the table of
+    the one run's task of this name and version."""
+    read = [(run, _read(run)) for run in runs]
+    known = {one.task or "" for run, taken in read if run.is_dir() for one in taken}
+    return [(run, taken if run.is_dir() else [_with_task(one, known) for one in taken]) for run, taken in read]
+
+
+def _read(run: Path) -> list[Measurement]:
+    if not run.is_dir() and (run.is_file() or run.suffix == ".json"):
+        return phone_file.read(run)
+    taken = measurement.read(run / measurement.FILE)
+    if not taken:
+        raise UserError(
+            f"{run} has no {measurement.FILE} with measurements in it: run 'palmtop measure' with its bundles first"
+        )
+    return taken
+
+
+def _with_task(one: Measurement, known: Collection[str]) -> Measurement:
+    same = [task for task in known if task.startswith(f"{one.task} ")]
+    return one.model_copy(update={"task": same[0]}) if len(same) == 1 else one
+
+
+def _file(run: Path) -> Path:
+    return run / measurement.FILE if run.is_dir() else run
 
 
 def _current(taken: Sequence[Measurement], standing: Standing) -> dict[str, str]:

@@ -75,6 +75,8 @@ def _slower_than_float(rows: Sequence[Row]) -> list[Verdict]:
             ours is None
             or theirs is None
             or ours.session != theirs.session
+            or ours.is_doubtful
+            or theirs.is_doubtful
             or not (ours.value or 0) > (theirs.value or 0) > 0
         ):
             continue

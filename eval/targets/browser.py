@@ -19,6 +19,7 @@ SHIPPED = (
             "tfjs-backend-wasm-threaded-simd.wasm",
         )
     ),
+    "@tensorflow/tfjs-core/package.json",
     "@huggingface/tokenizers/dist/tokenizers.min.mjs",
 )
 SHIPPED_OURS = ("encode.js", "truncation.js", "int8_rows.js")

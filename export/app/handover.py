@@ -40,20 +40,21 @@ console.log(answers[0].label, answers[0].share);
 ```
 """
 PLACES = {
-    "tflite": "on a device: LiteRT, or one of the clients below that answer",
+    "tflite": "on a device: LiteRT, or one of the clients below that answer; its web page runs it in LiteRT.js",
     "onnx": "ONNX Runtime, on a device or a server",
     "tfjs": "a web page: index.html, with all that it needs",
 }
 """Where a format's model runs."""
 
 
-def readme(title: str, description: str, made_of: str, texts: int, clients: dict[str, str]) -> str:
+def readme(title: str, description: str, made_of: str, texts: int, clients: dict[str, str], page: bool) -> str:
     """The whole text.
 
     Args:
         made_of: the format of the model in the folder.
         texts: how many one question has: 2 for pairs.
         clients: what each client does with the model, as the manifest has it.
+        page: whether there is a web page.
     """
     where = PLACES.get(made_of, f"the runtime of {made_of}")
     return "\n".join(
@@ -71,7 +72,7 @@ def readme(title: str, description: str, made_of: str, texts: int, clients: dict
             "## From Python",
             "",
             IN_PYTHON.replace("{question}", '("first text", "second text")' if texts > 1 else '"a text"'),
-            *_web(made_of),
+            *(["## As a web page", "", SERVED] if page else []),
             *_android(clients),
             "## Who can open it",
             "",
@@ -80,10 +81,6 @@ def readme(title: str, description: str, made_of: str, texts: int, clients: dict
             OWN_TOKENIZER,
         ]
     )
-
-
-def _web(made_of: str) -> list[str]:
-    return ["## As a web page", "", SERVED] if made_of == "tfjs" else []
 
 
 def _android(clients: dict[str, str]) -> list[str]:

@@ -1,107 +1,67 @@
-// The page around the model: loads the files beside it, each checked against manifest.json, and answers a text as it is written.
-import { encode } from "./runtime/encode.js";
-import { artifacts } from "./runtime/int8_rows.js";
-import { Tokenizer } from "./runtime/tokenizers.min.mjs";
+// The page around the model: loads it into a worker, and answers a text as it is written.
+import { offerBenchmark } from "./benchmark.js";
+import { lines, marked } from "./draw.js";
+import { keep, startOffline } from "./offline.js";
 
-const { tf } = window;
-const SHOWN = 5;
 const MANIFEST = "manifest.json";
+const CARD = "palmtop.json";
+/** What the boxes are called, where a kind of task has words of its own. */
+const BOXES = { question_answering: ["Question", "Context"] };
 
-const IDS = ["name", "description", "text", "pair", "answers", "status"];
-const page = Object.fromEntries(IDS.map((id) => [id, document.getElementById(id)]));
-let ask;
-let asked = 0;
+const page = Object.fromEntries(["name", "description", "text", "pair", "loaded", "marked", "answers", "status", "kept"].map((id) => [id, document.getElementById(id)]));
 
-/** Load everything; answers a function from texts to {answers: [{label, share}], outputs, ids, truncated, milliseconds}. */
-async function load(manifest) {
-  tf.wasm.setWasmPaths("runtime/");
-  if (!(await tf.setBackend("wasm"))) throw new Error("the wasm backend of TensorFlow.js doesn't start");
-  const json = async (name) => JSON.parse(await text(manifest, name));
-  const [signature, vocabulary, labels] = await Promise.all([json("signature.json"), json("tokenizer.json"), text(manifest, "labels.txt")]);
-  const config = manifest.files["tokenizer_config.json"] ? await json("tokenizer_config.json") : {};
-  const tokenizer = new Tokenizer(vocabulary, config);
-  const model = await tf.loadGraphModel({ load: () => stored(manifest) });
-  const names = labels.split("\n").filter((label) => label);
-  return async (texts) => {
-    const begin = performance.now();
-    const { ids, types, truncated } = encode(tokenizer, signature.max_length, texts);
-    const outputs = await run(model, signature, ids, types);
-    return { answers: shares(manifest, signature, names, outputs), outputs, ids, truncated, milliseconds: performance.now() - begin };
+/** A function (question, given) that asks the model's worker, and promises its answer. */
+function startWorker(tell) {
+  const worker = new Worker("worker.js");
+  const asked = new Map();
+  let last = 0;
+  const fail = (message) => asked.forEach(({ reject }) => reject(new Error(message)));
+  worker.onerror = (event) => fail(event.message || "the model's worker doesn't start");
+  worker.onmessage = ({ data: { id, found, fault, progress } }) => {
+    if (progress) return tell(progress);
+    const { resolve, reject } = asked.get(id);
+    asked.delete(id);
+    if (fault === undefined) resolve(found);
+    else reject(new Error(fault));
+  };
+  return (question, given) =>
+    new Promise((resolve, reject) => {
+      asked.set(++last, { resolve, reject });
+      worker.postMessage({ id: last, question, given });
+    });
+}
+
+/** Answers what is in the boxes; while the model is at work only the newest text waits, and no older answer is shown. */
+function answering(manifest, ask, boxes) {
+  let busy = false;
+  let waiting = null;
+  return async () => {
+    waiting = boxes.map((box) => box.value);
+    if (busy) return;
+    busy = true;
+    try {
+      while (waiting) {
+        const texts = waiting;
+        waiting = null;
+        const found = texts.every((text) => text.trim()) ? await ask("answer", { texts }) : null;
+        if (!waiting) show(manifest, texts, found);
+      }
+    } catch (error) {
+      tell(error.message, true);
+    } finally {
+      busy = false;
+    }
   };
 }
 
-/** The model as TensorFlow.js takes it; int8 rows are widened. */
-async function stored(manifest) {
-  const model = JSON.parse(await text(manifest, "model.json"));
-  const paths = model.weightsManifest.flatMap((group) => group.paths);
-  return artifacts(model, await Promise.all(paths.map((path) => bytes(manifest, path))));
-}
-
-async function run(model, signature, ids, types) {
-  const values = { input_ids: ids, attention_mask: ids.map(() => 1), token_type_ids: types };
-  const feed = (name) => tf.tensor2d(Int32Array.from(values[name]), [1, ids.length], "int32");
-  const feeds = Object.fromEntries(signature.inputs.map((name) => [name, feed(name)]));
-  const output = model.execute(feeds);
-  const outputs = Array.from(await output.data());
-  tf.dispose([output, ...Object.values(feeds)]);
-  return outputs;
-}
-
-/** The labels with their shares, largest first; for a regression its number. */
-function shares(manifest, signature, labels, outputs) {
-  if (manifest.kind === "regression") return [{ label: labels[0], share: outputs[0] }];
-  if (manifest.kind === "multi_label") {
-    const made = signature.output === "logits" ? outputs.map((value) => 1 / (1 + Math.exp(-value))) : outputs;
-    return labels.map((label, index) => ({ label, share: made[index] })).sort((a, b) => b.share - a.share);
-  }
-  const most = Math.max(...outputs);
-  const powers = signature.output === "probabilities" ? outputs : outputs.map((value) => Math.exp(value - most));
-  const sum = powers.reduce((total, value) => total + value, 0);
-  return labels.map((label, index) => ({ label, share: powers[index] / sum })).sort((a, b) => b.share - a.share);
-}
-
-async function text(manifest, name) {
-  return new TextDecoder().decode(await bytes(manifest, name));
-}
-
-/** A file of the app. A damaged one is refused by name; its sha256 can be taken on https and on localhost only. */
-async function bytes(manifest, name) {
-  const response = await fetch(name);
-  if (!response.ok) throw new Error(`${name}: ${response.status} ${response.statusText}`);
-  const content = await response.arrayBuffer();
-  const wanted = manifest.files[name];
-  if (content.byteLength !== wanted?.size_bytes) {
-    throw new Error(`${name} is damaged: it has ${content.byteLength} bytes, not ${wanted?.size_bytes}`);
-  }
-  if (crypto.subtle && (await sha256(content)) !== wanted.sha256) throw new Error(`${name} is damaged: its sha256 isn't that of ${MANIFEST}`);
-  return content;
-}
-
-async function sha256(content) {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function show(manifest, { answers, ids, truncated, milliseconds }) {
-  page.answers.replaceChildren(...answers.slice(0, SHOWN).map(({ label, share }) => row(label, share, manifest.kind === "regression")));
-  tell(`${ids.length} tokens${truncated ? ", cut to the model's length" : ""}, ${milliseconds.toFixed(0)} ms, on this device`);
-}
-
-function row(label, share, number) {
-  const bar = element("div", "bar", "");
-  bar.style.width = `${100 * Math.min(1, Math.max(0, share))}%`;
-  const track = element("div", "track", "");
-  track.append(bar);
-  const made = element("li", "", "");
-  made.append(element("span", "", label), track, element("span", "share", number ? share.toFixed(3) : `${(100 * share).toFixed(1)} %`));
-  return made;
-}
-
-function element(name, kind, words) {
-  const made = document.createElement(name);
-  made.className = kind;
-  made.textContent = words;
-  return made;
+function show(manifest, texts, found) {
+  page.marked.hidden = !found?.marks?.length;
+  page.marked.replaceChildren(...(found?.marks ? marked(texts.at(-1), found.marks) : []));
+  page.answers.replaceChildren(...(found ? lines(manifest.kind, found.answers) : []));
+  if (!found) return tell("Ready.");
+  const nothing = found.answers.length ? "" : "Nothing found. ";
+  const cut = found.truncated ? ", cut to the model's length" : "";
+  tell(`${nothing}${found.ids.length} tokens${cut}, ${found.milliseconds.toFixed(0)} ms, on this device`);
 }
 
 function tell(words, wrong = false) {
@@ -109,26 +69,60 @@ function tell(words, wrong = false) {
   page.status.classList.toggle("wrong", wrong);
 }
 
-async function answer(manifest) {
-  const texts = [page.text, page.pair].slice(0, manifest.texts).map((box) => box.value);
-  const mine = ++asked;
-  if (!texts.every((words) => words.trim())) return;
-  const found = await ask(texts);
-  if (mine === asked) show(manifest, found);
+function tellProgress({ done, total }) {
+  if (page.loaded.hidden) return; // it has failed, and other files still come
+  page.loaded.value = total ? done / total : 0;
+  const [come, all] = [done, total].map((bytes) => (bytes / 1e6).toFixed(1));
+  tell(done < total ? `Loading: ${come} of ${all} MB` : "Starting the model…");
+}
+
+function openBoxes(manifest) {
+  const boxes = [page.text, page.pair].slice(0, manifest.texts);
+  boxes.forEach((box, place) => {
+    const label = document.getElementById(`${box.id}-label`);
+    label.hidden = manifest.texts === 1;
+    label.textContent = BOXES[manifest.kind]?.[place] ?? label.textContent;
+    box.ariaLabel = label.textContent;
+    box.hidden = box.disabled = false;
+  });
+  return boxes;
+}
+
+async function fetchJson(name) {
+  const response = await fetch(name, { cache: "no-store" });
+  if (!response.ok) throw new Error(`${name}: ${response.status} ${response.statusText}`);
+  return response.json();
+}
+
+/** Say so once the page is there without a network too; where it can't be kept it answers as before. */
+async function keepOffline(manifest, card) {
+  try {
+    if (!(await startOffline())) return;
+    await keep(manifest, card);
+    page.kept.hidden = false;
+  } catch (error) {
+    console.warn(`this page isn't kept for when there is no network: ${error.message}`);
+  }
 }
 
 async function start() {
-  const manifest = await (await fetch(MANIFEST)).json();
+  const [manifest, card] = await Promise.all([fetchJson(MANIFEST), fetchJson(CARD)]);
   document.title = page.name.textContent = manifest.name;
   page.description.textContent = manifest.description;
-  ask = await load(manifest);
-  const boxes = [page.text, page.pair].slice(0, manifest.texts);
-  for (const box of boxes) {
-    box.hidden = box.disabled = false;
-    box.addEventListener("input", () => answer(manifest).catch((error) => tell(error.message, true)));
-  }
+  const ask = startWorker(tellProgress);
+  const about = await ask("open", { manifest, digest: card.digest });
+  page.loaded.hidden = true;
+  const boxes = openBoxes(manifest);
+  const answer = answering(manifest, ask, boxes);
+  for (const box of boxes) box.addEventListener("input", answer);
+  if (matchMedia("(pointer: fine)").matches) boxes[0].focus(); // on a phone the keyboard would cover the page
   tell("Ready. Nothing you write leaves this page.");
-  window.palmtop = { classify: ({ texts }) => ask(texts) };
+  offerBenchmark({ manifest, about, ask });
+  window.palmtop = { classify: ({ texts }) => ask("answer", { texts }), about };
+  keepOffline(manifest, card);
 }
 
-start().catch((error) => tell(error.message, true));
+start().catch((error) => {
+  page.loaded.hidden = true;
+  tell(error.message, true);
+});

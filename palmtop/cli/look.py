@@ -42,9 +42,17 @@ def explain(
     bundle: Annotated[Path, typer.Argument(help="A bundle, torch or exported; other formats are refused by name.")],
     form: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     tensors: Annotated[int, typer.Option(help="Largest tensors to list.", min=0)] = 12,
+    delegate: Annotated[
+        str | None, typer.Option(help="gpu or nnapi: what that of a phone really takes; with --on.")
+    ] = None,
+    on: Annotated[str | None, typer.Option(help="The phone, as android:SERIAL.")] = None,
+    length: Annotated[int, typer.Option(help="Tokens of the text that a delegate is timed with.", min=2)] = 32,
 ) -> None:
     """Say where a model's bytes are, which operators it has, and what a GPU or NPU delegate would refuse, with public
-    bugs."""
+    bugs; or with --delegate and --on what that of a phone does take."""
+    if delegate is not None or on is not None:
+        _say_what_is_delegated(bundle, delegate, on, length)
+        return
     from palmtop.bundle import Bundle
     from palmtop.eval.explaining.draw import show
     from palmtop.eval.explaining.explain import explain as explained
@@ -56,3 +64,18 @@ def explain(
         print(json.dumps(found.as_dict(), indent=1, ensure_ascii=False))
     else:
         show(found, tensors)
+
+
+def _say_what_is_delegated(bundle: Path, delegate: str | None, on: str | None, length: int) -> None:
+    from palmtop import target
+    from palmtop.bundle import Bundle
+    from palmtop.eval.targets import android
+
+    phone = target.find(on) if on is not None else None
+    if delegate is None or not isinstance(phone, android.Target):
+        raise UserError("a delegate is a phone's: name both, --delegate gpu --on android:SERIAL")
+    opened = Bundle.open(bundle.resolve())
+    opened.verify()
+    if opened.format not in phone.formats:
+        raise UserError(f"{opened.name} is {opened.format}: delegates take .tflite files")
+    print(f"{opened.name} on {phone.label}: {phone.delegated(opened.path, delegate, length)}")

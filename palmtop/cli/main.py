@@ -105,6 +105,7 @@ def app_for(words: Sequence[str]) -> typer.Typer:
         stages,
         kinds,
         families,
+        targets,
         recipes,
         init,
         setup,
@@ -199,7 +200,9 @@ def measure(  # noqa: PLR0913, PLR0917  # an option each
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders with a measurements.jsonl.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders with a measurements.jsonl, and files that the Android app shares.")
+    ],
     form: Annotated[str, typer.Option("--format", help="markdown, wide, csv or json.")] = "markdown",
     wide: Annotated[
         bool, typer.Option("--wide", help="Every column and metric, in two tables; the same as --format wide.")
@@ -271,6 +274,18 @@ def stages(
         if known.room in rooms
     ]
     _print_table(("stage", "takes", "makes", "what it does"), rows)
+
+
+def targets() -> None:
+    """List the targets: how each is asked for with --on, what it runs, what its numbers are, what it needs here."""
+    from palmtop import target
+
+    rows = []
+    for name in target.names():
+        known = target.class_of(name)
+        asked = name if known.address_is is None else f"{name}:{known.address_is}"
+        rows.append((asked, ", ".join(sorted(known.formats)), str(known.kind), known.needs() or "nothing more"))
+    _print_table(("target", "runs", "its numbers are", "needs"), rows)
 
 
 def recipes() -> None:

@@ -1,14 +1,89 @@
-"""palmtop setup: what pip can't install. The browser target's Chromium, and its npm packages."""
+"""palmtop setup: what pip can't install. The browser target's Chromium and npm packages; what Arm targets need; what
+palmtop's own tests start besides."""
 
 import os
 import shutil
 import subprocess
+from typing import Annotated
 
-from palmtop.errors import UserError, raise_all
+import typer
+
+from palmtop.cli import apk_tools, kotlin_tools
+from palmtop.errors import UserError, did_you_mean, raise_all
+
+WEB, ARM64, TESTS = "web", "arm64", "tests"
+SERVERS = {
+    "sshd": ("bookworm", ("openssh-server", "libwrap0")),
+    "adbd": (
+        "trixie",
+        (
+            *("adbd", "android-libbase", "android-libboringssl", "android-libcutils", "android-liblog"),
+            *("libbrotli1", "libbsd0", "libc6", "libcap2", "libgcc-s1", "liblz4-1", "libmd0", "libprotobuf32t64"),
+            *("libstdc++6", "libsystemd0", "libxxhash0", "libzstd1", "zlib1g"),
+        ),
+    ),
+}
+"""What plays another machine in palmtop's tests, by release of Debian: with all its libraries where that is a later one
+than most systems are."""
 
 
-def setup() -> None:
-    """Install what pip can't: Chromium, npm and the npm packages of the browser target; say what is there."""
+def setup(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="web: for the browser targets; arm64: for arm64_emulated, ssh and android; tests: for palmtop's own."
+        ),
+    ] = WEB,
+) -> None:
+    """Install what pip can't: Chromium, npm and npm packages for the browser targets; or, unpacked into the user's
+    cache, a Python for 64-bit Arm with LiteRT and qemu; or all of it with what tests start: ssh and adb servers, and
+    what compiles android_demo. Say what is there."""
+    parts = {WEB: _set_up_web, ARM64: _set_up_arm64, TESTS: _set_up_tests}
+    if what not in parts:
+        raise UserError(f"there is nothing called '{what}' to set up; {did_you_mean(what, tuple(parts))}")
+    parts[what]()
+
+
+def _set_up_tests() -> None:
+    """Beyond the browser's part a lack is told and is no error: tests that need it are left out, and say so."""
+    if not kotlin_tools.TESTS.is_dir():
+        raise UserError("palmtop's tests aren't here: they are in a clone of its repository")
+    _set_up_web()
+    for part in (_set_up_arm64, _set_up_servers, _set_up_kotlin, _set_up_apk):
+        try:
+            part()
+        except UserError as error:
+            print(f"left out, with the tests that need it: {error}")
+
+
+def _set_up_arm64() -> None:
+    from palmtop.eval.targets._arm64 import install
+
+    print(f"Arm system and qemu: {install(print)}")
+
+
+def _set_up_servers() -> None:
+    from palmtop.eval.targets._debian import unpacked_once
+
+    for name, (release, packages) in SERVERS.items():
+        print(f"{name}: {unpacked_once(name, packages, release)}")
+
+
+def _set_up_kotlin() -> None:
+    if lacking := kotlin_tools.lacking():
+        _install(list(lacking))
+    raise_all(list(kotlin_tools.lacking().values()))
+    print(f"Kotlin {kotlin_tools.KOTLIN.locked_version('kotlin-compiler')}: {kotlin_tools.KOTLIN.install()}")
+
+
+def _set_up_apk() -> None:
+    if lacking := apk_tools.lacking():
+        _install(list(lacking))
+    raise_all(list(apk_tools.lacking().values()))
+    print(f"D8 and R8: {apk_tools.install()}")
+
+
+def _set_up_web() -> None:
     from palmtop.eval.targets._chromium import chromium_version, find_chromium
     from palmtop.eval.targets._web_packages import install_packages
 

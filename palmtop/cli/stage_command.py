@@ -1,6 +1,7 @@
 """A command for each stage: options come from its settings, and its bundle is made as a recipe would make it."""
 
 import inspect
+import tempfile
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,8 +52,10 @@ def command(name: str) -> Callable[..., None]:
 
     kind = find(name)
 
-    def make_one(out: Path, source: Path | None = None, **given: str | bool | None) -> None:
-        _make(name, kind, source, out, {key: value for key, value in given.items() if value is not None})
+    def make_one(out: Path | None = None, source: Path | None = None, **given: str | bool | Path | None) -> None:
+        chosen = {key: value for key, value in given.items() if value is not None}
+        places = {key: Path(str(chosen.pop(key))) for key in kind.hand_overs if key in chosen}
+        _make_and_hand_over(name, kind, source, out, chosen, places)
 
     parameters = [*_places(kind), *(_option(key, field) for key, field in kind.model_fields.items())]
     make_one.__doc__ = inspect.getdoc(kind)
@@ -83,7 +86,34 @@ def told(field: "FieldInfo") -> Told:
     return Told(text, _metavar(field.annotation), _default(field))
 
 
-def _make(name: str, kind: "type[Stage]", source: Path | None, out: Path, given: dict[str, Any]) -> None:
+def _make_and_hand_over(
+    name: str,
+    kind: "type[Stage]",
+    source: Path | None,
+    out: Path | None,
+    given: dict[str, Any],
+    places: dict[str, Path],
+) -> None:
+    """Make the bundle, and of it what was asked for besides; the bundle itself is kept only where `out` says."""
+    if not places and out is not None:
+        _make(name, kind, source, out, given)
+        return
+    if not places or source is None:
+        options = ", ".join(f"--{key.replace('_', '-')}" for key in kind.hand_overs)
+        raise UserError(f"{name} has nowhere to write to: give a folder with --out, or with {options}")
+    from palmtop.bundle import Bundle
+
+    opened = Bundle.open(source)
+    for key, place in places.items():
+        kind.hand_overs[key].check(opened, place)
+    with tempfile.TemporaryDirectory() as passing:
+        made = _make(name, kind, source, out or Path(passing, source.resolve().name), given)
+        for key, place in places.items():
+            kind.hand_overs[key].write(opened, made, place)
+            say(f"{place}: written")
+
+
+def _make(name: str, kind: "type[Stage]", source: Path | None, out: Path, given: dict[str, Any]) -> "Bundle":
     from palmtop.making import make_by_name
     from palmtop.processes import rank
 
@@ -94,6 +124,7 @@ def _make(name: str, kind: "type[Stage]", source: Path | None, out: Path, given:
     made = make_by_name(name, values, source, out, say)
     if rank() == 0:
         _report(made)
+    return made
 
 
 def _report(made: "Bundle") -> None:
@@ -110,8 +141,18 @@ def _places(kind: "type[Stage]") -> list[inspect.Parameter]:
     keyword = inspect.Parameter.KEYWORD_ONLY
     return [
         *([inspect.Parameter("source", keyword, annotation=source)] if kind.accepts else []),
-        inspect.Parameter("out", keyword, annotation=out),
+        *([] if kind.hand_overs else [inspect.Parameter("out", keyword, annotation=out)]),
+        *([_place("out", "Folder of the new bundle.")] if kind.hand_overs else []),
+        *(_place(name, each.told) for name, each in kind.hand_overs.items()),
     ]
+
+
+def _place(name: str, told: str) -> inspect.Parameter:
+    """An option for a folder, of several of which one is enough."""
+    option = typer.Option(f"--{name.replace('_', '-')}", help=told)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[Path | None, option], default=None
+    )
 
 
 def _option(name: str, field: "FieldInfo") -> inspect.Parameter:

@@ -85,6 +85,7 @@ def _stage(name: str, kind: "type[Stage]", shared: "Sequence[type[BaseModel]]") 
         *([_table(own)] if own else []),
         *(part for field in own.items() for part in _items(*field)),
         *([f"{'Also' if own else 'Settings'}: {links}."] if links else []),
+        *(f"`--{key.replace('_', '-')} FOLDER`: {_escaped(each.told)}" for key, each in kind.hand_overs.items()),
     ]
 
 

@@ -16,5 +16,6 @@ FORMAT = FileFormat(
         "index.html, TensorFlow.js in a browser",
         ("playwright",),
         "Apache-2.0 (TensorFlow.js, tokenizers.js, palmtop)",
+        page="browser",
     ),
 )

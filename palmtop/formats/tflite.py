@@ -26,5 +26,10 @@ FORMAT = FileFormat(
         ),
         ("ai-edge-quantizer", "ai-edge-litert"),
     ),
-    in_app=InApp("LiteRT", ("ai-edge-litert", "flatbuffers")),
+    in_app=InApp(
+        "LiteRT",
+        ("ai-edge-litert", "flatbuffers"),
+        "Apache-2.0 (LiteRT.js, tokenizers.js, palmtop)",
+        page="browser_litert",
+    ),
 )

@@ -68,6 +68,7 @@ class Classification(TaskKind):
     """One of several labels."""
 
     name: ClassVar[str] = "classification"
+    phone: ClassVar[bool] = True
     ranks: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "matthews")
     architecture: ClassVar[str] = "ForSequenceClassification"

@@ -58,6 +58,7 @@ class MultiLabel(TaskKind):
     """Any number of labels."""
 
     name: ClassVar[str] = "multi_label"
+    phone: ClassVar[bool] = True
     ranks: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1")
     architecture: ClassVar[str] = "ForSequenceClassification"

@@ -57,6 +57,7 @@ class QuestionAnswering(TaskKind):
     """A span of the context."""
 
     name: ClassVar[str] = "question_answering"
+    phone: ClassVar[bool] = True
     asked: ClassVar[tuple[str, ...]] = ("question", "context")
     metrics: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
     architecture: ClassVar[str] = "ForQuestionAnswering"

@@ -76,6 +76,7 @@ class TokenClassification(TaskKind):
     """A tag for every word."""
 
     name: ClassVar[str] = "token_classification"
+    phone: ClassVar[bool] = True
     axis_of_outputs: ClassVar[int] = 2
     metrics: ClassVar[tuple[str, ...]] = ("entity_f1", "word_accuracy")
     architecture: ClassVar[str] = "ForTokenClassification"
@@ -89,7 +90,6 @@ class TokenClassification(TaskKind):
     token_work: ClassVar[str] = "tag words"
     head: ClassVar[Any] = "token_head"
     labels_per_token: ClassVar[bool] = True
-    page: ClassVar[bool] = False
     refuses: ClassVar[Mapping[str, str]] = {
         "tfidf": "the linear floor gives one label a text",
         "static": "a model without layers knows no word from another",

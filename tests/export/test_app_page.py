@@ -1,16 +1,13 @@
 """The page of a TensorFlow.js app: it answers from any static server, and refuses a damaged file by name."""
 
-import functools
-import http.server
 import shutil
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from app_pages import served
 from tiny_bundles import adopted, naming_this_machine
 
 from palmtop import stage
@@ -45,7 +42,7 @@ def test_nothing_in_the_apps_folder_names_a_folder_of_this_machine(web: Bundle) 
 
 
 def test_the_page_answers_from_a_plain_static_server(web: Bundle, browser: Chromium) -> None:
-    with _served(web.path) as address:
+    with served(web.path) as address:
         page = browser.open(f"{address}/index.html", "window.palmtop !== undefined")
         rows = read_golden(web.path)
         for row in rows[::6]:
@@ -87,7 +84,7 @@ def test_the_page_refuses_a_damaged_file_by_name(
 ) -> None:
     app = shutil.copytree(web.path, tmp_path / "app")
     (app / name).unlink() if damage is None else (app / name).write_bytes(damage((app / name).read_bytes()))
-    with _served(app) as address:
+    with served(app) as address:
         page = browser.open(f"{address}/index.html", "document.getElementById('status').classList.contains('wrong')")
         assert told in browser.run(lambda: page._page.inner_text("#status"))
         page.close()
@@ -112,18 +109,3 @@ def test_an_app_is_made_again_in_the_browser_on_another_machine(
 ) -> None:
     verify(shutil.copytree(web.path, tmp_path / "elsewhere"), print)
     assert "golden.jsonl: 52 answers of browser: they differ by 0 of their spread" in capsys.readouterr().out
-
-
-@contextmanager
-def _served(folder: Path) -> Iterator[str]:
-    """The address of a folder behind Python's own static server, which sends no header that a page might ask for."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
-        """Nothing is logged."""

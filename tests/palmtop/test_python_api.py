@@ -1,9 +1,11 @@
 """The Python door: what it imports, what it answers beside torch run directly, and what it makes and measures."""
 
 import json
+import os
 import pkgutil
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,35 @@ def test_an_exported_file_answers_without_torch_and_transformers(name: str, requ
     loaded = modules_after(script, str(bundle.path), "weather", "music", "money")
     assert "numpy" in loaded
     assert not loaded & {"torch", "transformers", "datasets", "tensorflow"}
+
+
+NEEDED = ("numpy", "tokenizers", "ai-edge-litert")
+"""What a .tflite needs to answer in Python, besides what palmtop itself is written with."""
+WRITTEN_WITH = ("pydantic", "pydantic-core", "annotated-types", "typing-extensions", "typing-inspection")
+WRITTEN_WITH += ("jaxtyping", "wadler-lindig", "pyyaml")
+
+
+@pytest.mark.parametrize("made_into", ["bundle", "app"])
+def test_a_tflite_answers_where_nothing_else_is_installed(made_into: str, lite: Bundle, tmp_path: Path) -> None:
+    if made_into == "app":
+        lite = palmtop.make("to_app", lite, tmp_path / "app", golden="plain", say=lambda _: None)
+    site = tmp_path / "site"
+    site.mkdir()
+    for name in (*NEEDED, *WRITTEN_WITH):
+        for file in {Path(str(path)).parts[0] for path in distribution(name).files or ()} - {"..", "__pycache__"}:
+            (site / file).symlink_to(Path(str(distribution(name).locate_file(file))))
+    script = "import sys, palmtop\nassert palmtop.load(sys.argv[1])('play the song').label in sys.argv"
+    root = str(Path(__file__).parents[2])
+    subprocess.run(
+        [sys.executable, "-S", "-c", script, str(lite.path), "weather", "music", "money"],
+        check=True,
+        env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{site}"},
+    )
+
+
+def test_an_app_is_opened_without_what_reads_tasks() -> None:
+    """A task's definition brings YAML, tables and metrics, for which an app has no use."""
+    assert not modules_after("import palmtop\npalmtop.load") & {"palmtop.task", "palmtop.data.rows", "yaml", "torch"}
 
 
 def test_no_module_takes_the_place_of_a_name_of_the_door() -> None:

@@ -232,7 +232,8 @@ def test_every_target_is_named_like_its_file() -> None:
 def test_every_target_says_how_it_is_asked_for_and_what_its_numbers_are() -> None:
     """Itself: one that forgot to would be taken for a clock."""
     for kind in map(target.class_of, target.names()):
-        made = target.find(kind.name if kind.address_is is None else f"{kind.name}:there")
+        address = kind.default_address or "there"
+        made = target.find(kind.name if kind.address_is is None else f"{kind.name}:{address}")
         assert made.label.partition(":")[0] == kind.name and made.place
         assert made.kind in get_args(Kind)
 
@@ -267,7 +268,14 @@ def test_the_wheel_brings_every_module_and_file(tmp_path: Path) -> None:
         for path in (ROOT / folder).iterdir()
         if path.is_file()
     }
-    assert modules | data | web == brought
+    demo = {f"palmtop/{path}" for path in tracked("android_demo")}
+    assert modules | data | web | demo == brought
+
+
+def tracked(folder: str) -> list[str]:
+    """The files of a folder that a checkout has."""
+    listed = subprocess.run(["git", "ls-files", folder], cwd=ROOT, check=True, capture_output=True, text=True)
+    return listed.stdout.splitlines()
 
 
 def copy_of_the_tree(to: Path) -> Path:
@@ -276,7 +284,7 @@ def copy_of_the_tree(to: Path) -> Path:
 
     skip = shutil.ignore_patterns("__pycache__", "*.egg-info", "build", "node_modules", ".*")
     to.mkdir()
-    for name in ("palmtop", *ROOMS):
+    for name in ("palmtop", "android_demo", *ROOMS):
         shutil.copytree(ROOT / name, to / name, ignore=skip, symlinks=True)
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, to / name)

@@ -23,7 +23,10 @@ async function openTokenizer({ folder, max_length: length, has_config: hasConfig
 
 /** texts: [[text] or [text, pair]]. Answers {ids, types, truncated} for each. */
 function tokenize({ texts }) {
-  return texts.map((text) => encode(tokenizer, maxLength, text));
+  return texts.map((text) => {
+    const { ids, types, truncated } = encode(tokenizer, maxLength, text);
+    return { ids, types, truncated };
+  });
 }
 
 /** batch: {inputs: {name: ints}, rows, length}. Answers rows of outputs. */

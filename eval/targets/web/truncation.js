@@ -18,3 +18,15 @@ function shares(shorter, room) {
   const half = Math.floor(room / 2);
   return shorter <= half ? [shorter, room - shorter] : [half, room - half];
 }
+
+const MOST_OF_QUESTION = 64;
+
+/**
+ * Cut a question and its context to `room` tokens: of the question at most 64, or half of what the model takes, and the
+ * context to what is left. Returns what `truncate` does.
+ */
+export function truncateSecond(question, context, room, maxLength) {
+  const asked = question.slice(0, Math.min(MOST_OF_QUESTION, Math.floor(maxLength / 2)));
+  const kept = context.slice(0, Math.max(0, room - asked.length));
+  return [asked, kept, asked.length < question.length || kept.length < context.length];
+}

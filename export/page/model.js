@@ -1,0 +1,77 @@
+// A model with its tokenizer, opened from the app's files: from texts to what the outputs mean.
+import { filesOf } from "./files.js";
+import { meaningOf } from "./meaning.js";
+import { encode } from "./runtime/encode.js";
+import { Tokenizer } from "./runtime/tokenizers.min.mjs";
+
+const CONFIG = "tokenizer_config.json";
+/** Who runs a format; each file has open({files, signature}) that answers {name, threads, run(feeds, tokens)}. */
+const RUNTIMES = { tflite: "./litert.js", tfjs: "./tfjs.js" };
+
+/** Load everything; tell({done, total}) says how many bytes have come. */
+export async function open({ manifest, digest }, tell) {
+  const files = await filesOf(manifest, digest, tell);
+  const [signature, known, labels, config, runtime] = await Promise.all([
+    files.json("signature.json"),
+    files.json("tokenizer.json"),
+    manifest.files["labels.txt"] ? files.text("labels.txt") : "",
+    manifest.files[CONFIG] ? files.json(CONFIG) : {},
+    import(RUNTIMES[manifest.format]),
+  ]);
+  const opened = await runtime.open({ files, manifest, signature });
+  const model = { signature, known, labels: labels.split("\n").filter((label) => label), tokenizer: new Tokenizer(known, config), runtime: opened };
+  model.meaning = meaningOf(manifest.kind);
+  await run(model, { ids: [signature.pad_id], types: [0] }); // a runtime's first answer is its slowest: nobody waits for it
+  return {
+    about: { runtime: opened.name, version: (await files.json("runtime/package.json")).version, threads: opened.threads, lengths: opened.steps },
+    answer: (texts) => answer(model, texts),
+    time: (given) => time(model, given),
+    timeTokenizer: (given) => timeTokenizer(model, given),
+  };
+}
+
+/** {answers, marks, outputs, ids, tokens_run, truncated, milliseconds}; what answers and marks are says meaning.js. */
+async function answer(model, texts) {
+  const begin = performance.now();
+  const encoding = encoded(model, texts);
+  const raw = await run(model, encoding);
+  const asked = { ...model, texts, encoding };
+  const outputs = model.meaning.given(raw.outputs, asked);
+  const { ids, truncated } = encoding;
+  return { ...model.meaning.told(outputs, asked), outputs, ids, truncated, tokens_run: raw.length, milliseconds: performance.now() - begin };
+}
+
+/** Milliseconds of `runs` answers to a text that fills `length` tokens, from feeding the ids to having the numbers. */
+async function time(model, { texts, length, runs }) {
+  const { ids, types } = encoded(model, texts);
+  const filled = { ids: Array.from({ length }, (_, place) => ids[place % ids.length]), types: Array.from({ length }, (_, place) => types[place % ids.length]) };
+  const milliseconds = [];
+  for (let done = 0; done < runs; done++) {
+    const begin = performance.now();
+    await run(model, filled);
+    milliseconds.push(performance.now() - begin);
+  }
+  return milliseconds;
+}
+
+/** Milliseconds of the tokenizer for each of some texts. */
+function timeTokenizer(model, { texts }) {
+  return texts.map((text) => {
+    const begin = performance.now();
+    encoded(model, text);
+    return performance.now() - begin;
+  });
+}
+
+function encoded({ tokenizer, signature }, texts) {
+  return encode(tokenizer, signature.max_length, texts, signature.output === "spans");
+}
+
+/** Padded to the shortest length that the runtime has for so many tokens. */
+async function run({ signature, runtime }, { ids, types }) {
+  const length = runtime.lengthFor(ids.length);
+  const padded = (values, filler) => Int32Array.from({ length }, (_, place) => values[place] ?? filler);
+  const values = { input_ids: [ids, signature.pad_id], attention_mask: [ids.map(() => 1), 0], token_type_ids: [types, 0] };
+  const feeds = Object.fromEntries(signature.inputs.map((name) => [name, padded(...values[name])]));
+  return { outputs: await runtime.run(feeds, length), length };
+}
