@@ -66,9 +66,15 @@ class Server:
         raise AssertionError(f"the ssh server didn't start: {said}")
 
     def kill(self) -> None:
-        """Switch the machine off: all in its namespace dies with it."""
+        """Switch the machine off: all in its namespace dies with it. The kernel takes a moment over that; it is waited
+        for."""
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(STARTS_S)
+        until = time.monotonic() + STARTS_S
+        with contextlib.suppress(ConnectionRefusedError):
+            while time.monotonic() < until:
+                with contextlib.suppress(ConnectionResetError), socket.create_connection(("127.0.0.1", self.port), 1):
+                    time.sleep(0.05)
 
 
 @contextlib.contextmanager
