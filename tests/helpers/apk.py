@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kotlin_jvm import compile_kotlin, libraries
+from kotlin_jvm import MAIN, compile_kotlin, libraries
 
 from palmtop.cli import apk_tools, kotlin_tools
 
@@ -18,6 +18,11 @@ LATER = Path(__file__).parents[1] / "android" / "later_api"
 """Classes of android.jar with what came after its API, as far as the app uses it."""
 PACKAGE = "app.palmtop.demo"
 RULES = "-keepattributes SourceFile,LineNumberTable\n"
+ASKED = f"""-dontobfuscate
+-keep class {MAIN} {{ public static void main(java.lang.String[]); }}
+-keep class org.tensorflow.lite.** {{ *; }}
+"""
+"""What is kept of code that the tests ask: its door, and what JNA looks up by name."""
 ANNOTATIONS = "annotations-13.0.jar"
 """Of JetBrains, which Kotlin's classes bear."""
 METHODS_IN_DEX = 0x58
@@ -71,6 +76,15 @@ def pack(work: Path, layers: Path) -> Packed:
     return Packed(work / "signed.apk", _sign(work))
 
 
+def back_from_dex(work: Path, layers: Path) -> Path:
+    """Core, engine and the main program that asks them, made Android's code by R8 and Java's again by enjarify: a
+    jar."""
+    _r8(work / "dex", RULES + ASKED, list(kotlin_tools.JARS.values()), sorted(layers.rglob("*.class")))
+    # Debian's own Python has its module
+    run("env", "PATH=/usr/bin:/bin", "enjarify", "-f", "-o", work / "back.jar", work / "dex" / "classes.dex")
+    return work / "back.jar"
+
+
 def run(*words: str | Path) -> str:
     """A command's output; all of what it said where it fails."""
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -109,13 +123,22 @@ def _own(layers: Path) -> list[Path]:
 
 
 def _shrink(work: Path, classes: Sequence[Path]) -> None:
-    (work / "dex").mkdir()
     rules = (DEMO / "engine" / "consumer-rules.pro").read_text()
-    (work / "rules.pro").write_text(RULES + rules + (work / "named.pro").read_text())
-    phone: list[str | Path] = [word for jar in (*_library(), _java_home()) for word in ("--lib", jar)]
-    words = ["--release", "--min-api", versions()["minSdk"], "--pg-conf", work / "rules.pro", "--output", work / "dex"]
+    _r8(work / "dex", RULES + rules + (work / "named.pro").read_text(), _library(), classes)
+
+
+def _r8(out: Path, rules: str, phone: Sequence[Path], classes: Sequence[Path]) -> None:
+    """Shrink classes and what they use of Kotlin's into one dex.
+
+    Args:
+        phone: what is there where the code runs, besides Java's own classes.
+    """
+    out.mkdir()
+    (out / "rules.pro").write_text(rules)
+    there: list[str | Path] = [word for jar in (*phone, _java_home()) for word in ("--lib", jar)]
+    words = ["--release", "--min-api", versions()["minSdk"], "--pg-conf", out / "rules.pro", "--output", out]
     shrinker = ["java", "-Xmx1g", "-cp", apk_tools.jars() / apk_tools.D8, "com.android.tools.r8.R8"]
-    run(*shrinker, *words, *phone, *classes, *(libraries() / jar for jar in ("kotlin-stdlib.jar", ANNOTATIONS)))
+    run(*shrinker, *words, *there, *classes, *(libraries() / jar for jar in ("kotlin-stdlib.jar", ANNOTATIONS)))
 
 
 def _sign(work: Path) -> str:

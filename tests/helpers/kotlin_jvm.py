@@ -28,11 +28,19 @@ class Jvm:
 
     classes: Path
     """A jar, or a folder."""
+    options: tuple[str, ...] = ()
+    """More words for the JVM."""
 
     def ask(self, command: str, path: Path, lines: Iterable[dict[str, Any]] = ()) -> list[dict[str, Any]]:
         """What the main program answers: see tests/android/jvm/Main.kt."""
         class_path = [self.classes, libraries() / "kotlin-stdlib.jar", *kotlin_tools.JARS.values()]
-        java = [str(shutil.which("java")), *QUICK, "-Dfile.encoding=UTF-8", f"-Dlitert.library={litert_library()}"]
+        java = [
+            str(shutil.which("java")),
+            *QUICK,
+            *self.options,
+            "-Dfile.encoding=UTF-8",
+            f"-Dlitert.library={litert_library()}",
+        ]
         done = subprocess.run(
             [*java, "-cp", ":".join(map(str, class_path)), MAIN, command, str(path)],
             input="".join(json.dumps(line) + "\n" for line in lines),
