@@ -1,11 +1,11 @@
-"""palmtop setup: what pip can't install. The browser target's Chromium, and its npm packages; in a clone with pytest, what
-compiles android_demo."""
+"""palmtop setup: what pip can't install. The browser target's Chromium, and its npm packages; in a clone with pytest,
+what compiles android_demo and the React Native code."""
 
 import os
 import shutil
 import subprocess
 
-from palmtop.cli import kotlin_tools
+from palmtop.cli import kotlin_tools, react_native_tools
 from palmtop.errors import UserError, raise_all
 
 
@@ -23,6 +23,9 @@ def setup() -> None:
     print(f"npm packages: {install_packages()}")
     if kotlin:
         _say_kotlin()
+    if react_native_tools.wanted():
+        typescript = react_native_tools.TYPESCRIPT
+        print(f"TypeScript {typescript.locked_version('typescript')}: {typescript.install()}")
 
 
 def _say_kotlin() -> None:
