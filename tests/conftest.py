@@ -45,7 +45,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     asked anew."""
     from palmtop.folders import cache
 
-    downloads = [cache(name) for name in ("web", "judges", "kotlin", "react_native")]
+    downloads = [cache(name) for name in ("web", "judges", "kotlin", "apk", "react_native")]
     folder = tmp_path_factory.mktemp("cache")
     for found in downloads:
         (folder / found.name).symlink_to(found, target_is_directory=True)

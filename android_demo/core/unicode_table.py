@@ -18,7 +18,8 @@ from tokenizers import Regex, normalizers, pre_tokenizers
 
 OUT = Path(__file__).parent / "src/main/kotlin/app/palmtop/core/UnicodeTable.kt"
 TYPESCRIPT = Path(__file__).parents[2] / "export/react_native/palmtop/core/unicode_table.ts"
-POINTS = [point for point in range(0x110000) if not 0xD800 <= point < 0xE000]
+SURROGATES = range(0xD800, 0xE000)
+POINTS = [point for point in range(0x110000) if point not in SURROGATES]
 HANGUL = range(0xAC00, 0xD7A4)
 """Syllables, which are put together and taken apart by arithmetic."""
 BLOCK = 4096
@@ -31,7 +32,7 @@ Mapping = dict[int, tuple[int, ...]]
 
 
 def table() -> bytes:
-    """All sets and maps one after the other, in the order in which Unicode.kt reads them, deflated."""
+    """All sets and maps one after the other, in the order in which Unicode.kt reads them."""
     nfd, nfkd = _mapped(normalizers.NFD().normalize_str), _mapped(normalizers.NFKD().normalize_str)
     nfc = normalizers.NFC()
     alone = [point for point, to in nfd.items() if len(to) > 1 and nfc.normalize_str(chr(point)) != chr(point)]
@@ -50,20 +51,21 @@ def table() -> bytes:
         _kept_with_letters(pre_tokenizers.Whitespace()),
         _split_off(pre_tokenizers.Digits(individual_digits=True)),
         alone,
+        _joining(),
     ]
-    maps = [
+    maps: list[Mapping] = [
         _mapped(normalizers.Lowercase().normalize_str),
         nfd,
         {point: to for point, to in nfkd.items() if nfd.get(point) != to},
         {point: (kind,) for point, kind in _classes().items()},
     ]
     parts = [*(_set_bytes(one) for one in sets), *(_map_bytes(one) for one in maps)]
-    return zlib.compress(b"".join(parts), 9)
+    return b"".join(parts)
 
 
 def source(content: bytes) -> str:
-    """UnicodeTable.kt."""
-    coded = base64.b64encode(content).decode()
+    """UnicodeTable.kt: the table deflated, in base64."""
+    coded = base64.b64encode(zlib.compress(content, 9)).decode()
     lines = "\n".join(coded[at : at + WIDTH] for at in range(0, len(coded), WIDTH))
     return (
         "package app.palmtop.core\n\n"
@@ -122,6 +124,19 @@ def _split_off(splitter: pre_tokenizers.PreTokenizer) -> list[int]:
 
 def _kept_with_letters(splitter: pre_tokenizers.PreTokenizer) -> list[int]:
     return [point for point, pieces in _pieces(splitter) if len(pieces) == 1]
+
+
+def _joining() -> list[int]:
+    """Code points that make one cluster with the letter before them (Unicode Standard Annex 29).
+
+    A table of SentencePiece's that makes b of a makes b of the whole cluster, so what joins is gone.
+    """
+    table = [0] * 512
+    table[0] = 256 << 10  # from the root, at 256 ^ byte
+    table[256 ^ ord("a")] = 1 << 10 | 1 << 8 | ord("a")  # a leaf, whose value is at the place ^ 1: 0, where b stands
+    size = len(table) * 4
+    precompiled = normalizers.Precompiled(b"".join(unit.to_bytes(4, "little") for unit in (size, *table)) + b"b\0")
+    return [point for point in POINTS if precompiled.normalize_str("a" + chr(point)) == "b"]
 
 
 def _classes() -> dict[int, int]:

@@ -1,5 +1,6 @@
 """The file that the Android app shares after a benchmark, as measurements: `palmtop compare RUN FILE.json`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -102,10 +103,15 @@ def read(path: Path) -> list[Measurement]:
 
 
 def _row(found: PhoneFile, times: LengthTimes) -> list[Measurement]:
-    timed = {"threads": found.threads, "length": times.tokens, "padded_to": times.tokens, "warm_up": found.warm_up}
+    timed: dict[str, object] = {
+        "threads": found.threads,
+        "length": times.tokens,
+        "padded_to": times.tokens,
+        "warm_up": found.warm_up,
+    }
     timed |= {"heat_before": found.heat.before, "heat_after": found.heat.after}
     name = found.model.name if len(found.lengths) == 1 else f"{found.model.name} ({times.tokens} tokens)"
-    taken = [
+    taken: list[tuple[str, Times, dict[str, object]]] = [
         ("latency", times, timed),
         ("tokenize", found.tokenization, {"threads": found.threads}),
     ]
@@ -120,7 +126,7 @@ def _row(found: PhoneFile, times: LengthTimes) -> list[Measurement]:
 
 
 def _one(
-    found: PhoneFile, name: str, metric: str, value: float, unit: str, n: int | None, conditions: dict[str, object]
+    found: PhoneFile, name: str, metric: str, value: float, unit: str, n: int | None, conditions: Mapping[str, object]
 ) -> Measurement:
     hot = unit == "ms" and (found.heat.before in TOO_HOT or found.heat.after in TOO_HOT)
     return Measurement(

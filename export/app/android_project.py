@@ -15,8 +15,9 @@ from palmtop.stage import HandOver
 PROJECT = Path(__file__).parents[2] / "android_demo"
 MODELS = Path("app", "src", "main", "assets", "models")
 """Where the app looks for models, a folder each."""
-LEFT_OUT = ("build", ".*", "local.properties", "*.iml", "gradlew", "gradlew.bat", "gradle-wrapper.*")
-"""What Android Studio writes into a project that it has opened: it is of one machine."""
+LEFT_OUT = ("build", "*.py", ".*", "local.properties", "*.iml", "gradlew", "gradlew.bat", "gradle-wrapper.*")
+"""What Android Studio writes into a project that it has opened, which is of one machine; and what makes a source file
+here."""
 FORMAT = "tflite"
 
 
@@ -87,7 +88,12 @@ def _task_faults(source: Bundle) -> list[str]:
 
 def _tokenizer_faults(source: Bundle) -> list[str]:
     reason = why_not(source.path)
-    return [f"the Android app can't read the tokenizer of {source.path}: {reason}"] if reason is not None else []
+    if reason is None:
+        return []
+    return [
+        f"the Android app can't read the tokenizer of {source.path}: {reason}; put the folder that to_app makes "
+        "(--out) into an app with a tokenizer of your own, or add it in android_demo/core"
+    ]
 
 
 def _copy_project(to: Path) -> None:

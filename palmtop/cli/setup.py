@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 
-from palmtop.cli import kotlin_tools, react_native_tools
+from palmtop.cli import apk_tools, kotlin_tools, react_native_tools
 from palmtop.errors import UserError, raise_all
 
 
@@ -15,7 +15,7 @@ def setup() -> None:
     from palmtop.eval.targets._web_packages import install_packages
 
     kotlin = kotlin_tools.wanted()
-    if lacking := list(_lacking()) + list(kotlin_tools.lacking() if kotlin else ()):
+    if lacking := list(_lacking()) + list(kotlin_tools.lacking() | apk_tools.lacking() if kotlin else ()):
         _install(lacking)
     raise_all(list(_lacking().values()))
     browser = find_chromium() or ""
@@ -23,6 +23,7 @@ def setup() -> None:
     print(f"npm packages: {install_packages()}")
     if kotlin:
         _say_kotlin()
+        _say_apk()
     if react_native_tools.wanted():
         typescript = react_native_tools.TYPESCRIPT
         print(f"TypeScript {typescript.locked_version('typescript')}: {typescript.install()}")
@@ -34,6 +35,12 @@ def _say_kotlin() -> None:
         print("\n".join(absent.values()))
     else:
         print(f"Kotlin {kotlin_tools.KOTLIN.locked_version('kotlin-compiler')}: {kotlin_tools.KOTLIN.install()}")
+
+
+def _say_apk() -> None:
+    """As with Kotlin: without it the APK's compile check is left out, and nothing else."""
+    absent = apk_tools.lacking()
+    print("\n".join(absent.values()) if absent else f"D8 and R8: {apk_tools.install()}")
 
 
 def _lacking() -> dict[str, str]:

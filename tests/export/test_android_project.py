@@ -2,6 +2,7 @@
 of this machine in it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from palmtop.cli.main import main
 from palmtop.errors import UserError
 from palmtop.export.app import android_project
 from palmtop.export.app.android_project import LEFT_OUT, MODELS, PROJECT, check
-from palmtop.export.app.phone_tokenizer import why_not
+from palmtop.export.app.phone_tokenizer import KNOWN, why_not
 from palmtop.making import make_by_name
 
 
@@ -89,20 +90,33 @@ def test_a_command_that_is_told_no_folder_says_which_it_takes(file: Bundle, caps
 
 
 @pytest.mark.parametrize(
-    ("tokenizer", "says"),
+    ("changed", "says"),
     [
-        ({"model": {"type": "WordPiece"}}, None),
-        ({"model": {"type": "Unigram"}}, None),
-        ({"model": {"type": "BPE"}, "pre_tokenizer": {"type": "ByteLevel"}}, None),
-        ({"model": {"type": "BPE"}, "pre_tokenizer": {"pretokenizers": [{"type": "ByteLevel"}]}}, None),
-        ({"model": {"type": "BPE"}, "pre_tokenizer": None}, "it is BPE over characters"),
-        ({"model": {"type": "WordLevel"}}, "it is WordLevel; the app knows WordPiece"),
+        ({}, None),
+        ({"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]}}, None),
+        ({"model": {"type": "WordLevel"}}, "it doesn't know the model 'WordLevel' (it knows BPE, Unigram, WordPiece)"),
+        (
+            {"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Nmt"}]}},
+            "it doesn't know the normalizer 'Nmt'",
+        ),
     ],
 )
-def test_which_tokenizers_the_app_reads(tokenizer: dict[str, object], says: str | None, tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
+def test_which_tokenizers_the_app_reads(changed: dict[str, object], says: str | None, tmp_path: Path) -> None:
+    known = {"model": {"type": "BPE"}, "normalizer": None, "pre_tokenizer": {"type": "ByteLevel"}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(known | changed))
     told = why_not(tmp_path)
     assert told is None if says is None else told is not None and told.startswith(says)
+
+
+@pytest.mark.parametrize("part", KNOWN)
+def test_what_is_said_to_be_known_is_what_the_core_tells_apart(part: str) -> None:
+    """Two lists, one in Python and one in Kotlin, kept the same."""
+    name = {"model": "Models", "normalizer": "Normalizers", "pre_tokenizer": "PreTokenizers"}.get(
+        part, "PostProcessors"
+    )
+    text = (PROJECT / f"core/src/main/kotlin/app/palmtop/core/{name}.kt").read_text()
+    said = text[text.index("when (") : text.index("else -> throw")]
+    assert set(re.findall(r'^ *"([A-Z]\w+)" ->', said, re.MULTILINE)) - {"Sequence"} == KNOWN[part]
 
 
 def main_ends(words: list[str]) -> None:

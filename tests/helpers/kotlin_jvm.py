@@ -50,14 +50,14 @@ def sources() -> list[Path]:
     return sorted(path for folder in (CORE, ENGINE, HARNESS) for path in folder.rglob("*.kt"))
 
 
-def compile_kotlin(files: Sequence[Path], out: Path, class_path: Sequence[Path]) -> None:
-    """Compile Kotlin files into a jar or a folder; a warning is an error."""
+def compile_kotlin(files: Sequence[Path], out: Path, class_path: Sequence[Path], options: Sequence[str] = ()) -> None:
+    """Compile Kotlin files into a jar or a folder; a warning is an error. Java files are only looked things up in."""
     command = [
         str(shutil.which("java")),
         *QUICK,
         "-Xmx1g",
         *("-cp", str(libraries() / "kotlin-compiler.jar"), "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"),
-        *("-no-stdlib", "-no-reflect", "-Werror", "-jvm-target", "17", "-d", str(out)),
+        *("-no-stdlib", "-no-reflect", "-Werror", "-jvm-target", "17", *options, "-d", str(out)),
         *("-classpath", ":".join(map(str, [libraries() / "kotlin-stdlib.jar", *class_path]))),
         *map(str, files),
     ]

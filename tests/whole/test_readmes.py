@@ -14,7 +14,14 @@ from palmtop.eval.reports.draw_table import QUALITY, SPEED
 from palmtop.eval.reports.glance import CORE
 
 ROOT = Path(__file__).parents[2]
-READMES = ("README.md", "compress/README.md", "export/README.md", "eval/README.md", "CONTRIBUTING.md")
+READMES = (
+    "README.md",
+    "compress/README.md",
+    "export/README.md",
+    "eval/README.md",
+    "android_demo/README.md",
+    "CONTRIBUTING.md",
+)
 GENERATED = "<!-- generated from here to the end -->\n"
 LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
 WIDE, MOST = 100, 6

@@ -1,8 +1,8 @@
 package org.tensorflow.lite
 
+import com.sun.jna.Memory
 import com.sun.jna.Native
 import com.sun.jna.Pointer
-import com.sun.jna.Memory
 import java.nio.ByteBuffer
 
 /**
@@ -75,7 +75,8 @@ class Interpreter(
                     rows.forEachIndexed { at, row -> memory.write(Int.SIZE_BYTES.toLong() * at * row.size, row, 0, row.size) }
                 }
             }
-            LiteRt.call("LiteRtRunCompiledModel", compiled, number.toLong(), fed.size.toLong(), handles(fed), given.size.toLong(), handles(given))
+            val (ins, outs) = handles(fed) to handles(given)
+            LiteRt.call("LiteRtRunCompiledModel", compiled, number.toLong(), ins.size.toLong(), ins, outs.size.toLong(), outs)
         }
 
         fun read(

@@ -2,6 +2,7 @@ package app.palmtop.engine
 
 import app.palmtop.core.Answer
 import app.palmtop.core.Encoded
+import app.palmtop.core.Statistics
 import app.palmtop.core.Tokenizer
 import app.palmtop.core.Tokenizers
 import app.palmtop.core.Truncation
@@ -15,7 +16,10 @@ import java.io.File
  *     tokens TOKENIZER.json    {"text": [...], "max_length": 24} -> ids, types, places, truncated
  *     answers APP_FOLDER       {"text": [...]} -> outputs as bits, answer, tokens
  *     golden APP_FOLDER        -> the report, one line
- *     benchmark APP_FOLDER     {"lengths": [...], "runs": 50}
+ *     benchmark APP_FOLDER     {"lengths": [...], "warm_up": 3, "runs": 50} -> length, n, p50, p90, p99 of each
+ *     statistics .             {"times": [...]} -> p50, p90, p99
+ *
+ * A model that is asked with "trusted": false doesn't trust itself.
  */
 fun main(arguments: Array<String>) {
     val (command, path) = arguments
@@ -25,6 +29,7 @@ fun main(arguments: Array<String>) {
         "answers" -> opened(file) { model -> eachLine { answer(model, it) } }
         "golden" -> opened(file) { model -> println(golden(model)) }
         "benchmark" -> opened(file) { model -> eachLine { benchmark(model, it) } }
+        "statistics" -> eachLine(::statistics)
         else -> error("there is no command $command")
     }
 }
@@ -72,7 +77,7 @@ private fun places(
 ): List<JSONArray> =
     encoded.ids.indices.map { at ->
         val text = texts[maxOf(0, encoded.sequences[at])]
-        JSONArray(listOf(encoded.begins[at], encoded.ends[at]).map { text.codePointCount(0, it) })
+        JSONArray(listOf(encoded.begins[at], encoded.ends[at]).map(text::points))
     }
 
 private fun answer(
@@ -80,24 +85,47 @@ private fun answer(
     asked: JSONObject,
 ): JSONObject {
     val texts = asked.texts()
-    model.trust(model.manifest.digest)
+    if (asked.optBoolean("trusted", true)) model.trust(model.manifest.digest)
     val timed = model.answer(texts[0], texts.getOrNull(1))
     val bits = model.outputs(model.encode(texts)).map { it.toRawBits() }
-    return JSONObject().put("bits", JSONArray(bits)).put("tokens", timed.tokens).put("answer", told(timed.answer))
+    return JSONObject().put("bits", JSONArray(bits)).put("tokens", timed.tokens).put("answer", told(timed.answer, texts.last()))
 }
 
-private fun told(answer: Answer): JSONObject =
+/** An answer with its places in code points of [text], as Python counts them. */
+private fun told(
+    answer: Answer,
+    text: String,
+): JSONObject =
     when (answer) {
-        is Answer.Labels ->
+        is Answer.Labels -> {
             JSONObject()
                 .put("labels", JSONArray(answer.ranked.map { it.name }))
                 .put("probabilities", JSONArray(answer.ranked.map { it.probability }))
                 .put("given", JSONArray(answer.given.map { it.name }))
-        is Answer.Tags ->
-            JSONObject().put("entities", JSONArray(answer.entities.map { JSONArray(listOf(it.label, it.text, it.begin, it.end)) }))
-        is Answer.Span ->
-            JSONObject().put("answer", answer.text).put("begin", answer.begin).put("end", answer.end).put("score", answer.score)
-        is Answer.Number -> JSONObject().put("number", answer.value)
+        }
+
+        is Answer.Tags -> {
+            JSONObject().put(
+                "entities",
+                JSONArray(
+                    answer.entities.map {
+                        JSONArray(listOf(it.label, it.text, text.points(it.begin), text.points(it.end)))
+                    },
+                ),
+            )
+        }
+
+        is Answer.Span -> {
+            JSONObject()
+                .put("answer", answer.text)
+                .put("begin", text.points(answer.begin))
+                .put("end", text.points(answer.end))
+                .put("score", answer.score)
+        }
+
+        is Answer.Number -> {
+            JSONObject().put("number", answer.value)
+        }
     }.put("truncated", answer.truncated)
 
 private fun golden(model: TextModel): JSONObject {
@@ -121,3 +149,11 @@ private fun benchmark(
     val times = found.lengths.map { JSONArray(listOf(it.length, it.inference.n, it.inference.p50, it.inference.p90, it.inference.p99)) }
     return JSONObject().put("lengths", JSONArray(times)).put("tokenization", found.tokenization.p50)
 }
+
+private fun statistics(asked: JSONObject): JSONObject {
+    val times = asked.getJSONArray("times").let { all -> DoubleArray(all.length()) { all.getDouble(it) } }
+    val found = Statistics.of(times)
+    return JSONObject().put("found", JSONArray(listOf(found.n, found.least, found.p50, found.p90, found.p99, found.most)))
+}
+
+private fun String.points(end: Int): Int = codePointCount(0, end)

@@ -37,6 +37,12 @@ sealed interface State {
         override val manifest: Manifest,
     ) : State
 
+    /** It has no answer to this text, such as a question that is longer than the model reads; [why] is in English. */
+    class Failed(
+        override val manifest: Manifest,
+        val why: String,
+    ) : State
+
     /** It answered [text], or [text] and [pair]. */
     class Answered(
         override val manifest: Manifest,
@@ -94,7 +100,7 @@ class Answerer(
         pair: String?,
     ) {
         forget()
-        val manifest = (state as? State.Ready ?: state as? State.Answered)?.manifest ?: return
+        val manifest = state.manifest?.takeIf { state !is State.Checking && state !is State.Refused } ?: return
         if (text.isBlank() || pair?.isBlank() == true) {
             if (state !is State.Ready) show(State.Ready(manifest))
             return
@@ -140,7 +146,8 @@ class Answerer(
             tell(report?.fault?.let { State.Refused(known, it) } ?: State.Ready(next.manifest))
         } catch (error: DamagedModel) {
             tell(State.Refused(known, error.message.orEmpty()))
-        } catch (error: IllegalArgumentException) { // a tokenizer that isn't known, or LiteRT doesn't take the file
+        } catch (error: IllegalArgumentException) {
+            // a tokenizer that isn't known, or LiteRT doesn't take the file
             tell(State.Refused(known, error.message.orEmpty()))
         } catch (error: IOException) {
             tell(State.Refused(known, error.message.orEmpty()))
@@ -153,8 +160,14 @@ class Answerer(
         pair: String?,
         number: Int,
     ) {
-        val timed = model?.answer(text, pair) ?: return
-        main.post { if (number == asked.get()) show(State.Answered(manifest, text, pair, timed)) }
+        val answering = model ?: return
+        val next =
+            try {
+                State.Answered(manifest, text, pair, answering.answer(text, pair))
+            } catch (error: IllegalArgumentException) {
+                State.Failed(manifest, error.message.orEmpty())
+            }
+        main.post { if (number == asked.get()) show(next) }
     }
 
     private companion object {

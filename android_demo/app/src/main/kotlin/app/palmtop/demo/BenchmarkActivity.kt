@@ -11,7 +11,7 @@ import android.widget.TextView
 import app.palmtop.core.Statistics
 
 /** Measures the chosen model on this device, and shares the numbers. */
-@Suppress("DEPRECATION", "OVERRIDE_DEPRECATION") // platforms of some years call retaining so; it is how a worker outlives a turn of the screen
+@Suppress("DEPRECATION", "OVERRIDE_DEPRECATION") // of retaining, by which a worker outlives a turn of the screen
 class BenchmarkActivity : Activity() {
     private lateinit var benchmarker: Benchmarker
     private lateinit var folder: String
@@ -23,7 +23,7 @@ class BenchmarkActivity : Activity() {
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
         setContentView(R.layout.activity_benchmark)
-        folder = intent.getStringExtra(MODEL) ?: BundledModels(assets).names().first()
+        folder = intent.getStringExtra(MODEL) ?: BundledModels(applicationContext.assets).names().first()
         benchmarker = lastNonConfigurationInstance as? Benchmarker ?: newBenchmarker()
         view<TextView>(R.id.title).text = getString(R.string.benchmark_of, folder)
         start.setOnClickListener { if (benchmarker.progress is Progress.Running) benchmarker.stop() else begin() }
@@ -49,7 +49,12 @@ class BenchmarkActivity : Activity() {
     }
 
     private fun newBenchmarker(): Benchmarker =
-        Benchmarker(BundledModels(assets), Trust(applicationContext), Phone(applicationContext), getString(R.string.litert_version))
+        Benchmarker(
+            BundledModels(applicationContext.assets),
+            Trust(applicationContext),
+            Phone(applicationContext),
+            getString(R.string.litert_version),
+        )
 
     private fun begin() {
         val lengths = numbers(R.id.lengths)
@@ -86,9 +91,18 @@ class BenchmarkActivity : Activity() {
 
     private fun said(progress: Progress): String =
         when (progress) {
-            is Progress.Idle -> if (progress.stopped) getString(R.string.benchmark_stopped) else ""
-            is Progress.Running -> getString(R.string.benchmark_running, progress.done, progress.of)
-            is Progress.Refused -> getString(R.string.refused, progress.why)
+            is Progress.Idle -> {
+                if (progress.stopped) getString(R.string.benchmark_stopped) else ""
+            }
+
+            is Progress.Running -> {
+                getString(R.string.benchmark_running, progress.done, progress.of)
+            }
+
+            is Progress.Refused -> {
+                getString(R.string.refused, progress.why)
+            }
+
             is Progress.Done -> {
                 val words = resources.getStringArray(R.array.heat)
                 val sentence = if (progress.heat.tooHot) R.string.benchmark_hot else R.string.benchmark_done
@@ -99,7 +113,14 @@ class BenchmarkActivity : Activity() {
     private fun table(done: Progress.Done): String {
         val lines =
             done.result.lengths.map {
-                getString(R.string.benchmark_length, it.length, ms(it.inference.p50), ms(it.inference.p90), ms(it.inference.p99), it.inference.n)
+                getString(
+                    R.string.benchmark_length,
+                    it.length,
+                    ms(it.inference.p50),
+                    ms(it.inference.p90),
+                    ms(it.inference.p99),
+                    it.inference.n,
+                )
             }
         val tokenization: Statistics = done.result.tokenization
         val last =

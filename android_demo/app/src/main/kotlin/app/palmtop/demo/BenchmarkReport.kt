@@ -61,7 +61,13 @@ private fun model(measured: Measured): JSONObject {
         .put("format", measured.manifest.getString("format"))
         .put("precision", measured.manifest.getString("precision"))
         .put("task", measured.manifest.getString("task"))
-        .put("bytes", measured.manifest.getJSONObject("files").getJSONObject("model.tflite").getLong("size_bytes"))
+        .put(
+            "bytes",
+            measured.manifest
+                .getJSONObject("files")
+                .getJSONObject("model.tflite")
+                .getLong("size_bytes"),
+        )
 }
 
 private fun times(found: Statistics): JSONObject =

@@ -99,7 +99,8 @@ class Benchmarker(
             }
         } catch (error: DamagedModel) {
             Progress.Refused(error.message.orEmpty())
-        } catch (error: IllegalArgumentException) { // a tokenizer that isn't known, or LiteRT doesn't take the file
+        } catch (error: IllegalArgumentException) {
+            // a tokenizer that isn't known, or LiteRT doesn't take the file
             Progress.Refused(error.message.orEmpty())
         } catch (error: IOException) {
             Progress.Refused(error.message.orEmpty())

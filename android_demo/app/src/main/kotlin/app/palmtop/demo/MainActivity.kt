@@ -16,7 +16,7 @@ import app.palmtop.core.Kind
 import app.palmtop.core.Manifest
 
 /** Choose a model, write, see its answer as you type. */
-@Suppress("DEPRECATION", "OVERRIDE_DEPRECATION") // platforms of some years call retaining so; it is how a worker outlives a turn of the screen
+@Suppress("DEPRECATION", "OVERRIDE_DEPRECATION") // of retaining, by which a worker outlives a turn of the screen
 class MainActivity : Activity() {
     private lateinit var answerer: Answerer
     private lateinit var answers: AnswerView
@@ -30,7 +30,7 @@ class MainActivity : Activity() {
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
         setContentView(R.layout.activity_main)
-        val models = BundledModels(assets)
+        val models = BundledModels(applicationContext.assets)
         names = models.names()
         // getLastNonConfigurationInstance is there after a turn of the screen: the model stays open, the answer stays
         answerer = lastNonConfigurationInstance as? Answerer ?: Answerer(models, Trust(applicationContext))
@@ -88,7 +88,7 @@ class MainActivity : Activity() {
 
     private fun show(state: State) {
         state.manifest?.let(::showQuestion)
-        view<View>(R.id.benchmark).isEnabled = state is State.Ready || state is State.Answered
+        view<View>(R.id.benchmark).isEnabled = state is State.Ready || state is State.Answered || state is State.Failed
         if (state is State.Answered) {
             showAnswer(state)
             return
@@ -100,6 +100,7 @@ class MainActivity : Activity() {
                 is State.Opening -> getString(R.string.opening)
                 is State.Checking -> getString(R.string.checking)
                 is State.Refused -> getString(R.string.refused, state.why)
+                is State.Failed -> getString(R.string.no_answer, state.why)
                 else -> getString(R.string.ready)
             }
         // what was written before the model was open is asked now

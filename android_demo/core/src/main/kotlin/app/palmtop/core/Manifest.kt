@@ -23,7 +23,9 @@ public class Tolerance(
 )
 
 /** An app's folder isn't what its manifest says; the message names the file. */
-public class DamagedModel(message: String) : Exception(message)
+public class DamagedModel(
+    message: String,
+) : Exception(message)
 
 /** manifest.json: what an app's folder says of itself. */
 public class Manifest(

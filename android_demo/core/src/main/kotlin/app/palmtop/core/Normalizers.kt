@@ -23,6 +23,7 @@ internal object Normalizers {
             "StripAccents" -> Normalizer { without(it, Unicode.marks) }
             "Strip" -> strip(json.getBoolean("strip_left"), json.getBoolean("strip_right"))
             "Replace" -> Replacement.of(json)
+            "Precompiled" -> Precompiled.of(json)
             "Prepend" -> json.getString("prepend").let { text -> Normalizer { it.prepended(text) } }
             else -> throw UnknownTokenizer("the normalizer '$type' isn't known to this app")
         }

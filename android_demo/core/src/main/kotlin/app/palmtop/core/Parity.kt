@@ -85,12 +85,16 @@ public class Parity(
             found: List<FloatArray>,
             labels: Int,
         ): Parity {
-            val pairs = expected.zip(found).map { (one, other) -> tokens(one, labels).zip(tokens(other, labels)).filter { (a, _) -> a[0] != OUTSIDE } }
+            val pairs =
+                expected.zip(found).map { (one, other) ->
+                    tokens(one, labels).zip(tokens(other, labels)).filter { (a, _) -> a[0] != OUTSIDE }
+                }
             val every = pairs.flatten()
             val spread = spread(every.map { (a, _) -> a.map { it.toDouble() } })
             val byText = pairs.map { text -> sqrt(text.sumOf { (a, b) -> squares(a, b) } / max(1, text.size)) }
             val typical = sqrt(every.map { (a, b) -> squares(a, b) }.average())
-            return Parity(largestOf(byText) / spread, typical / spread, share(every.indices) { largest(every[it].first) == largest(every[it].second) })
+            val agreement = share(every.indices) { largest(every[it].first) == largest(every[it].second) }
+            return Parity(largestOf(byText) / spread, typical / spread, agreement)
         }
 
         private fun tokens(
@@ -123,7 +127,11 @@ public class Parity(
 
         /** The standard deviation over rows, mean over columns; 1 where there is none. */
         private fun spread(rows: List<List<Double>>): Double =
-            rows[0].indices.map { column -> deviation(rows.map { it[column] }) }.average().takeIf { it > 0 } ?: 1.0
+            rows[0]
+                .indices
+                .map { column -> deviation(rows.map { it[column] }) }
+                .average()
+                .takeIf { it > 0 } ?: 1.0
 
         private fun deviation(values: List<Double>): Double {
             val mean = values.average()

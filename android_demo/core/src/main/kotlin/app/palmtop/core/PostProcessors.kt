@@ -8,8 +8,11 @@ internal interface PostProcessor {
     /** How many special tokens are added to one text, or to a [pair]. */
     fun added(pair: Boolean): Int
 
-    /** Characters of tokens as they are told in the end; some don't count the spaces at a token's ends. */
-    fun trimmed(tokens: List<Token>): List<Token> = tokens
+    /** Tokens of [text] with their characters as they are told in the end; some don't count the spaces at a token's ends. */
+    fun trimmed(
+        tokens: List<Token>,
+        text: String,
+    ): List<Token> = tokens
 
     fun assembled(
         first: List<Token>,
@@ -28,7 +31,7 @@ internal object PostProcessors {
     /** The post-processor that tokenizer.json describes; one that adds nothing for null. */
     fun of(
         json: JSONObject?,
-        vocabulary: Vocabulary,
+        vocabulary: Lazy<Vocabulary>,
     ): PostProcessor =
         when (val type = json?.getString("type")) {
             null -> Template(parse(PLAIN), parse(PLAIN_PAIR), emptyMap())
@@ -43,7 +46,7 @@ internal object PostProcessors {
     /** Of several steps, the template and what trims go together; nothing else is known to come in one. */
     private fun sequence(
         steps: List<JSONObject>,
-        vocabulary: Vocabulary,
+        vocabulary: Lazy<Vocabulary>,
     ): PostProcessor {
         val (byteLevel, others) = steps.partition { it.getString("type") == "ByteLevel" }
         if (others.size > 1) throw UnknownTokenizer("a post-processor 'Sequence' of ${others.size} templates isn't known to this app")
@@ -58,7 +61,7 @@ internal object PostProcessors {
 
     private fun roberta(
         json: JSONObject,
-        vocabulary: Vocabulary,
+        vocabulary: Lazy<Vocabulary>,
     ): PostProcessor {
         val ends = mapOf("sep" to listOf(json.getJSONArray("sep").getInt(1)), "cls" to listOf(json.getJSONArray("cls").getInt(1)))
         val template = Template(parse("cls:0 A:0 sep:0"), parse("cls:0 A:0 sep:0 sep:0 B:0 sep:0"), ends)
@@ -142,22 +145,51 @@ internal class Template(
 internal class Trimming(
     private val inner: PostProcessor,
     json: JSONObject,
-    private val vocabulary: Vocabulary,
+    vocabulary: Lazy<Vocabulary>,
 ) : PostProcessor {
+    private val names = vocabulary.value
     private val prefix = json.optBoolean("add_prefix_space", true)
 
     override fun added(pair: Boolean): Int = inner.added(pair)
 
-    override fun trimmed(tokens: List<Token>): List<Token> =
-        inner.trimmed(tokens).mapIndexed { place, token ->
-            val points = (token.written ?: vocabulary.name(token.id)).orEmpty().toCodePoints()
+    override fun trimmed(
+        tokens: List<Token>,
+        text: String,
+    ): List<Token> =
+        inner.trimmed(tokens, text).mapIndexed { place, token ->
+            val points = (token.written ?: names.name(token.id)).orEmpty().toCodePoints()
             val leading = points.takeWhile(::isSpace).size
             val trailing = points.reversed().takeWhile(::isSpace).size
             // the space that was put in front of the text isn't one of the text's
             val own = if (leading > 0 && prefix && (place == 0 || token.begin == 0)) leading - 1 else leading
-            val begin = minOf(token.begin + own, token.end)
-            Token(token.id, begin, if (token.end >= trailing) maxOf(token.end - trailing, begin) else token.end, token.written)
+            val begin = after(text, token.begin, token.end, own)
+            Token(token.id, begin, before(text, token.end, begin, trailing), token.written)
         }
+
+    /** The place some code points after [from], at most [limit]. */
+    private fun after(
+        text: String,
+        from: Int,
+        limit: Int,
+        count: Int,
+    ): Int {
+        var place = from
+        repeat(count) { if (place < limit) place += Character.charCount(text.codePointAt(place)) }
+        return place
+    }
+
+    /** The place some code points before [from], at least [limit]; [from] where there are fewer in all. */
+    private fun before(
+        text: String,
+        from: Int,
+        limit: Int,
+        count: Int,
+    ): Int {
+        if (text.codePointCount(0, from) < count) return from
+        var place = from
+        repeat(count) { if (place > limit) place -= Character.charCount(text.codePointBefore(place)) }
+        return place
+    }
 
     override fun assembled(
         first: List<Token>,

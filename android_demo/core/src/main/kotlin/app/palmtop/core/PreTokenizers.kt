@@ -26,8 +26,7 @@ internal object PreTokenizers {
     private fun inTurn(steps: List<PreTokenizer>) =
         PreTokenizer { whole -> steps.fold(listOf(whole)) { pieces, step -> pieces.flatMap(step::split).filter { it.size > 0 } } }
 
-    private fun atSpaces(piece: Piece): List<Piece> =
-        piece.grouped { if (it in Unicode.whitespace) NOTHING else INSIDE }
+    private fun atSpaces(piece: Piece): List<Piece> = piece.grouped { if (it in Unicode.whitespace) NOTHING else INSIDE }
 
     /** Runs of letters and the like, and runs of other signs. */
     private fun words(piece: Piece): List<Piece> =
@@ -60,7 +59,7 @@ internal object PreTokenizers {
         val point = sign.codePointAt(0)
         return PreTokenizer { piece ->
             val signed = Piece(piece.points.map { if (it == SPACE) point else it }.toIntArray(), piece.begins, piece.ends)
-            val first = scheme == "always" || scheme == "first" && signed.begins.firstOrNull() == 0
+            val first = scheme == "always" || (scheme == "first" && signed.begins.firstOrNull() == 0)
             val whole = if (first && signed.points.firstOrNull() != point) signed.prepended(sign) else signed
             if (splits) whole.before(point) else listOf(whole)
         }

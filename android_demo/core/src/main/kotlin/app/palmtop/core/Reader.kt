@@ -16,8 +16,7 @@ public class Reader(
         tokenizer: Tokenizer,
         text: String,
         pair: String?,
-    ): Encoded =
-        if (spans) question(tokenizer, text, requireNotNull(pair)) else tokenizer.encode(text, pair, signature.maxLength)
+    ): Encoded = if (spans) question(tokenizer, text, requireNotNull(pair)) else tokenizer.encode(text, pair, signature.maxLength)
 
     /** Only the context is cut, unless the question fills half the length. */
     private fun question(

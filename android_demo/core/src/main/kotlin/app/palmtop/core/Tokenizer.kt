@@ -52,4 +52,6 @@ public class Encoded(
 }
 
 /** The tokenizer.json asks for something that this code doesn't know; the message names it. */
-public class UnknownTokenizer(message: String) : IllegalArgumentException(message)
+public class UnknownTokenizer(
+    message: String,
+) : IllegalArgumentException(message)

@@ -29,7 +29,7 @@ public object Tokenizers {
             after,
             PreTokenizers.of(json.optJSONObject("pre_tokenizer")),
             Models.of(json.getJSONObject("model")),
-            PostProcessors.of(json.optJSONObject("post_processor"), vocabulary(json)),
+            PostProcessors.of(json.optJSONObject("post_processor"), lazy { vocabulary(json) }),
         )
     }
 
@@ -63,13 +63,13 @@ internal class PipelineTokenizer(
         val (a, b) = kept(first.size, second?.size, room, truncation)
         val placed =
             postProcessor.assembled(
-                postProcessor.trimmed(first.take(a)),
-                second?.take(b)?.let(postProcessor::trimmed),
+                postProcessor.trimmed(first.take(a), text),
+                pair?.let { postProcessor.trimmed(second.orEmpty().take(b), it) },
             )
-        return encoded(placed, a < first.size || second != null && b < second.size)
+        return encoded(placed, a + b < first.size + (second?.size ?: 0))
     }
 
-    override fun tokens(text: String): Encoded = encoded(postProcessor.trimmed(sought(text)).map { Placed(it, 0, 0) }, false)
+    override fun tokens(text: String): Encoded = encoded(postProcessor.trimmed(sought(text), text).map { Placed(it, 0, 0) }, false)
 
     private fun sought(text: String): List<Token> {
         val found = TokenList()
@@ -115,13 +115,22 @@ private fun kept(
 ): Pair<Int, Int> {
     val excess = first + (second ?: 0) - room
     return when {
-        excess <= 0 -> first to (second ?: 0)
+        excess <= 0 -> {
+            first to (second ?: 0)
+        }
+
         truncation == Truncation.ONLY_SECOND -> {
             require(second != null && second > excess) { "the first text alone is too long: $first tokens of $room" }
             first to second - excess
         }
-        second == null -> room to 0
-        else -> longestFirst(first, second, room)
+
+        second == null -> {
+            room to 0
+        }
+
+        else -> {
+            longestFirst(first, second, room)
+        }
     }
 }
 

@@ -56,6 +56,9 @@ internal object Unicode {
     /** Characters that come apart and are never put together again. */
     private val excluded: CodePointSet = readSet()
 
+    /** Characters that make one cluster with the one before them. */
+    val joining: CodePointSet = readSet()
+
     private val lower: Map<Int, IntArray> = readMap()
     private val canonical: Map<Int, IntArray> = readMap()
     private val compatible: Map<Int, IntArray> = readMap()
@@ -112,11 +115,17 @@ internal object Unicode {
         second: Int,
     ): Int? =
         when {
-            first - LEAD in 0 until LEADS && second - VOWEL in 0 until VOWELS ->
+            first - LEAD in 0 until LEADS && second - VOWEL in 0 until VOWELS -> {
                 SYLLABLE + ((first - LEAD) * VOWELS + second - VOWEL) * TAILS
-            first - SYLLABLE in 0 until SYLLABLES && (first - SYLLABLE) % TAILS == 0 && second - TAIL in 1 until TAILS ->
+            }
+
+            first - SYLLABLE in 0 until SYLLABLES && (first - SYLLABLE) % TAILS == 0 && second - TAIL in 1 until TAILS -> {
                 first + second - TAIL
-            else -> null
+            }
+
+            else -> {
+                null
+            }
         }
 
     private fun readSet(): CodePointSet {

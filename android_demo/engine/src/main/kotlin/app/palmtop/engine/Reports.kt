@@ -34,7 +34,9 @@ public class GoldenReport(
 }
 
 /** The model may not answer: its golden answers differ here, or weren't checked. */
-public class NotTrusted(message: String) : IllegalStateException(message)
+public class NotTrusted(
+    message: String,
+) : IllegalStateException(message)
 
 /** What one length took in a benchmark; milliseconds. */
 public class LengthTimes(

@@ -94,12 +94,19 @@ public class TextModel(
         parity: Parity,
     ): String? =
         when {
-            other > 0 -> "the tokenizer gives other ids than recorded for $other of ${rows.size} golden texts"
-            !parity.within(manifest.tolerance) ->
+            other > 0 -> {
+                "the tokenizer gives other ids than recorded for $other of ${rows.size} golden texts"
+            }
+
+            !parity.within(manifest.tolerance) -> {
                 "the model answers otherwise than recorded: its outputs differ by ${parity.difference} of their spread " +
                     "(${manifest.tolerance.difference} is allowed), ${parity.agreement} of ${rows.size} answers agree " +
                     "(at least ${manifest.tolerance.agreement})"
-            else -> null
+            }
+
+            else -> {
+                null
+            }
         }
 
     /** Whether labels, words and spans are made of the recorded outputs as they were: it is found out by wrong labels.txt. */
@@ -107,7 +114,10 @@ public class TextModel(
         rows: List<GoldenRow>,
         encoded: List<Encoded>,
     ): String? {
-        val wrong = rows.indices.count { at -> rows[at].let { reader.said(it.outputs, encoded[at], it.texts[0], it.texts.getOrNull(1)) != it.answer } }
+        val wrong =
+            rows.zip(encoded).count { (row, made) ->
+                reader.said(row.outputs, made, row.texts[0], row.texts.getOrNull(1)) != row.answer
+            }
         return if (wrong > 0) "$wrong of ${rows.size} golden answers are told in other words than recorded" else null
     }
 
