@@ -38,6 +38,7 @@ from palmtop.export.app.android_project import ANDROID
 from palmtop.export.app.clients import QUESTION_ANSWERER, client_for, task_clients, why_not
 from palmtop.export.app.handover import readme
 from palmtop.export.app.page import why_none, write_page
+from palmtop.export.app.react_native_project import REACT_NATIVE
 from palmtop.paths import without_paths, without_places
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
@@ -85,7 +86,7 @@ class ToApp(Stage):
         each.name: each.in_app.packages for each in file_format.every() if each.in_app
     }
     extra: ClassVar[str] = "all"
-    hand_overs: ClassVar[Mapping[str, HandOver]] = {"android": ANDROID}
+    hand_overs: ClassVar[Mapping[str, HandOver]] = {"android": ANDROID, "react_native": REACT_NATIVE}
 
     title: str | None = None
     """The model's name, as clients show it; by default that of its task."""

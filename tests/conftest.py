@@ -45,7 +45,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     asked anew."""
     from palmtop.folders import cache
 
-    downloads = [cache(name) for name in ("web", "judges", "kotlin", "apk", "arm64", "debian", "arm64-unpacked")]
+    tools = ("kotlin", "apk", "react_native", "arm64", "debian", "arm64-unpacked")
+    downloads = [cache(name) for name in ("web", "judges", *tools)]
     folder = tmp_path_factory.mktemp("cache")
     for found in downloads:
         (folder / found.name).symlink_to(found, target_is_directory=True)

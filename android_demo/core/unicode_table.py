@@ -1,4 +1,5 @@
-"""Writes UnicodeTable.kt: what Hugging Face's tokenizers does to every code point, asked of the library itself.
+"""Writes UnicodeTable.kt and unicode_table.ts: what Hugging Face's tokenizers does to every code point, asked of the
+library itself.
 
 Its parts rest on Unicode data of several ages (decompositions of 9.0, punctuation of 8.0, its regular expressions'
 letters of 15), none of which is that of a phone. So no Unicode file is read: every code point is put through the
@@ -16,6 +17,7 @@ import tokenizers
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 OUT = Path(__file__).parent / "src/main/kotlin/app/palmtop/core/UnicodeTable.kt"
+TYPESCRIPT = Path(__file__).parents[2] / "export/react_native/palmtop/core/unicode_table.ts"
 SURROGATES = range(0xD800, 0xE000)
 POINTS = [point for point in range(0x110000) if point not in SURROGATES]
 HANGUL = range(0xAC00, 0xD7A4)
@@ -70,6 +72,15 @@ def source(content: bytes) -> str:
         "// Written by unicode_table.py: don't edit.\n\n"
         f"/** What tokenizers {tokenizers.__version__} does to every code point; [Unicode] reads it. */\n"
         f'internal const val UNICODE_TABLE: String =\n    """\n{lines}\n"""\n'
+    )
+
+
+def typescript(content: bytes) -> str:
+    """unicode_table.ts: not deflated, as JavaScript engines of phones don't inflate."""
+    return (
+        "// Written by android_demo/core/unicode_table.py: don't edit.\n\n"
+        f"/** What tokenizers {tokenizers.__version__} does to every code point; unicode.ts reads it. */\n"
+        f"export const UNICODE_TABLE =\n  '{base64.b64encode(zlib.decompress(content)).decode()}';\n"
     )
 
 
@@ -188,4 +199,6 @@ def _number(number: int) -> bytes:
 
 
 if __name__ == "__main__":
-    OUT.write_text(source(table()), encoding="utf-8")
+    made = table()
+    OUT.write_text(source(made), encoding="utf-8")
+    TYPESCRIPT.write_text(typescript(made), encoding="utf-8")

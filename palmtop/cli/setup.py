@@ -36,7 +36,7 @@ def setup(
 ) -> None:
     """Install what pip can't: Chromium, npm and npm packages for the browser targets; or, unpacked into the user's
     cache, a Python for 64-bit Arm with LiteRT and qemu; or all of it with what tests start: ssh and adb servers, and
-    what compiles android_demo. Say what is there."""
+    what compiles android_demo and the React Native code. Say what is there."""
     parts = {WEB: _set_up_web, ARM64: _set_up_arm64, TESTS: _set_up_tests}
     if what not in parts:
         raise UserError(f"there is nothing called '{what}' to set up; {did_you_mean(what, tuple(parts))}")
@@ -50,7 +50,7 @@ def _set_up_tests() -> None:
     if not kotlin_tools.TESTS.is_dir():
         raise UserError("palmtop's tests aren't here: they are in a clone of its repository")
     _set_up_web()
-    for part in (_set_up_arm64, _set_up_servers, _set_up_kotlin, _set_up_apk):
+    for part in (_set_up_arm64, _set_up_servers, _set_up_kotlin, _set_up_apk, _set_up_typescript):
         try:
             part()
         except UserError as error:
@@ -86,6 +86,12 @@ def _set_up_apk() -> None:
         _install(list(lacking))
     raise_all(list(apk_tools.lacking().values()))
     print(f"D8 and R8: {apk_tools.install()}")
+
+
+def _set_up_typescript() -> None:
+    from palmtop.cli.react_native_tools import TYPESCRIPT
+
+    print(f"TypeScript {TYPESCRIPT.locked_version('typescript')}: {TYPESCRIPT.install()}")
 
 
 def _set_up_web() -> None:

@@ -69,6 +69,7 @@ class Classification(TaskKind):
 
     name: ClassVar[str] = "classification"
     phone: ClassVar[bool] = True
+    react_native: ClassVar[bool] = True
     ranks: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "matthews")
     architecture: ClassVar[str] = "ForSequenceClassification"

@@ -97,6 +97,8 @@ class TaskKind(ABC):
     """Whether the web page of an app can show its answers."""
     phone: ClassVar[bool] = False
     """Whether the Android app (android_demo) knows it: its core has a file that makes answers of its outputs."""
+    react_native: ClassVar[bool] = False
+    """Whether the React Native code (export/react_native) knows it: its reader makes answers of its outputs."""
     settles: ClassVar[bool] = False
     """Whether `settled` has something to choose when a training is over."""
     task_client: ClassVar[Literal["classifier", "question_answerer"] | None] = None

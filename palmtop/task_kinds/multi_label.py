@@ -59,6 +59,7 @@ class MultiLabel(TaskKind):
 
     name: ClassVar[str] = "multi_label"
     phone: ClassVar[bool] = True
+    react_native: ClassVar[bool] = True
     ranks: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1")
     architecture: ClassVar[str] = "ForSequenceClassification"

@@ -58,6 +58,7 @@ class QuestionAnswering(TaskKind):
 
     name: ClassVar[str] = "question_answering"
     phone: ClassVar[bool] = True
+    react_native: ClassVar[bool] = True
     asked: ClassVar[tuple[str, ...]] = ("question", "context")
     metrics: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
     architecture: ClassVar[str] = "ForQuestionAnswering"

@@ -40,6 +40,7 @@ class Regression(TaskKind):
 
     name: ClassVar[str] = "regression"
     phone: ClassVar[bool] = True
+    react_native: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("pearson", "spearman")
     architecture: ClassVar[str] = "ForSequenceClassification"
     problem_type: ClassVar[str | None] = "regression"

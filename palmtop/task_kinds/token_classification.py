@@ -77,6 +77,7 @@ class TokenClassification(TaskKind):
 
     name: ClassVar[str] = "token_classification"
     phone: ClassVar[bool] = True
+    react_native: ClassVar[bool] = True
     axis_of_outputs: ClassVar[int] = 2
     metrics: ClassVar[tuple[str, ...]] = ("entity_f1", "word_accuracy")
     architecture: ClassVar[str] = "ForTokenClassification"

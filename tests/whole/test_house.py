@@ -269,7 +269,8 @@ def test_the_wheel_brings_every_module_and_file(tmp_path: Path) -> None:
         if path.is_file()
     }
     demo = {f"palmtop/{path}" for path in tracked("android_demo")}
-    assert modules | data | web | demo == brought
+    react_native = {f"palmtop/{path}" for path in tracked("export/react_native")}
+    assert modules | data | web | demo | react_native == brought
 
 
 def tracked(folder: str) -> list[str]:
