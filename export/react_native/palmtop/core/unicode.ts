@@ -62,6 +62,8 @@ export const wordCharacters = readSet();
 export const digits = readSet();
 /** Characters that come apart and are never put together again. */
 const excluded = readSet();
+/** Characters that make one cluster with the one before them: in the table for the Android app's 'Precompiled'. */
+export const joining = readSet();
 
 const smallLetters = readMap();
 const canonical = readMap();
