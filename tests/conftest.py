@@ -21,7 +21,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 LONGEST = (
     "test_families.py",
+    "test_every_cell.py",
     "test_quickstart.py",
+    "test_apk.py",
+    "test_app_page_litert.py",
+    "test_app_page_kinds.py",
+    "test_engine.py",
     "test_any_length.py",
     "test_task_kinds.py",
     "test_exports.py",
