@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -65,7 +65,7 @@ def write(source: Bundle, app: Bundle, folder: Path) -> None:
     with whole_folder(OPTION, folder) as partial:
         _copy_code(source.format, partial)
         (partial / MODEL).mkdir()
-        length = _write_tfjs(app, partial / MODEL) if source.format == "tfjs" else _write_tflite(app, partial / MODEL)
+        length = _WRITERS[source.format](app, partial / MODEL)
         manifest = Manifest.read(app.path)
         text = readme(manifest.name, manifest.description, source.format, length)
         (partial / "README.md").write_text(text, encoding="utf-8")
@@ -134,8 +134,8 @@ def _write_tflite(app: Bundle, to: Path) -> int:
     return graph.length
 
 
-def _write_tfjs(app: Bundle, to: Path) -> None:
-    """The model's shards, and the code that opens them."""
+def _write_tfjs(app: Bundle, to: Path) -> int | None:
+    """The model's shards, and the code that opens them; it runs at any length."""
     model = json.loads((app.path / "model.json").read_text(encoding="utf-8"))
     paths = [path for group in model["weightsManifest"] for path in group["paths"]]
     for path in paths:
@@ -145,6 +145,13 @@ def _write_tfjs(app: Bundle, to: Path) -> None:
         digest=sha256_of(app.path / MANIFEST), shards=", ".join(f"require('./{path}')" for path in paths)
     )
     (to / "index.ts").write_text(WRITTEN + told, encoding="utf-8")
+    return None
+
+
+_WRITERS: Final[Mapping[Format, Callable[[Bundle, Path], int | None]]] = {
+    "tflite": _write_tflite,
+    "tfjs": _write_tfjs,
+}
 
 
 def _write_texts(app: Path, to: Path, names: tuple[str, ...]) -> None:
