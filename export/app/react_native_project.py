@@ -135,7 +135,7 @@ def _write_tflite(app: Bundle, to: Path) -> int:
 
 
 def _write_tfjs(app: Bundle, to: Path) -> int | None:
-    """The model's shards, and the code that opens them; a page's graph takes any length."""
+    """The model's shards, and the code that opens them; it runs at any length."""
     model = json.loads((app.path / "model.json").read_text(encoding="utf-8"))
     paths = [path for group in model["weightsManifest"] for path in group["paths"]]
     for path in paths:
@@ -148,8 +148,10 @@ def _write_tfjs(app: Bundle, to: Path) -> int | None:
     return None
 
 
-_WRITERS: dict[str, Callable[[Bundle, Path], int | None]] = {"tflite": _write_tflite, "tfjs": _write_tfjs}
-"""Each writes a model of its format and gives the one length that it has, None where there are several."""
+_WRITERS: Final[Mapping[Format, Callable[[Bundle, Path], int | None]]] = {
+    "tflite": _write_tflite,
+    "tfjs": _write_tfjs,
+}
 
 
 def _write_texts(app: Path, to: Path, names: tuple[str, ...]) -> None:
