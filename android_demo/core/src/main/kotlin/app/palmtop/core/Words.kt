@@ -99,7 +99,27 @@ internal fun entities(tags: List<String>): List<Marked> {
 /** The tag of a word that is part of no entity. */
 internal const val NO_ENTITY: String = "O"
 
-private fun isOfAWord(point: Int) = point in Unicode.letters || point in Unicode.numbers || point in Unicode.marks
+/** Letters, numbers and marks. The table of marks is older than those that Python counts; a regular expression's word has them all. */
+private fun isOfAWord(point: Int): Boolean {
+    if (point in Unicode.letters || point in Unicode.numbers) return true
+    return point in Unicode.wordCharacters && ONLY_OF_EXPRESSIONS.none { point in it }
+}
+
+/** Of an expression's word characters what is no letter, number or mark: connecting signs such as '_', joiners, circled letters. */
+private val ONLY_OF_EXPRESSIONS =
+    listOf(
+        0x5F..0x5F,
+        0x200C..0x200D,
+        0x203F..0x2040,
+        0x2054..0x2054,
+        0x24B6..0x24E9,
+        0xFE33..0xFE34,
+        0xFE4D..0xFE4F,
+        0xFF3F..0xFF3F,
+        0x1F130..0x1F149,
+        0x1F150..0x1F169,
+        0x1F170..0x1F189,
+    )
 
 /** As Python has it, which counts the separators U+001C to U+001F too. */
 internal fun isSpace(
