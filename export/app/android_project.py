@@ -2,12 +2,12 @@
 
 import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
-from palmtop.app_manifest import MANIFEST, Manifest
+from palmtop.app_manifest import Manifest
 from palmtop.bundle import Bundle
 from palmtop.errors import raise_all
+from palmtop.export.app.page import is_of_a_page
 from palmtop.export.app.phone_tokenizer import why_not
 from palmtop.making import lock_on
 from palmtop.stage import HandOver
@@ -110,14 +110,14 @@ _matching = shutil.ignore_patterns(*LEFT_OUT)
 
 
 def _copy_model(app: Path, to: Path) -> None:
-    """What the manifest states, and the manifest; not the card, which is of the machine that made it."""
-    for name in _files(app):
+    """What the manifest states but a page's files, which would be megabytes in the APK, and a manifest without these;
+    not the card, which is of the machine that made it."""
+    manifest = Manifest.read(app)
+    files = {name: entry for name, entry in manifest.files.items() if not is_of_a_page(name)}
+    for name in files:
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(app / name, to / name)
-
-
-def _files(app: Path) -> Sequence[str]:
-    return (*Manifest.read(app).files, MANIFEST)
+    manifest.model_copy(update={"files": files}).write(to)
 
 
 def _asset_name(name: str) -> str:

@@ -10,6 +10,8 @@ from palmtop.errors import UserError
 from palmtop.task import Task
 
 FILES = Path(__file__).parents[1] / "page"
+RUNTIME = "runtime"
+"""The folder of what it calls, inside an app's."""
 OPENERS = {"tflite": "litert.js", "tfjs": "tfjs.js"}
 """Of our files, that which opens a format; it goes to apps of that format alone."""
 ONLY_FOR = {"tflite": ("any_length.js",)}
@@ -43,7 +45,12 @@ def write_page(made_of: str, out: Path) -> None:
         (out / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(path, out / name)
     if made_of == "tflite":
-        _name_the_neighbour(out / "runtime" / "litert.js")
+        _name_the_neighbour(out / RUNTIME / "litert.js")
+
+
+def is_of_a_page(name: str) -> bool:
+    """Whether a file of an app's folder is there for its page alone, which an app on a phone doesn't open."""
+    return name.partition("/")[0] == RUNTIME or (FILES / name).is_file()
 
 
 def _own(made_of: str) -> dict[str, Path]:

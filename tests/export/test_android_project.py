@@ -15,6 +15,7 @@ from palmtop.cli.main import main
 from palmtop.errors import UserError
 from palmtop.export.app import android_project
 from palmtop.export.app.android_project import LEFT_OUT, MODELS, PROJECT, check
+from palmtop.export.app.page import is_of_a_page
 from palmtop.export.app.phone_tokenizer import KNOWN, why_not
 from palmtop.making import make_by_name
 
@@ -32,6 +33,7 @@ def test_the_command_writes_a_project_with_the_bundle_as_its_only_model(file: Bu
     assert model.name == "tiny-file"  # Android packs no folder that begins with '_'
     manifest = Manifest.read(model)
     assert {path.name for path in model.iterdir()} == {*manifest.files, "manifest.json"}
+    assert "model.tflite" in manifest.files and not {"index.html", "runtime"} & {path.name for path in model.iterdir()}
     assert all(sha256_of(model / name) == entry.sha256 for name, entry in manifest.files.items())
     assert manifest.lineage[-1].digest == file.digest
     assert _names(out) - {f"{MODELS / model.name}/{path.name}" for path in model.iterdir()} == {
@@ -48,7 +50,9 @@ def test_with_out_the_app_folder_is_kept_too_and_made_once(
     main_ends([*words, "--android", str(tmp_path / "phone")])
     assert "kept" in capsys.readouterr().out
     kept = Bundle.open(tmp_path / "app")
-    assert Manifest.read(kept.path) == Manifest.read(tmp_path / "phone" / MODELS / "tiny-file")
+    whole, phones = Manifest.read(kept.path), Manifest.read(tmp_path / "phone" / MODELS / "tiny-file")
+    assert phones.files == {name: entry for name, entry in whole.files.items() if not is_of_a_page(name)}
+    assert phones.model_copy(update={"files": whole.files}) == whole
     assert "android" not in kept.card.origin.settings  # an app of before is equal to one of now
 
 
