@@ -220,6 +220,7 @@ def test_weights_that_are_no_numbers_are_refused(value: float, classifier: Path,
         _adopt(tmp_path, model=str(classifier))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize("kind", ["Model", "ModelForMaskedLM"])
 def test_a_body_may_lack_pooler_and_head(family: str, kind: str, tmp_path: Path) -> None:

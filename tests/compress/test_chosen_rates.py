@@ -143,6 +143,7 @@ def test_of_few_rows_none_is_held_out(tmp_path: Path, taught_bert: Any) -> None:
     assert any(line.startswith("96 training rows are too few to hold some out") for line in said)
 
 
+@pytest.mark.slow
 def test_finetune_keeps_the_epoch_that_does_best_and_says_what_it_chose(
     taught_bert: Any, judged: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -202,6 +203,7 @@ def test_a_kill_between_epochs_changes_nothing(
     assert made.card.files["model.safetensors"].sha256 == whole.card.files["model.safetensors"].sha256
 
 
+@pytest.mark.slow
 def test_a_student_is_chosen_by_the_same_rows(taught_bert: Any, judged: dict[str, Any], tmp_path: Path) -> None:
     """distill, recover and quantize_aware, each on the validation split of the task."""
     common = {"epochs": "auto", "learning_rate": 1e-3, "batch_size": 32, "task": judged}

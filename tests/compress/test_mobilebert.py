@@ -103,6 +103,7 @@ def test_the_papers_recipe_is_called_by_its_name_and_opens_without_palmtop(stude
     assert accuracy(student) > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "recipe", "attention", "phases"),
     [
@@ -139,6 +140,7 @@ def test_what_was_done_with_a_bert_is_told(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "kind"), [("auxiliary", "bert"), ("joint", "ib_bert"), ("progressive", "ib_bert")]
 )
@@ -206,6 +208,7 @@ def test_padding_changes_no_answer(request: pytest.FixtureRequest, kind: str) ->
             assert torch.allclose(model(**alone).logits, model(**padded).logits, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_between_phases_goes_on_with_the_next(
     ib_bert: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +233,7 @@ def test_a_run_that_was_killed_between_phases_goes_on_with_the_next(
     assert all(torch.equal(weight, second[name]) for name, weight in first.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["distilbert", "roberta"])
 def test_other_families_of_its_kind_teach_too(family: str, tmp_path: Path) -> None:
     base = made("adopt", {"model": str(write_model(tmp_path / "model", family))}, None, tmp_path / "base")
@@ -257,6 +261,7 @@ def test_other_families_of_its_kind_teach_too(family: str, tmp_path: Path) -> No
         assert Signature.read(bundle.path).inputs == ("input_ids", "attention_mask")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("use", "settings"), [("to_tflite", {"lengths": [24]}), ("to_onnx", {})])
 def test_the_exported_file_answers_as_torch(
     student: Bundle, use: str, settings: dict[str, Any], tmp_path: Path

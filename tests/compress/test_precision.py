@@ -91,6 +91,7 @@ def test_auto_is_float32_where_the_model_is_narrow_and_a_wish_is_followed() -> N
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use", [*STAGES, "distill_masked_lm"])
 def test_a_stage_learns_in_bfloat16_what_it_learns_in_float32(made: dict[str, Any], use: str, tmp_path: Path) -> None:
     source = made["words" if use == "distill_masked_lm" else "base" if use == "finetune" else "teacher"]

@@ -32,6 +32,7 @@ DIFFERING = ["bert", "deberta-v2", "distilbert", "electra", "mobilebert", "mpnet
 HALF = {"keep": 0.5, "rows": 48}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", DIFFERING)
 def test_shrink_cuts_out_what_is_zero_and_answers_the_same(tmp_path: Path, family: str) -> None:
     source = with_biases(adopted(tmp_path / "source", family), tmp_path / "biases")
@@ -63,6 +64,7 @@ def test_shrink_refuses_a_model_in_which_nothing_is_zero(biased_bert: Bundle, tm
         _make("shrink", {}, biased_bert, tmp_path / "made")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", DIFFERING)
 def test_every_family_is_pruned_within_its_budget(tmp_path: Path, family: str) -> None:
     source = adopted(tmp_path / "source", family)
@@ -218,6 +220,7 @@ def test_recovering_learns_from_the_unpruned_teacher(teacher: Bundle, tmp_path: 
         stage.find("recover")(teacher="x").outline(Outline("torch", "bert", 4, None))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "use", "settings"), [("bert", "to_tflite", {"lengths": [24]}), ("mpnet", "to_tfjs", {})]
 )

@@ -26,6 +26,7 @@ LABELS = ("money", "music", "weather")
 FAST: dict[str, Any] = {"epochs": 2, "learning_rate": 1e-3, "batch_size": 16}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("use", "settings"),
     [
@@ -85,6 +86,7 @@ def test_the_unpruned_rest_learns_and_embeddings_stay(taught_bert: Taught, tmp_p
     assert not torch.equal(before[words], load_file(free.path / "model.safetensors")[words])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(TAKEN_APART))
 def test_every_family_is_pruned(tmp_path: Path, family: str) -> None:
     task = write_task(tmp_path / "data", train=48)
@@ -101,6 +103,7 @@ def test_every_family_is_pruned(tmp_path: Path, family: str) -> None:
     assert set(smaller.card.facts["heads_kept"]) == {1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"keep": 0.2, "scope": "global"}, {"method": "l0"}])
 def test_a_pruning_cut_short_goes_on_to_the_same_masks(
     taught_bert: Taught, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]

@@ -120,6 +120,7 @@ def test_activations_lie_on_a_row_of_256_values_with_zero_among_them() -> None:
     assert torch.equal(seen[5], x[5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "block"), [("bert", 32), ("roberta", None)])
 def test_the_files_integers_and_answers_are_the_training_graphs(
     family: str, block: int | None, teacher: Bundle, roberta: Bundle, tmp_path: Path

@@ -194,6 +194,7 @@ def test_what_albert_can_not_express_round_trips_in_a_class_of_ours(
         AutoModelForSequenceClassification.from_pretrained(made.path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", SHAREABLE)
 def test_with_the_full_rank_and_without_sharing_nothing_is_lost(family: str, tmp_path: Path) -> None:
     changed = {"num_hidden_groups": 2} if family == "albert" else {}

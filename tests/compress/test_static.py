@@ -145,6 +145,7 @@ def test_states_are_asked_for_once(teacher: Bundle) -> None:
     assert len(said) <= 1  # none where another test asked before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_every_family_can_teach(family: str, tmp_path: Path) -> None:
     base = _make("adopt", {"model": str(write_model(tmp_path / "model", family))}, None, tmp_path / "base")

@@ -214,6 +214,7 @@ def test_fixed_masks_let_the_teacher_answer_once(
     assert other["signals_bytes"] < first["signals_bytes"] / 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_every_family_keeps_its_class_or_becomes_distilbert(family: str, quick: dict[str, Any], tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model", family)

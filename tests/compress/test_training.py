@@ -146,6 +146,7 @@ def test_a_table_of_the_used_rows_answers_as_the_whole_one(tmp_path: Path, famil
     assert not torch.equal(model(**data.batch([0, 1])).logits, before)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_result_of_one(made: Taught, tmp_path: Path) -> None:
     settings = ["--layers", "1", "--epochs", "2", "--learning-rate", "1e-3", "--batch-size", "16"]
     command = ["distill", str(made.teacher.path), *settings, "--out"]
@@ -184,6 +185,7 @@ def test_accumulated_batches_give_the_result_of_whole_ones(made: Taught, tmp_pat
     assert change < 0.1
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(made: Taught, tmp_path: Path) -> None:
     options = [
         "--task",

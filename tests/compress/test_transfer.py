@@ -52,6 +52,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("use", "settings", "features"),
     [
@@ -108,6 +109,7 @@ def test_a_student_learns_by_layers_and_answers(
     assert accuracy > 0.8
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_its_second_phase_goes_on_there(taught_bert: Taught, tmp_path: Path) -> None:
     options = [
         "--layers",

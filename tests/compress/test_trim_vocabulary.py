@@ -92,6 +92,7 @@ def test_positions_are_kept_for_the_longest_text_only(pair: tuple[Bundle, Bundle
     assert len(table) == trimmed.card.facts["positions_after"] == (26 if family.positions_after_pad else 24)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_a_language_model_keeps_each_tokens_logit(family: str, tmp_path: Path) -> None:
     before, after, old, new, ids = _language_models(family, tmp_path)

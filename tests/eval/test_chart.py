@@ -152,6 +152,7 @@ measure: {on: [], chart: {lines: {m: "m-*"}, levels: [floor]}}
     ]
 
 
+@pytest.mark.slow
 def test_a_run_draws_its_chart_or_says_why_not(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (
         TASK

@@ -146,6 +146,7 @@ def test_rows_from_elsewhere_make_no_ratio_with_those_of_this_machine(
     assert _row(section, "floor", "host_linear").cells["speedup"].value
 
 
+@pytest.mark.slow
 def test_what_came_from_elsewhere_is_kept_by_its_address(
     run: tuple[Path, list[str], list[Measurement]], bundles: dict[str, Bundle], tmp_path: Path
 ) -> None:
@@ -164,6 +165,7 @@ def test_what_came_from_elsewhere_is_kept_by_its_address(
     assert new == {"wired:cellar"}
 
 
+@pytest.mark.slow
 def test_within_one_machine_there_are_ratios_and_they_are_marked(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     out, _, taken = measure_into(bundles, tmp_path / "run", on=HERE_AND_THERE, length=16)
     sessions = {(one.name, one.target): one.session for one in taken if one.metric == "latency_ms"}

@@ -94,6 +94,7 @@ def test_of_what_is_too_long_the_first_tokens_and_the_last_are_read(tokens: int,
     assert np.array_equal(_answers(files["any"], [whole]), _answers(files["any"], [cut]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted({*FAMILIES} - {*RELATIVE, "bert"}))
 def test_a_family_answers_as_torch_at_every_length(family: str, tmp_path: Path) -> None:
     made = _make("to_tflite", {"lengths": "any"}, adopted(tmp_path / family, family), tmp_path / "file")
@@ -111,6 +112,7 @@ def test_a_student_without_layers_answers_as_torch_at_every_length(taught_bert: 
     assert made.card.facts["parity_difference"] < SPREAD
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", RELATIVE)
 def test_what_is_made_for_pairs_of_tokens_is_refused_by_name(family: str, tmp_path: Path) -> None:
     with pytest.raises(

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import pytest
 import torch
 from tiny_bundles import _made
 from torch.export import ExportedProgram
@@ -11,6 +12,7 @@ from palmtop.bundle import Bundle
 from palmtop.export.graph.cleaned import any_length, any_size
 
 
+@pytest.mark.slow
 def test_equal_bundles_share_a_program_that_the_formats_leave_as_it_is(random_bert: Bundle, tmp_path: Path) -> None:
     program, facts = any_size(random_bert, False)
     before = _content(program)

@@ -54,6 +54,7 @@ def test_float16_is_half_of_it(teacher: Bundle, exported: Bundle, tmp_path: Path
     assert features(half.path)[1] == {"probabilities": "float16"}
 
 
+@pytest.mark.slow
 def test_measuring_it_tells_its_size_and_no_other_number(teacher: Bundle, exported: Bundle, tmp_path: Path) -> None:
     said: list[str] = []
     options = MeasureOptions(on=("host_torch", "converted"), runs=50, length=12)

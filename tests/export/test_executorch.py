@@ -84,6 +84,7 @@ def test_int8_is_a_quarter_of_the_weights_and_agrees(exported: Bundle, int8: Bun
         _make("quantize", {}, int8, int8.path.parent / "again")
 
 
+@pytest.mark.slow
 def test_kept_modules_stay_as_they_were(exported: Bundle, tmp_path: Path) -> None:
     made = _make("quantize", {"kept_modules": ["classifier", "embeddings"]}, exported, tmp_path / "kept")
     floats = {matrix.shape for matrix in stored_once.matrices("executorch", made.path) if matrix.dtype == "float32"}

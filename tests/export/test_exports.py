@@ -61,6 +61,7 @@ def test_int8_is_a_quarter_of_the_weights_and_agrees(teacher: Bundle, several: B
     assert weight_only.card.facts["parity_difference"] < 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("use", "settings"), [("to_tflite", {"lengths": 24}), ("to_onnx", {}), ("to_tfjs", {"precision": "float16"})]
 )
@@ -106,6 +107,7 @@ def test_a_file_of_another_model_fails_parity_and_names_the_worst_text(
         parity.check(("torch", wrong), ("tflite", several.path), 1e-3)
 
 
+@pytest.mark.slow
 def test_a_pair_reaches_every_format_with_its_token_types(tmp_path: Path) -> None:
     base = _make("adopt", {"model": str(write_model(tmp_path / "model", "bert"))}, None, tmp_path / "base")
     short = {

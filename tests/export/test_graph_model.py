@@ -137,6 +137,7 @@ def model_and_module(family: str) -> tuple[nn.Module, nn.Module, bool]:
     return model, Traced(eager, family != "deberta-v2"), types
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_family_agrees_with_torch(family: str, browser: Target, tmp_path: Path) -> None:
     model, module, types = model_and_module(family)

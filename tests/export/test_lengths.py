@@ -56,6 +56,7 @@ def test_one_length_leaves_out_a_few_of_the_longest_texts_and_several_leave_out_
     assert [probes(longest) for longest in (8, 16, 64)] == [(8,), (8, 16), (8, 32, 64)]
 
 
+@pytest.mark.slow
 def test_a_file_of_the_cheapest_lengths_tells_what_they_cost(tmp_path: Path) -> None:
     base = _make("adopt", {"model": str(write_model(tmp_path / "model", "bert", layers=1))}, None, tmp_path / "base")
     short = {"task": write_task(tmp_path / "data"), "epochs": 1, "learning_rate": 1e-3, "batch_size": 16}

@@ -196,6 +196,7 @@ def test_a_filled_mask_becomes_a_finite_sum_and_is_made_once(any_size: bool) -> 
     assert torch.equal(graph(**inputs), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [lambda scores: scores * 0.25, lambda scores: scores / 8**0.5])
 @pytest.mark.parametrize("any_size", [False, True])
 def test_the_factor_of_the_scores_goes_into_the_query(scale: Callable[[Tensor], Tensor], any_size: bool) -> None:
@@ -357,6 +358,7 @@ def batch(edge: EdgeClassifier, rows: int) -> dict[str, Tensor]:
     return {name: made[name] for name in inputs_of(edge.model.config.to_dict())}
 
 
+@pytest.mark.slow
 def test_every_family_is_cleaned_and_answers_as_before(edge: EdgeClassifier) -> None:
     inputs = inputs_of(edge.model.config.to_dict())
     graph, facts = clean_at(edge, inputs, TOKENS)
@@ -389,6 +391,7 @@ def test_cleaned_for_any_size_every_batch_and_length_answers_as_before(tmp_path:
             assert torch.allclose(graph(**given), edge(**given), atol=ROUNDING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "deberta-v2", "mobilebert"])
 def test_the_file_holds_the_models_own_weights_and_old_operators(family: str, tmp_path: Path) -> None:
     import litert_torch

@@ -67,6 +67,7 @@ def test_onnx_embeddings_have_a_scale_for_each_row(onnx: Bundle, tmp_path: Path)
     assert name not in after
 
 
+@pytest.mark.slow
 def test_web_matrices_are_widened_exactly_when_the_page_opens(teacher: Bundle, tmp_path: Path) -> None:
     wide = _web(teacher, tmp_path / "float")
     made = _make("quantize", {"scheme": "per_row_int8"}, wide, tmp_path / "rows")

@@ -71,6 +71,7 @@ def test_an_onnx_file_stores_each_weight_once(sources: dict[str, Bundle], tmp_pa
         assert kinds == {"int8"}  # for all uses of a weight, or a float copy would stand beside it
 
 
+@pytest.mark.slow
 def test_a_tensorflowjs_model_stores_each_weight_once(sources: dict[str, Bundle], tmp_path: Path) -> None:
     made = _make("to_tfjs", {}, sources["albert"], tmp_path / "float")
     assert _layer_matrices("tfjs", made.path) == EXPECTED["albert"]

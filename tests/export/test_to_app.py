@@ -298,6 +298,7 @@ def test_nothing_in_an_app_names_a_folder_of_this_machine(
     )  # what isn't handed out keeps its paths
 
 
+@pytest.mark.slow
 def test_an_onnx_app_does_not_either_and_is_known_when_it_is_made_again(teacher: Bundle, folder: Path) -> None:
     """Torch writes its stack into the graph, and transformers the tokenizer's folder beside it."""
     onnx = _make("to_onnx", {}, teacher, folder / "onnx")

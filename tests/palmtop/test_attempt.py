@@ -132,6 +132,7 @@ def test_a_distributed_run_ends_with_the_first_failure(folder: Path, monkeypatch
         graph(folder).attempt(folder / "run", print)
 
 
+@pytest.mark.slow
 def test_a_run_measures_what_there_is_and_names_what_is_missing(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -221,6 +221,7 @@ def test_a_killed_command_leaves_nothing_half_and_goes_on(
     assert not list(folder.glob(".a*")) or running.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "said"), [(signal.SIGINT, ""), (signal.SIGTERM, " by SIGTERM"), (signal.SIGHUP, " by SIGHUP")]
 )

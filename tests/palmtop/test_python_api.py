@@ -79,6 +79,7 @@ def test_importing_palmtop_brings_nothing() -> None:
     assert not loaded & {"torch", "transformers", "numpy", "pydantic", "palmtop.eval", "palmtop.bundle"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lite", "random_onnx"])
 def test_an_exported_file_answers_without_torch_and_transformers(name: str, request: pytest.FixtureRequest) -> None:
     bundle: Bundle = request.getfixturevalue(name)

@@ -31,6 +31,7 @@ def told(folder: Path, text: str) -> tuple[str, ...]:
     return tuple(fault.replace(f"{folder}/", "") for fault in caught.value.faults)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(file.stem for file in SHIPPED.glob("*.yaml")))
 def test_every_shipped_recipe_can_be_run(name: str) -> None:
     steps = Recipe.read(name).steps

@@ -22,7 +22,7 @@ def test_hard_strings_have_the_same_tokens_alone_and_in_pairs(name: str, node: N
     write_goldens(TOKENIZERS[name](), tmp_path)
     rows = [json.loads(line) for line in (tmp_path / GOLDEN).read_text(encoding="utf-8").split("\n") if line]
     assert [len(row["text"]) for row in rows] == [1] * STRINGS + [2] * STRINGS
-    assert 500 < sum(row["truncated"] for row in rows)  # what is cut, and where, is compared too
+    assert 300 < sum(row["truncated"] for row in rows)  # what is cut, and where, is compared too
     found = node.ask("tokens", tmp_path / "tokenizer.json", rows)
     told = [
         {"text": row["text"], "max_length": row["max_length"]} | answer for row, answer in zip(rows, found, strict=True)

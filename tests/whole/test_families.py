@@ -23,6 +23,8 @@ from palmtop.models.opening import keep_layers, open_classifier
 from palmtop.signature import Signature
 from palmtop.stage import Outline
 
+pytestmark = pytest.mark.slow
+
 SPREAD = 1e-4
 """Float32 rounding over a few layers is some 1e-6 of the spread of the logits."""
 

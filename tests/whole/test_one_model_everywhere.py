@@ -11,9 +11,10 @@ import pytest
 from app_pages import AppPage, served
 from kotlin_jvm import ROOT, Jvm, compile_kotlin, libraries, sources
 from once import MADE, alone
+from tiny_bundles import file_entry
 
 from palmtop import target, task_kinds
-from palmtop.app_manifest import Manifest
+from palmtop.app_manifest import MANIFEST, FileEntry, Manifest
 from palmtop.cli import kotlin_tools
 from palmtop.data.encoding import Text
 from palmtop.eval.targets._chromium import Chromium
@@ -56,6 +57,11 @@ def test_a_jvm_answers_as_python(texts: list[Text], expected: np.ndarray, shared
 def test_a_page_answers_as_python(texts: list[Text], expected: np.ndarray, page: AppPage, tmp_path: Path) -> None:
     app = shutil.copytree(MODEL, tmp_path / "app")
     write_page("tflite", app)
+    added = {path.relative_to(app).as_posix(): path for path in app.rglob("*") if path.is_file()}
+    manifest = Manifest.read(app)
+    entries = {name: FileEntry(**file_entry(path)) for name, path in added.items() if name != MANIFEST}
+    manifest.model_copy(update={"files": entries}).write(app)
+    (app / "palmtop.json").write_text('{"digest": "the one that comes with the app"}')  # the page keeps files under it
     with served(app) as address:
         page.open(address)
         said: list[dict[str, Any]] = [page.classify(list(text)) for text in texts]

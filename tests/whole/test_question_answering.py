@@ -211,6 +211,7 @@ def test_measured_as_any_task_is(reader: Taught, reader_files: dict[int, Bundle]
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"bert"}))
 def test_every_family_goes_the_way(family: str, tmp_path: Path) -> None:
     """BERT's is the way of the tests above. All nine were exported; what is left out here is of the kind of one that

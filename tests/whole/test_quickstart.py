@@ -18,6 +18,8 @@ from palmtop.eval.reports.draw_table import render
 from palmtop.recipe.recipe import SHIPPED, Recipe
 from palmtop.yaml_file import read_mapping
 
+pytestmark = pytest.mark.slow
+
 TRAIN, EVALUATION = 900, 200
 
 

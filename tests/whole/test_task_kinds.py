@@ -193,6 +193,7 @@ STEPS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("use", "settings"), STEPS, ids=[use for use, _ in STEPS])
 def test_a_stage_gives_a_model_of_the_same_kind(
     taught: Bundle, use: str, settings: dict[str, Any], tmp_path: Path
@@ -212,6 +213,7 @@ def test_it_has_learnt_and_its_score_is_the_metric_of_its_answers(taught: Bundle
     assert task.of_kind.of_outputs(task.main_metric, graded, split.labels) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("use", "settings"),
     [("to_tflite", {"lengths": [24]}), ("to_tflite", {"lengths": "any"}), ("to_onnx", {}), ("to_tfjs", {})],
@@ -227,6 +229,7 @@ def test_an_exported_file_answers_as_torch(taught: Bundle, use: str, settings: d
     assert_array_equal(given >= 0, wanted >= 0)
 
 
+@pytest.mark.slow
 def test_it_is_quantized_and_measured_and_made_an_app_of(taught: Bundle, tmp_path: Path) -> None:
     from palmtop.eval.measure import MeasureOptions, measure
     from palmtop.eval.verify import verify
@@ -257,6 +260,7 @@ def test_it_is_asked_from_python(taught: Bundle) -> None:
     assert said["entities"][0] == {"label": "weather", "text": "rain", "begin": 4, "end": 8}
 
 
+@pytest.mark.slow
 def test_probabilities_are_for_kinds_that_have_some(taught: Bundle, tmp_path: Path) -> None:
     task = Task.of(taught.path)
     assert task is not None
