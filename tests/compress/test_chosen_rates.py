@@ -182,6 +182,7 @@ def test_an_earlier_epoch_that_did_better_is_kept_and_training_stops(
     assert torch.equal(weights["bert.embeddings.word_embeddings.weight"], states[1])
 
 
+@pytest.mark.slow
 def test_a_kill_between_epochs_changes_nothing(
     taught_bert: Any, judged: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

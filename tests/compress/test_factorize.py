@@ -94,6 +94,7 @@ def test_alberts_class_with_full_width_answers_as_the_source(family: str, tmp_pa
     assert torch.allclose(expected, found, atol=1e-5 * float(expected.std()) + 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "distilbert", "deberta-v2", "mpnet", "roberta"])
 def test_the_kept_norm_is_exact_but_for_the_table(family: str, tmp_path: Path) -> None:
     model = open_classifier(adopted(tmp_path / family, family).path)
@@ -129,6 +130,7 @@ def test_the_mapping_is_that_of_numpys_least_squares(bert: Bundle) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "form", "result"),
     [

@@ -166,6 +166,7 @@ def test_each_strategy_brings_every_layer_nearer_to_its_teachers(
         )  # what is trained; single terms of small weight may give way to others
 
 
+@pytest.mark.slow
 def test_layers_below_stand_still_at_a_lower_rate_of_0_and_learn_otherwise(ib_bert: Bundle, tmp_path: Path) -> None:
     moved = {}
     for rate in (0.0, 0.1):

@@ -146,6 +146,7 @@ def test_a_speedup_is_reached_by_the_table_of_this_machine(
         _make("prune_structures", {"speedup": 9, "rows": 48}, biased_bert, tmp_path / "faster")
 
 
+@pytest.mark.slow
 def test_the_latency_table_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PALMTOP_CACHE", str(tmp_path))
     said: list[str] = []

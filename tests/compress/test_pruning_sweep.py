@@ -45,6 +45,7 @@ def test_the_shipped_sweep_passes_its_own_check() -> None:
     assert len(budgets) == 1
 
 
+@pytest.mark.slow
 def test_the_sweep_trains_all_and_draws_a_line_for_each_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PALMTOP_CACHE", str(tmp_path / "cache"))
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(_shrunk(tmp_path)))

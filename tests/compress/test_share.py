@@ -72,6 +72,7 @@ def test_layers_are_shared_out_in_sequence_or_in_a_cycle() -> None:
     assert picked(sets_of(4, 1, "sequence"), "stepwise") == [0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", SHAREABLE)
 def test_a_layer_in_another_order_computes_the_same_and_is_found_again(family: str, tmp_path: Path) -> None:
     model = open_classifier(adopted(tmp_path / family, family).path)

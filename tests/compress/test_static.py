@@ -221,6 +221,7 @@ def test_with_palmtop_the_auto_class_opens_it_and_without_layers_nothing_is_kept
         keep_layers(model, [0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("use", "settings"), [("to_tflite", {"lengths": [12, 24], "probabilities": True}), ("to_onnx", {}), ("to_tfjs", {})]
 )

@@ -188,6 +188,7 @@ def test_the_pretraining_form_makes_a_distilbert_that_learns_and_can_be_fine_tun
     ]
 
 
+@pytest.mark.slow
 def test_fixed_masks_let_the_teacher_answer_once(
     teacher: Bundle,
     quick: dict[str, Any],
@@ -270,6 +271,7 @@ def test_a_teacher_of_other_words_or_width_is_refused(teacher: Bundle, quick: di
         _make("distill_masked_lm", quick | {"teacher": str(teacher.path)}, head, tmp_path / "student")
 
 
+@pytest.mark.slow
 def test_a_training_cut_short_in_its_second_epoch_goes_on_to_the_same_weights(
     teacher: Bundle, quick: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

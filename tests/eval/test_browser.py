@@ -117,6 +117,7 @@ def test_tokenizes_as_python_does(runner: Runner, bundle: Path) -> None:
         assert (here.input_ids.dtype, here.truncated) == (np.int32, there.truncated), text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_length", [2, 3, 4, 5, 8, 9])
 def test_truncates_as_python_does(
     max_length: int, target: Target, runner: Runner, bundle: Path, tmp_path: Path

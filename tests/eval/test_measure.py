@@ -193,6 +193,7 @@ def test_answers_are_computed_again_when_their_file_was_touched(
     assert path.read_bytes() == good
 
 
+@pytest.mark.slow
 def test_regressions_and_pairs_have_their_own_metrics(tmp_path: Path) -> None:
     pair = write_task(tmp_path / "data", "regression", pair=True)
     teacher = torch_bundle(tmp_path / "teacher", pair)
@@ -205,6 +206,7 @@ def test_regressions_and_pairs_have_their_own_metrics(tmp_path: Path) -> None:
     assert found["truncated_texts"].value is not None and found["truncated_texts"].value > 0
 
 
+@pytest.mark.slow
 def test_tasks_are_measured_one_by_one(
     run: tuple[Path, list[str], list[Measurement]], bundles: dict[str, Bundle], tmp_path: Path
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_family_answers_as_torch_at_every_length(family: str, tmp_path: Path) 
     assert made.card.facts["parity_difference"] < SPREAD
 
 
+@pytest.mark.slow
 def test_a_reader_answers_as_torch_at_every_length(reader: Taught, tmp_path: Path) -> None:
     made = _make("to_tflite", {"lengths": "any"}, reader.teacher, tmp_path / "file")
     assert made.card.facts["parity_difference"] < SPREAD

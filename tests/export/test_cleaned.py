@@ -33,6 +33,7 @@ def test_what_a_caller_does_to_the_facts_is_its_own(random_bert: Bundle) -> None
     assert any_size(random_bert, False)[1] == kept
 
 
+@pytest.mark.slow
 def test_probabilities_are_another_program(random_bert: Bundle) -> None:
     ends = [_softmaxes(any_size(random_bert, probabilities)[0]) for probabilities in (False, True)]
     assert ends[1] == ends[0] + 1

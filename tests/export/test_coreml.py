@@ -46,6 +46,7 @@ def test_it_takes_and_gives_what_the_signature_says_and_holds_the_models_weights
         assert any(np.array_equal(weights[name], values) for values in held if values is not None), name
 
 
+@pytest.mark.slow
 def test_float16_is_half_of_it(teacher: Bundle, exported: Bundle, tmp_path: Path) -> None:
     from palmtop.export.coreml_package import features
 

@@ -118,6 +118,7 @@ def test_files_that_are_open_share_one_pool_of_threads(exported: Bundle) -> None
         assert len(runner.latencies_ms(runner.tokenize([("play a song",)]), 12, 5)) == 5
 
 
+@pytest.mark.slow
 def test_loading_it_costs_something_in_a_process_of_its_own(exported: Bundle) -> None:
     load_ms, memory_mb = target.find("host_executorch").cost_of_loading(exported.path, ("play a song",))
     assert load_ms > 0 and memory_mb > 0

@@ -215,6 +215,7 @@ class Operators(nn.Module):
         return torch.cat(self.parts(ids), dim=1)
 
 
+@pytest.mark.slow
 def test_operators_agree_with_torch(browser: Target, tmp_path: Path) -> None:
     module = Operators()
     write(module, tmp_path, inputs=1, shortest=4)
@@ -274,6 +275,7 @@ def test_albert_stores_its_layer_once(tmp_path: Path) -> None:
     assert facts["weight_bytes"] <= 4 * (unique + 512 + 50)
 
 
+@pytest.mark.slow
 def test_float16_halves_the_file(browser: Target, tmp_path: Path) -> None:
     model, module, _ = model_and_module("bert")
     single = write(module, tmp_path / "single", inputs=3)

@@ -257,6 +257,7 @@ def test_a_gelu_written_out_is_one_operator(any_size: bool) -> None:
     check(other, any_size, fold.fuse_gelu, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("any_size", [False, True])
 def test_only_the_row_that_the_head_reads_is_computed(any_size: bool) -> None:
     graph = check(one_attention(lambda scores: scores * 0.25), any_size, read_rows, 13)

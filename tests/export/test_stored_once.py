@@ -59,6 +59,7 @@ def test_a_tflite_file_of_several_lengths_stores_each_weight_once(tflite: tuple[
     assert quantized.card.facts["stored_matrix_bytes"] < 0.45 * made.card.facts["stored_matrix_bytes"]
 
 
+@pytest.mark.slow
 def test_an_onnx_file_stores_each_weight_once(sources: dict[str, Bundle], tmp_path: Path) -> None:
     made = _make("to_onnx", {}, sources["albert"], tmp_path / "float")
     assert _layer_matrices("onnx", made.path) == EXPECTED["albert"]

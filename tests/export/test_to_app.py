@@ -110,6 +110,7 @@ def test_tflite_support_refuses_what_it_would_answer_wrongly(apps: dict[str, Bun
     assert apps["dynamic_int8"].card.facts["clients"] == "LiteRT; MediaPipe TextClassifier 1.2.2"
 
 
+@pytest.mark.slow
 def test_a_model_of_two_inputs_gets_a_third_that_nothing_reads(folder: Path) -> None:
     file = _make(
         "to_tflite",

@@ -71,6 +71,7 @@ def test_every_fault_is_a_line(capsys: pytest.CaptureFixture[str], folder: Path)
     )
 
 
+@pytest.mark.slow
 def test_a_run_makes_measures_and_tells(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     (folder / "r.yaml").write_text(
         RECIPE.replace("  - {name: letters, use: tfidf, settings: {analyzer: char_wb}}\n", "")
