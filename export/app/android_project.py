@@ -9,7 +9,7 @@ from palmtop.bundle import Bundle
 from palmtop.errors import raise_all
 from palmtop.export.app.page import is_of_a_page
 from palmtop.export.app.phone_tokenizer import why_not
-from palmtop.making import lock_on
+from palmtop.export.app.whole_folder import place_faults, whole_folder
 from palmtop.stage import HandOver
 
 PROJECT = Path(__file__).parents[2] / "android_demo"
@@ -19,6 +19,7 @@ LEFT_OUT = ("build", "*.py", ".*", "local.properties", "*.iml", "gradlew", "grad
 """What Android Studio writes into a project that it has opened, which is of one machine; and what makes a source file
 here."""
 FORMAT = "tflite"
+OPTION = "--android"
 
 
 def check(source: Bundle, folder: Path) -> None:
@@ -27,7 +28,7 @@ def check(source: Bundle, folder: Path) -> None:
     Raises:
         UserError: every reason why not, with what to do.
     """
-    raise_all([*_place_faults(folder), *_model_faults(source)])
+    raise_all([*place_faults(OPTION, folder), *_model_faults(source)])
 
 
 def write(source: Bundle, app: Bundle, folder: Path) -> None:
@@ -36,18 +37,9 @@ def write(source: Bundle, app: Bundle, folder: Path) -> None:
     Args:
         source: what the app's folder was made of, by whose name the model goes.
     """
-    with lock_on(folder):
-        raise_all(_place_faults(folder))
-        partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            _copy_project(partial)
-            _copy_model(app.path, partial / MODELS / _asset_name(source.path.resolve().name))
-            if folder.is_dir():
-                folder.rmdir()  # it is empty
-            partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    with whole_folder(OPTION, folder) as partial:
+        _copy_project(partial)
+        _copy_model(app.path, partial / MODELS / _asset_name(source.path.resolve().name))
 
 
 ANDROID = HandOver(
@@ -56,14 +48,6 @@ ANDROID = HandOver(
     check,
     write,
 )
-
-
-def _place_faults(folder: Path) -> list[str]:
-    if folder.is_dir() and not any(folder.iterdir()):
-        return []
-    if folder.exists() or folder.is_symlink():
-        return [f"--android {folder} exists and isn't an empty folder: name a new one; what is there is never changed"]
-    return []
 
 
 def _model_faults(source: Bundle) -> list[str]:
@@ -103,7 +87,7 @@ def _copy_project(to: Path) -> None:
     def left_out(folder: str, names: list[str]) -> set[str]:
         return _matching(folder, names) | (set(names) if Path(folder) == own else set())
 
-    shutil.copytree(PROJECT, to, ignore=left_out)
+    shutil.copytree(PROJECT, to, ignore=left_out, dirs_exist_ok=True)
 
 
 _matching = shutil.ignore_patterns(*LEFT_OUT)

@@ -3,19 +3,10 @@
 from pathlib import Path
 
 import pytest
-from kotlin_jvm import Jvm, compile_kotlin, libraries, sources
-from once import MADE, alone
-
-from palmtop.cli import kotlin_tools
+from kotlin_jvm import Jvm, compiled_once
 
 
 @pytest.fixture(scope="session")
 def jvm(shared: Path) -> Jvm:
     """Core and engine, and LiteRT's C functions in the shape of its class for Android."""
-    libraries()  # skips where the tools aren't there
-    folder = shared / "kotlin"
-    with alone(folder) as first:
-        if first:
-            compile_kotlin(sources(), folder, list(kotlin_tools.JARS.values()))
-            (folder / MADE).touch()
-    return Jvm(folder)
+    return compiled_once(shared)

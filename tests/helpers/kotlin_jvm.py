@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from once import MADE, alone
 
 from palmtop.cli import kotlin_tools
 
@@ -51,6 +52,18 @@ class Jvm:
         )
         assert done.returncode == 0, done.stderr[-4000:]
         return [json.loads(line) for line in done.stdout.split("\n") if line]
+
+
+def compiled_once(shared: Path) -> Jvm:
+    """Core, engine and LiteRT's C functions in the shape of its class for Android, compiled once for all tests; skips
+    the test where the tools aren't there."""
+    libraries()
+    folder = shared / "kotlin"
+    with alone(folder) as first:
+        if first:
+            compile_kotlin(sources(), folder, list(kotlin_tools.JARS.values()))
+            (folder / MADE).touch()
+    return Jvm(folder)
 
 
 def sources() -> list[Path]:

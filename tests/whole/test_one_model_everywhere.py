@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from app_pages import AppPage, served
-from kotlin_jvm import ROOT, Jvm, compile_kotlin, libraries, sources
-from once import MADE, alone
+from kotlin_jvm import ROOT, compiled_once
 from tiny_bundles import file_entry
 
 from palmtop import target, task_kinds
 from palmtop.app_manifest import MANIFEST, FileEntry, Manifest
-from palmtop.cli import kotlin_tools
 from palmtop.data.encoding import Text
 from palmtop.eval.targets._chromium import Chromium
 from palmtop.export.app.page import write_page
@@ -45,12 +43,7 @@ def expected(texts: list[Text]) -> np.ndarray:
 
 
 def test_a_jvm_answers_as_python(texts: list[Text], expected: np.ndarray, shared: Path) -> None:
-    libraries()  # skips where the tools aren't there
-    with alone(shared / "kotlin") as first:
-        if first:
-            compile_kotlin(sources(), shared / "kotlin", list(kotlin_tools.JARS.values()))
-            (shared / "kotlin" / MADE).touch()
-    rows = Jvm(shared / "kotlin").ask("answers", MODEL, [{"text": list(text)} for text in texts])
+    rows = compiled_once(shared).ask("answers", MODEL, [{"text": list(text)} for text in texts])
     _same(expected, np.array([row["bits"] for row in rows], np.int32).view(np.float32), "jvm")
 
 
