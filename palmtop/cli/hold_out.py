@@ -15,9 +15,9 @@ LEAST, MOST = 0.01, 0.5
 
 
 def hold_out(
-    columns: Mapping[str, Sequence[Any]], texts: Sequence[str], label: str | None, share: float, beside: Path, stem: str
-) -> tuple[Path, Path]:
-    """Write STEM-train.jsonl and STEM-evaluation.jsonl into the folder `beside`; the rows stay as they are.
+    columns: Mapping[str, Sequence[Any]], texts: Sequence[str], label: str | None, share: float, made: tuple[Path, Path]
+) -> None:
+    """Write the rows to train on and those to measure on into two files; the rows stay as they are.
 
     Rows with the same text stay together. Each label keeps its share, and at least one row to train on.
 
@@ -26,6 +26,7 @@ def hold_out(
         texts: the columns with the text.
         label: the column with the label; None where it is a number.
         share: of the texts, for evaluation.
+        made: the files, for training and for evaluation.
 
     Raises:
         UserError: a share out of range, or too few rows for one.
@@ -45,13 +46,11 @@ def hold_out(
         )
     held = {row for place, rows in enumerate(groups.values()) if place in chosen for row in rows}
     count = len(columns[texts[0]])
-    made = beside / f"{stem}-train.jsonl", beside / f"{stem}-evaluation.jsonl"
     for path, rows in zip(made, (sorted(set(range(count)) - held), sorted(held)), strict=True):
         lines = [
             json.dumps({name: values[row] for name, values in columns.items()}, ensure_ascii=False) for row in rows
         ]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return made
 
 
 def _chosen(strata: Sequence[str], share: float) -> set[int]:

@@ -12,6 +12,7 @@ import typer
 from palmtop import task_kinds
 from palmtop.cli.init_columns import Columns, guessed_columns, guessed_kind
 from palmtop.cli.init_recipe import TEMPLATE, formats_and_targets, lengths
+from palmtop.cli.init_splits import HELD, guessed_splits, refuse_overwriting
 from palmtop.cli.say import note
 from palmtop.errors import UserError
 
@@ -27,14 +28,16 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
     data: Annotated[
         str | None, typer.Option(help="Training data: a .csv, .tsv or .jsonl file, or a Hugging Face data set.")
     ] = None,
-    evaluation: Annotated[str | None, typer.Option(help="Evaluation data: a file, or a split of the data set.")] = None,
+    evaluation: Annotated[
+        str | None,
+        typer.Option(help="Rows to measure on: a file, or a split. Else the data set's own, or a fifth of the file."),
+    ] = None,
     validation: Annotated[
         str | None,
         typer.Option(help="Rows to choose epochs and rates by: a file, or a split. Else a tenth of the training data."),
     ] = None,
     hold_out: Annotated[
-        float | None,
-        typer.Option(help="In place of --evaluation: part the data file; this share of its rows is for evaluation."),
+        float | None, typer.Option(help="In place of --evaluation: the share of the data file's texts to measure on.")
     ] = None,
     text: Annotated[str | None, typer.Option(help="The column with the text; guessed where it is plain.")] = None,
     text2: Annotated[str | None, typer.Option(help="The column with the second text of a pair.")] = None,
@@ -66,8 +69,14 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
         if kind is None and seen is None:
             raise UserError(f"{data}: the column '{columns.label}' looks like no kind of label: say with --kind which")
         kind = kind or seen or ""
-        if hold_out is not None:
-            data, evaluation = _parted(file, data, evaluation, hold_out, rows, columns, kind)
+        if hold_out is not None or (evaluation is None and _is_file(data)):
+            share = HELD if hold_out is None else hold_out
+            data, evaluation = _parted(file, data, evaluation, share, rows, columns, kind, force)
+        if not _is_file(data):
+            evaluation, validation = guessed_splits(data, config, split, columns.label, evaluation, validation)
+            print(
+                f"splits: {split} to train on, {validation or 'a part of it'} to choose by, {evaluation} to measure on"
+            )
         values = _data_values(file, data, {"validation": validation, "evaluation": evaluation}, config, split)
         values |= {
             "text": _yaml(columns.texts[0])
@@ -119,15 +128,6 @@ def _data_values(
     Args:
         others: the file, or the split of the data set, for validation and for evaluation.
     """
-    if others["evaluation"] is None:
-        raise UserError(
-            "--evaluation is missing: "
-            + (
-                "a file with rows that are not trained on, or --hold-out 0.2 to keep a share of these for it"
-                if _is_file(data)
-                else f"the split of {data} to measure on (validation, test, ...)"
-            )
-        )
     given = {role: other for role, other in others.items() if other is not None}
     for role, other in given.items():
         _check_other(role, other, data, split)
@@ -161,15 +161,18 @@ def _parted(
     rows: Mapping[str, Sequence[Any]],
     columns: Columns,
     kind: str,
+    force: bool,
 ) -> tuple[str, str]:
-    """The two files that --hold-out makes of one, beside the recipe."""
+    """The two files that one is parted into, beside the recipe."""
     from palmtop.cli.hold_out import hold_out
 
     if evaluation is not None or not _is_file(data):
         raise UserError("--hold-out parts one data file: leave out --evaluation, and name a file with --data")
     file.parent.mkdir(parents=True, exist_ok=True)
     by = columns.label if task_kinds.find(kind).one_label else None
-    train, held = hold_out(rows, columns.texts, by, share, file.parent, file.stem)
+    train, held = (file.parent / f"{file.stem}-{part}.jsonl" for part in ("train", "evaluation"))
+    refuse_overwriting((train, held), Path(data), force)
+    hold_out(rows, columns.texts, by, share, (train, held))
     of_each = " of each label" if by else ""
     print(f"wrote {train} and {held}: {share:.0%} of the texts{of_each} are held out for evaluation")
     return str(train), str(held)

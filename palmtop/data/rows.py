@@ -29,6 +29,9 @@ TAB = "\t"
 SEPARATORS = {TAB: "a tab", ";": "';'", ",": "','", "|": "'|'"}
 """What stands between the columns of a table, in words."""
 
+_SEVERAL, _ONE = "dataset_dict.json", "state.json"
+"""Files by which a folder is known that save_to_disk wrote: of several splits, or of one."""
+
 CONLL = ("tokens", "tags")
 """The columns that a CoNLL file has."""
 
@@ -115,6 +118,24 @@ def read(source: Source) -> Table:
     if not os.access(path, os.R_OK):
         raise UserError(f"the data file {path} can't be read ({os.strerror(errno.EACCES)}): change its permissions")
     return _from_file(path, stamp, source.quoting)
+
+
+def splits_of(dataset: str, config: str | None) -> list[str]:
+    """The names of a Hugging Face data set's splits, in its order; none where a folder holds one nameless split.
+
+    Raises:
+        UserError: there is no such data set, or it can't be reached.
+    """
+    import datasets
+
+    try:
+        if (Path(dataset) / _SEVERAL).is_file():
+            return list(datasets.load_from_disk(dataset))
+        return [] if (Path(dataset) / _ONE).is_file() else list(datasets.get_dataset_split_names(dataset, config))
+    except (KeyError, ValueError, OSError, RuntimeError) as error:
+        raise UserError(
+            f"the data set '{dataset}' (config {config}) can't be loaded: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def have(numbers: Sequence[int]) -> str:
@@ -246,9 +267,9 @@ def _from_datasets(name: str, config: str | None, split: str) -> Table:
     import datasets
 
     try:
-        if (Path(name) / "dataset_dict.json").is_file():
+        if (Path(name) / _SEVERAL).is_file():
             data = datasets.load_from_disk(name)[split]
-        elif (Path(name) / "state.json").is_file():
+        elif (Path(name) / _ONE).is_file():
             data = datasets.load_from_disk(name)
         else:
             data = datasets.load_dataset(name, config, split=split)

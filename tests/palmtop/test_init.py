@@ -107,11 +107,47 @@ def test_init_guesses_only_what_is_plain(
     assert not (folder / "own.yaml").exists()
 
 
-def test_init_needs_data_to_evaluate_on(capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(capsys, "init", "own.yaml", "--data", "train.csv") == (
-        "error: --evaluation is missing: a file with rows that are not trained on, or --hold-out 0.2 to keep a share "
-        "of these for it\n"
+def test_a_file_alone_is_parted_and_never_written_over(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"text {number},{'ab'[number % 2]}" for number in range(40)]
+    (folder / "all.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    words = ("init", "own.yaml", "--data", "all.csv")
+    assert told(capsys, *words, code=0).startswith(
+        "wrote own-train.jsonl and own-evaluation.jsonl: 20% of the texts of each label are held out for evaluation"
     )
+    assert "evaluation: own-evaluation.jsonl\n" in (folder / "own.yaml").read_text()
+    (folder / "own.yaml").unlink()
+    assert told(capsys, *words) == (
+        "error: own-train.jsonl exists: choose another name for the recipe, or overwrite it with --force\n"
+    )
+    own = (folder / "own-train.jsonl").read_text()
+    assert told(capsys, "init", "own.yaml", "--data", "own-train.jsonl", "--force") == (
+        "error: the rows to train on would be written over own-train.jsonl itself: give the recipe another name\n"
+    )
+    assert (folder / "own-train.jsonl").read_text() == own
+    assert "--hold-out is 0" in told(capsys, *words, "--force", "--hold-out", "0")
+
+
+def test_the_splits_of_a_data_set_are_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = [f"text {number}" for number in range(8)]
+    seen, blind = (
+        datasets.Dataset.from_dict({"text": rows, "label": labels}) for labels in (["no", "yes"] * 4, ["-1"] * 8)
+    )
+    words = ("init", "own.yaml", "--force", "--data", "set")
+    datasets.DatasetDict({"train": seen, "validation": seen, "test": seen}).save_to_disk("set")
+    datasets.DatasetDict({"train": seen, "dev": seen, "test": blind}).save_to_disk("blind")
+    datasets.DatasetDict({"train": seen, "test": blind}).save_to_disk("hidden")
+    capsys.readouterr()
+    assert "splits: train to train on, validation to choose by, test to measure on\n" in told(capsys, *words, code=0)
+    recipe = (folder / "own.yaml").read_text()
+    assert all(f'"split": "{name}"' in recipe for name in ("train", "validation", "test"))
+    assert "a part of it to choose by, dev to measure on\n" in told(capsys, *words[:-1], "blind", code=0)
+    assert told(capsys, *words[:-1], "hidden") == (
+        "error: --evaluation is missing: the split of hidden to measure on; it has test\n"
+    )
+
+
+def test_init_needs_data_to_evaluate_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert told(capsys, "init", "own.yaml", "--data", "train.csv", "--evaluation", "none.csv") == (
         "error: --evaluation: there is no file none.csv\n"
     )
