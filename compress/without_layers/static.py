@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32
 from numpy import ndarray
 from pydantic import Field, model_validator
 
@@ -36,6 +36,10 @@ from palmtop.task import Task, task_input
 
 if TYPE_CHECKING:
     from palmtop.models.static_model import StaticForSequenceClassification
+
+
+INPUTS = ("input_ids", "attention_mask")
+"""Of the student: it knows no kinds of token."""
 
 
 class Static(AnswerWeights, TrainingStage, GivenRates):
@@ -111,30 +115,25 @@ class Static(AnswerWeights, TrainingStage, GivenRates):
         states = states_of_tokens(source, self.pooling, work.say)
         self._check_width(states.shape[1])
         made = reduced(states, self.width)
-        table, tokens = self._weighted(made, data), _own_tokens(data, len(states))
         said = signals(source, data, Wanted(), work.say) if self.soft_weight else None
-        model = self._model(table[tokens], task, signature)
+        model = self._model(self._weighted(made, data), task, signature)
         fitted = fit(
             model,
-            _renumbered(data, tokens, len(table)),
+            replace(data, inputs=INPUTS),
             distillation_loss(self, task),
             self,
             work.scratch,
             said.batch if said else None,
             Special(rates={"word_embeddings": self.table_rate}),
         )
-        table[tokens] = model.word_embeddings.weight.detach().cpu().numpy()
-        _put_table(model, table)
-        write_classifier(
-            model, source, task, signature.model_copy(update={"inputs": ("input_ids", "attention_mask")}), work.out
-        )
+        write_classifier(model, source, task, signature.model_copy(update={"inputs": INPUTS}), work.out)
         keep_logs(work)
         return (
             fitted.facts()
             | data.facts()
             | {
-                "tokens": len(table),
-                "tokens_trained": len(tokens),
+                "tokens": len(states),
+                "tokens_trained": len(np.unique(data.ids)),
                 "variance_kept": round(made.variance, 4),
                 "teacher": source.digest,
             }
@@ -182,29 +181,7 @@ class Static(AnswerWeights, TrainingStage, GivenRates):
             label2id={name: index for index, name in names.items()},
             problem_type=task.of_kind.problem_type,
         )
-        model = StaticForSequenceClassification(
-            config
-        )  # with one row: the head's random weights don't depend on the vocabulary
-        _put_table(model, table)
+        model = StaticForSequenceClassification(config)  # of one row: the head's random weights are every vocabulary's
+        model.word_embeddings = torch.nn.Embedding(len(table), self.width, _weight=torch.from_numpy(table))
+        model.config.vocab_size = len(table)
         return model
-
-
-def _own_tokens(data: Encoded, vocabulary: int) -> Int[ndarray, " known"]:
-    """The tokens that stand in the texts, of a vocabulary of so many."""
-    return np.flatnonzero(np.bincount(data.ids, minlength=vocabulary))
-
-
-def _renumbered(data: Encoded, tokens: Int[ndarray, " known"], vocabulary: int) -> Encoded:
-    """The data in a vocabulary of its own tokens alone: the rest of the table gets no gradient, and a step need not
-    walk over it."""
-    places = np.zeros(vocabulary, np.int32)
-    places[tokens] = np.arange(len(tokens), dtype=np.int32)
-    return replace(data, ids=places[data.ids], pad_id=0, inputs=("input_ids", "attention_mask"))
-
-
-def _put_table(model: "StaticForSequenceClassification", table: Float32[ndarray, "tokens width"]) -> None:
-    """Give the model another table."""
-    import torch
-
-    model.word_embeddings = torch.nn.Embedding(len(table), table.shape[1], _weight=torch.from_numpy(table))
-    model.config.vocab_size = len(table)

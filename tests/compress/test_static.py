@@ -13,8 +13,9 @@ from transformers import AutoModelForSequenceClassification
 
 from palmtop import stage, target
 from palmtop.bundle import Bundle
+from palmtop.compress.learning import used_rows
 from palmtop.compress.learning.encoded import Encoded
-from palmtop.compress.without_layers.static import Static, _renumbered
+from palmtop.compress.without_layers.static import Static
 from palmtop.compress.without_layers.token_vectors import by_counts, by_rank, reduced, states_of_tokens, text_scale
 from palmtop.data.encoding import Encoding, pad
 from palmtop.data.tokenization import HostTokenizer
@@ -191,20 +192,10 @@ def test_rows_of_tokens_that_no_text_has_stay_the_teachers(teacher: Bundle, stud
 def test_training_the_seen_rows_alone_is_training_the_whole_table(
     teacher: Bundle, student: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from palmtop.compress.without_layers import static
-
-    monkeypatch.setattr(static, "_own_tokens", lambda data, vocabulary: np.arange(vocabulary))
+    monkeypatch.setattr(used_rows, "WORTH_IT", 0)
     whole = _make("static", SHORT, teacher, tmp_path / "whole")
     first, second = (open_classifier(bundle.path).state_dict() for bundle in (student, whole))
     assert all(torch.allclose(first[name], second[name], atol=1e-5) for name in first)
-
-
-def test_renumbered_texts_read_the_same_rows(teacher: Bundle) -> None:
-    task, signature = Task.of(teacher.path), Signature.read(teacher.path)
-    assert task is not None
-    data = Encoded.of(task.load("train"), teacher.path, signature)
-    tokens = np.unique(data.ids)
-    assert np.array_equal(tokens[_renumbered(data, tokens, 200).ids], data.ids)
 
 
 def test_with_palmtop_the_auto_class_opens_it_and_without_layers_nothing_is_kept(student: Bundle) -> None:
