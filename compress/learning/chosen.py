@@ -38,8 +38,7 @@ class Chosen:
         facts: dict[str, Any] = {"chosen_on": f"{self.metric} of {self.texts} validation texts", "rate": self.rate}
         if self.trials:
             facts["rate_trials"] = [
-                {"rate": one.rate, "steps": one.steps, self.metric: _number(one.grade), "loss": _number(one.loss)}
-                for one in self.trials
+                {"rate": one.rate, "steps": one.steps, self.metric: _number(one.grade)} for one in self.trials
             ]
         if self.grades:
             facts |= {"by_epoch": [_number(grade) for grade in self.grades], "best_epoch": best_of(self.grades)}
@@ -60,10 +59,10 @@ class Chosen:
         told = []
         if self.trials:
             last = [one for one in self.trials if one.steps == self.trials[-1].steps]
-            tried = ", ".join(f"{one.rate:g}: {_shown(one.grade)}, {_shown(one.loss)}" for one in last)
+            tried = ", ".join(f"{one.rate:g}: {_shown(one.grade)}" for one in last)
             told.append(
-                f"learning_rate {self.rate:g}, by {self.metric} and loss on {self.texts} validation texts after "
-                f"{last[0].steps} steps ({tried})"
+                f"learning_rate {self.rate:g}, by {self.metric} on {self.texts} validation texts after {last[0].steps} "
+                f"steps ({tried})"
             )
         if self.grades:
             shown = " ".join(_shown(grade) for grade in self.grades)

@@ -137,14 +137,14 @@ def _rate(training: _Training, validation: Validation) -> tuple[float, list[rate
 
     start = {name: values.detach().clone() for name, values in training.model.state_dict().items()}
 
-    def train(rate: float, length: int) -> rate_trial.Outcome:
+    def train(rate: float, length: int) -> float:
         training.model.load_state_dict(start)
         try:
             training.short(rate, length)
         except Diverged:
-            return rate_trial.FAILED
+            return -math.inf
         with training.used.whole():
-            return rate_trial.Outcome(validation.grade(training.model), validation.loss(training.model))
+            return validation.grade(training.model)
 
     chosen = rate_trial.choose(rates, steps, train, training.scratch)
     training.model.load_state_dict(start)

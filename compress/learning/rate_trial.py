@@ -1,8 +1,7 @@
 """The highest learning rate, chosen by short trainings: successive halving (Jamieson and Talwalkar 2016)."""
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,25 +14,8 @@ come through the first round, all trials together cost half a training."""
 LEAST = 12
 """Steps of a trial below which its outcome is chance."""
 
-NEAR = 0.005
-"""Grades that differ by less don't tell rates apart: on a thousand texts that is chance. Their losses do."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How well a model does on the validation split; infinite where it can't be said."""
-
-    grade: float
-    """The task's main metric."""
-    loss: float
-    """By the labels, mean over texts."""
-
-
-FAILED = Outcome(-math.inf, math.inf)
-"""Of a training that diverged."""
-
-Train = Callable[[float, int], Outcome]
-"""(highest rate, steps) -> the outcome of a training of so many steps from where the model started, its rate risen and
+Train = Callable[[float, int], float]
+"""(highest rate, steps) -> the grade after a training of so many steps from where the model started, its rate risen and
 fallen to 0 within them."""
 
 
@@ -45,16 +27,6 @@ class Trial:
     steps: int
     grade: float | None
     """The task's metric on the validation split; None where it isn't defined, as after a training that diverged."""
-    loss: float | None = None
-    """By the labels of that split; None where it isn't finite."""
-
-    @property
-    def outcome(self) -> Outcome:
-        """What came of it, as numbers that can be compared."""
-        return Outcome(
-            -math.inf if self.grade is None else self.grade,
-            math.inf if self.loss is None else self.loss,
-        )
 
 
 def worth_it(steps: int) -> bool:
@@ -65,47 +37,27 @@ def worth_it(steps: int) -> bool:
 def choose(rates: Sequence[float], steps: int, train: Train, scratch: Path) -> tuple[float, list[Trial]]:
     """The best of some rates for a training of `steps` steps, and all trials.
 
-    In each round the rates that are left are tried, each for longer than in the one before; the better half goes on
-    (`ranked`). A trial that was made before a kill is read from `scratch`.
+    In each round the rates that are left are tried, each for longer than in the one before; the better half goes on. Of
+    equal ones the lower is taken. A trial that was made before a kill is read from `scratch`.
     """
     done = _read(scratch / FILE)
     left = sorted(rates)
     tried: list[Trial] = []
     for share, most in ROUNDS:
         length = min(most, round(share * steps))
-        outcomes = {}
+        grades = {}
         for rate in left:
             made = next((one for one in done if (one.rate, one.steps) == (rate, length)), None)
             if made is None:
-                outcome = train(rate, length)
-                made = Trial(rate, length, _finite(outcome.grade), _finite(outcome.loss))
+                grade = train(rate, length)
+                made = Trial(rate, length, grade if grade > float("-inf") else None)
                 done.append(made)
                 write_durably(scratch / FILE, json.dumps([asdict(one) for one in done]))
             tried.append(made)
-            outcomes[rate] = made.outcome
-        left = ranked(outcomes)
-        best = left[0]
-        left = sorted(left[: (len(left) + 1) // 2])
+            grades[rate] = made.grade if made.grade is not None else float("-inf")
+        left = sorted(sorted(left, key=lambda rate: (-grades[rate], rate))[: (len(left) + 1) // 2])
+    best = max(left, key=lambda rate: (grades[rate], -rate))
     return best, tried
-
-
-def ranked(outcomes: Mapping[float, Outcome]) -> list[float]:
-    """Rates from best to worst: by the grade, and of those whose grades are NEAR the best one's by the loss; of equal
-    ones the lower first.
-
-    The loss tells rates apart where the grade can't yet: while a model still gives every text the most frequent label.
-    """
-    left, order = dict(outcomes), []
-    while left:
-        highest = max(outcome.grade for outcome in left.values())
-        near = [rate for rate, outcome in left.items() if outcome.grade >= highest - NEAR]
-        order.append(min(near, key=lambda rate: (left[rate].loss, rate)))
-        del left[order[-1]]
-    return order
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
 
 
 def _read(path: Path) -> list[Trial]:

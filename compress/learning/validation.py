@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.training_settings import ChosenRates
 from palmtop.data.encoding import Encoding, pad
 from palmtop.data.tokenization import HostTokenizer
@@ -24,8 +23,6 @@ BATCH = 32
 """Texts that are answered at a time."""
 MOST = 1000
 """Texts that are graded: more would tell rates no better apart, and cost time after each epoch."""
-ASKED_FOR_LOSS = 300
-"""Texts whose loss is taken: it varies far less than what is right or wrong."""
 LEAST = 30
 """With fewer, which rate is best is chance."""
 
@@ -87,28 +84,6 @@ class Validation:
     def encodings(self) -> list[Encoding]:
         """The texts as token ids."""
         return HostTokenizer.of(self.folder, self.signature).encode(self.split.texts)
-
-    @cached_property
-    def _learnable(self) -> Encoded:
-        """The first texts with their labels as a loss takes them."""
-        return Encoded.of(self.split.take(np.arange(min(ASKED_FOR_LOSS, len(self.split)))), self.folder, self.signature)
-
-    def loss(self, model: "PreTrainedModel") -> float:
-        """Mean loss by the labels over the first texts, without dropout; infinite where it is no number. The model is
-        in training mode afterwards if it was before."""
-        import torch
-
-        data, training = self._learnable, model.training
-        model.eval()
-        total = 0.0
-        with torch.inference_mode():
-            for start in range(0, len(data), BATCH):
-                rows = range(start, min(start + BATCH, len(data)))
-                inputs = {name: values.to(model.device) for name, values in data.batch(rows).items()}
-                labels = data.label_batch(rows).to(model.device)
-                total += float(data.kind.label_loss(outputs_of(model(**inputs)).float(), labels).sum())
-        model.train(training)
-        return total / len(data) if math.isfinite(total) else math.inf
 
     def grade(self, model: "PreTrainedModel") -> float:
         """The task's metric of the model's answers; minus infinity where it isn't defined, as when all answers are the
