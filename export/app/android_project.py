@@ -4,7 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
-from palmtop.app_manifest import Manifest
+from palmtop.app_manifest import README, Manifest
 from palmtop.bundle import Bundle
 from palmtop.errors import raise_all
 from palmtop.export.app.page import is_of_a_page
@@ -94,10 +94,10 @@ _matching = shutil.ignore_patterns(*LEFT_OUT)
 
 
 def _copy_model(app: Path, to: Path) -> None:
-    """What the manifest states but a page's files, which would be megabytes in the APK, and a manifest without these;
-    not the card, which is of the machine that made it."""
+    """What the manifest states but a page's files, which would be megabytes in the APK, and the folder's README, which
+    speaks of them; and a manifest without these. Not the card, which is of the machine that made it."""
     manifest = Manifest.read(app)
-    files = {name: entry for name, entry in manifest.files.items() if not is_of_a_page(name)}
+    files = {name: entry for name, entry in manifest.files.items() if not is_of_a_page(name) and name != README}
     for name in files:
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(app / name, to / name)

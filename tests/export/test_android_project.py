@@ -33,7 +33,9 @@ def test_the_command_writes_a_project_with_the_bundle_as_its_only_model(file: Bu
     assert model.name == "tiny-file"  # Android packs no folder that begins with '_'
     manifest = Manifest.read(model)
     assert {path.name for path in model.iterdir()} == {*manifest.files, "manifest.json"}
-    assert "model.tflite" in manifest.files and not {"index.html", "runtime"} & {path.name for path in model.iterdir()}
+    assert "model.tflite" in manifest.files and not {"index.html", "runtime", "README.md"} & {
+        path.name for path in model.iterdir()
+    }
     assert all(sha256_of(model / name) == entry.sha256 for name, entry in manifest.files.items())
     assert manifest.lineage[-1].digest == file.digest
     assert _names(out) - {f"{MODELS / model.name}/{path.name}" for path in model.iterdir()} == {
@@ -51,7 +53,9 @@ def test_with_out_the_app_folder_is_kept_too_and_made_once(
     assert "kept" in capsys.readouterr().out
     kept = Bundle.open(tmp_path / "app")
     whole, phones = Manifest.read(kept.path), Manifest.read(tmp_path / "phone" / MODELS / "tiny-file")
-    assert phones.files == {name: entry for name, entry in whole.files.items() if not is_of_a_page(name)}
+    assert phones.files == {
+        name: entry for name, entry in whole.files.items() if not is_of_a_page(name) and name != "README.md"
+    }
     assert phones.model_copy(update={"files": whole.files}) == whole
     assert "android" not in kept.card.origin.settings  # an app of before is equal to one of now
 
