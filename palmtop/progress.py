@@ -59,7 +59,8 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
         elif self._told > self._started:
-            self._say(f"{self._done} {self._unit}s in {self._clock() - self._started:.0f} s")
+            units = self._unit + ("es" if self._unit.endswith("ch") else "s")
+            self._say(f"{self._done} {units} in {self._clock() - self._started:.0f} s")
 
     def _say(self, line: str) -> None:
         print(f"{self._what}: {line}", file=self._out, flush=True)

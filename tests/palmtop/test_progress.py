@@ -35,6 +35,15 @@ def test_a_log_gets_a_line_now_and_then_with_steps_seconds_and_what_is_left() ->
     ]
 
 
+def test_many_batches_are_no_batchs() -> None:
+    out, clock = io.StringIO(), _Clock()
+    progress = Progress("teacher", 2, "batch", out=out, clock=clock)
+    clock.now += 31.0
+    progress.at(2)
+    progress.close()
+    assert out.getvalue().splitlines()[-1] == "teacher: 2 batches in 31 s"
+
+
 def test_what_is_over_soon_says_nothing_in_a_log() -> None:
     out, clock = io.StringIO(), _Clock()
     progress = Progress("training", 2, "step", out=out, clock=clock)
