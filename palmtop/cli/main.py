@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from palmtop.cli.against import beside
+from palmtop.cli.attention import attention
 from palmtop.cli.check import check
 from palmtop.cli.grids import families, kinds
 from palmtop.cli.init import init
@@ -104,6 +105,7 @@ def app_for(words: Sequence[str]) -> typer.Typer:
         report,
         verify,
         explain,
+        attention,
         tokens,
         stages,
         kinds,
