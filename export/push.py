@@ -159,7 +159,8 @@ def _upload(folder: Path, to: To) -> str:
 @contextmanager
 def _told(to: To) -> Iterator[None]:
     """What the hub or the way to it refuses, in words that say what to do."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HTTPError as AnyHTTP  # type: ignore[attr-defined]  # by whichever library it asks
 
     try:
         yield
@@ -167,7 +168,7 @@ def _told(to: To) -> Iterator[None]:
         raise UserError(_refusal(to, error)) from None
     except HFValidationError as error:
         raise UserError(f"'{to.name}' is no name on the hub ({_first_line(error)}): write OWNER/NAME") from None
-    except (HTTPError, ConnectionError) as error:
+    except (AnyHTTP, ConnectionError) as error:
         raise UserError(
             f"the hub can't be reached ({_first_line(error)}): check the network (and HF_ENDPOINT, where it is set), "
             "and push again"

@@ -93,6 +93,7 @@ class ToApp(Stage):
         each.name: each.in_app.packages for each in file_format.every() if each.in_app
     }
     extra: ClassVar[str] = "all"
+    takes_besides: ClassVar[Format] = "onnx"
     hand_overs: ClassVar[Mapping[str, HandOver]] = {"android": ANDROID, "react_native": REACT_NATIVE}
 
     layout: layouts.Name = "palmtop"

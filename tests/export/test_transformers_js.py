@@ -202,8 +202,11 @@ def test_a_number_is_made_a_share_and_a_long_text_loses_its_end_as_the_readme_sa
     [
         ({"quantized": "FLOAT"}, "quantized is for the int8 file beside a float one"),
         ({"quantized": "OTHER"}, "was made of another model than"),
-        ({"layout": "palmtop", "quantized": "INT8"}, "quantized is for layout: transformers.js: leave it out"),
-        ({"task_clients": "required"}, "task_clients: required is for layout: palmtop"),
+        (
+            {"layout": "palmtop", "quantized": "INT8"},
+            r"quantized is for layout: transformers\.js, this is palmtop: leave it out",
+        ),
+        ({"task_clients": "required"}, r"task_clients is for layout: palmtop, this is transformers\.js: leave it out"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(
