@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from palmtop.bundle import CARD, Bundle
+from palmtop.bundle import Bundle
 from palmtop.errors import UserError
 from palmtop.paths import without_places
 
@@ -69,7 +69,6 @@ def lay_out(source: Bundle, vector: Vector, title: str, description: str, out: P
     for name in source.card.files:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source.path / name, out / name)
-    (out / CARD).unlink(missing_ok=True)
     if (out / TOKENIZER_CONFIG).is_file():
         told = without_places((out / TOKENIZER_CONFIG).read_text(encoding="utf-8"))
         (out / TOKENIZER_CONFIG).write_text(told, encoding="utf-8")
@@ -85,7 +84,7 @@ def lay_out(source: Bundle, vector: Vector, title: str, description: str, out: P
         ],
     )
     for path in places[1:]:
-        (out / path).mkdir()
+        (out / path).mkdir(exist_ok=True)  # it may be such a folder already
     _write(out / places[1] / CONFIG, _pooling(vector.pooling, width))
     _write(out / "sentence_bert_config.json", {"max_seq_length": tokens, "do_lower_case": False})
     code = CODE.format(pooling=vector.pooling, length=", at length 1" if vector.normalize else "")
