@@ -14,6 +14,7 @@ from numpy import ndarray
 from palmtop import format as file_format
 from palmtop.bundle import Format
 from palmtop.errors import UserError
+from palmtop.formats.read_onnx import file_in
 
 LEAST_BYTES = 1024
 """Smaller tensors are no weights worth sharing: biases of zeros, scales, shapes are equal by chance."""
@@ -106,7 +107,7 @@ def in_onnx(folder: Path) -> Iterator[Stored]:
     import onnx
     from onnx.numpy_helper import to_array
 
-    model = onnx.load(str(folder / "model.onnx"))
+    model = onnx.load(str(file_in(folder)))
     for number, tensor in enumerate(_tensors(model)):
         if len(tensor.dims) == MATRIX:
             values = to_array(tensor)

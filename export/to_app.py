@@ -3,10 +3,14 @@ runs it."""
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
 from pydantic import Field
 
 from palmtop import format as file_format
@@ -32,13 +36,15 @@ from palmtop.data.encoding import Encoding, Text
 from palmtop.data.tokenization import FILE as TOKENIZER
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.effect import Effect
-from palmtop.errors import MissingFile, UserError
+from palmtop.errors import MissingFile, UserError, raise_all
 from palmtop.export import stored_once
+from palmtop.export.app import layouts, model2vec, sentence_transformers, transformers_js
 from palmtop.export.app.android_project import ANDROID
 from palmtop.export.app.clients import QUESTION_ANSWERER, client_for, task_clients, why_not
 from palmtop.export.app.handover import readme
 from palmtop.export.app.page import why_none, write_page
 from palmtop.export.app.react_native_project import REACT_NATIVE
+from palmtop.export.app.transformers_js_readme import readme as readme_of_transformers_js
 from palmtop.paths import without_paths, without_places
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
@@ -78,7 +84,8 @@ class ToApp(Stage):
     """Put a model into an app's folder; a .tflite of a WordPiece classifier or reader gets what Google's Task clients
     need."""
 
-    accepts: ClassVar[frozenset[Format]] = file_format.in_apps()
+    accepts: ClassVar[frozenset[Format]] = file_format.in_folders()
+    without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "app"
     effect: ClassVar[Effect] = "none"
     packages: ClassVar[tuple[str, ...]] = ("tokenizers",)
@@ -86,8 +93,21 @@ class ToApp(Stage):
         each.name: each.in_app.packages for each in file_format.every() if each.in_app
     }
     extra: ClassVar[str] = "all"
+    takes_besides: ClassVar[Format] = "onnx"
     hand_overs: ClassVar[Mapping[str, HandOver]] = {"android": ANDROID, "react_native": REACT_NATIVE}
 
+    layout: layouts.Name = "palmtop"
+    """Who opens the folder: palmtop: apps on phones, pages, palmtop itself; transformers.js: its pipelines, in a page
+    or in Node, of an ONNX file; sentence-transformers: SentenceTransformer, of a torch model; model2vec: StaticModel,
+    of a static student."""
+    quantized: str | None = None
+    """Of transformers.js: the folder of the int8 bundle of the same model, whose file goes beside the float one; it is
+    what a page takes."""
+    pooling: sentence_transformers.Pooling | None = None
+    """Of sentence-transformers: what a text's vector is made of, the mean of the tokens' last states, the first
+    token's, or each place's largest; by default as the model was trained, else mean."""
+    normalize: bool | None = None
+    """Of sentence-transformers: bring vectors to length 1; by default as the model was trained, else no."""
     title: str | None = None
     """The model's name, as clients show it; by default that of its task."""
     description: str | None = None
@@ -108,21 +128,36 @@ class ToApp(Stage):
     """Largest difference that 'palmtop verify' lets through on another machine, as a share of the outputs' spread; by
     default that of the precision: 0.01 for float and weight-only, 1 where activations are quantized."""
 
+    def inputs(self) -> dict[str, str]:
+        """The int8 bundle."""
+        return {"quantized": Bundle.open(Path(self.quantized)).digest} if self.quantized else {}
+
     def outline(self, source: Outline | None) -> Outline:
         """A folder for the source's format; refused where its runtime isn't there to take the golden answers."""
         assert source is not None  # the driver checked `accepts`
+        raise_all(layouts.faults(self.layout, source, self._changed()))
+        if source.format == "torch":
+            return replace(source, format=self.format_of(source.format))
         if lack := target.for_format(source.format).missing():
             raise UserError(f"to_app takes golden answers from the model's own runtime, but {lack}")
         if self.task_clients == "required" and source.format != "tflite":
             raise UserError(f"task_clients: required is for tflite, this is {source.format}: leave it out")
         return Outline("app", source.family, source.layers, source.labels, task=source.task)
 
+    def format_of(self, source: Format | None) -> Format:
+        """sentence-transformers' files lie beside a torch bundle's own: it stays one."""
+        return "torch" if self.layout == "sentence-transformers" else super().format_of(source)
+
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Copy, pack, ask for the golden answers, and write the manifest."""
         assert source is not None  # the driver checked `accepts`
         task = source.task
+        if source.format == "torch":
+            return self._of_torch(source, work.out)
         if task is None:
             raise UserError(f"{source.name} has no task, so there are no labels to ship: export a fine-tuned model")
+        if self.layout == "transformers.js":
+            return self._for_transformers_js(source, task, work.out)
         for pattern in (*file_format.find(source.format).files, *BESIDE):
             for path in source.path.glob(pattern):
                 shutil.copyfile(path, work.out / path.name)
@@ -137,17 +172,50 @@ class ToApp(Stage):
             write_page(source.format, work.out)
         self._write_readme(source, task, work.out, clients, no_page is None)
         self._manifest(source, task, work.out, clients, rows).write(work.out)
-        told = {
-            "artefact": source.format,
-            "precision": _precision(source),
-            "golden_texts": len(rows),
-            "clients": "; ".join(client for client, found in clients.items() if found == ANSWERS),
-            "page": no_page or PAGE,
-        }
-        if unseen := unseen_labels(rows, task.of_kind, task.label_names):
-            told["unseen_labels"] = len(unseen)
+        told = _told(source, task, clients, rows) | {"page": no_page or PAGE}
         judge = client_for(task)
         return told if clients.get(judge, ANSWERS) == ANSWERS else told | {"task_clients": clients[judge]}
+
+    def _changed(self) -> frozenset[str]:
+        """Settings that aren't as they are by default."""
+        return frozenset(
+            name for name, field in type(self).model_fields.items() if getattr(self, name) != field.get_default()
+        )
+
+    def _of_torch(self, source: Bundle, out: Path) -> dict[str, Any]:
+        """The folder that a tool for torch models opens; without golden answers, for these are vectors."""
+        title, description = self.title or source.name, self.description or _made(source)
+        if self.layout == "model2vec":
+            model2vec.lay_out(source, title, description, out)
+            return {"layout": self.layout}
+        vector = sentence_transformers.vector_of(source, self.pooling, self.normalize)
+        sentence_transformers.lay_out(source, vector, title, description, out)
+        return {"layout": self.layout, "pooling": vector.pooling, "normalize": vector.normalize}
+
+    def _for_transformers_js(self, source: Bundle, task: Task, out: Path) -> dict[str, Any]:
+        """The folder that transformers.js opens, with the golden answers of the file that it was made of."""
+        quantized = Bundle.open(Path(self.quantized)) if self.quantized else None
+        raise_all(transformers_js.faults(source, task, quantized))
+        transformers_js.lay_out(source, task, quantized, out)
+        clients = {_in_app(source).client: ANSWERS, transformers_js.CLIENT: transformers_js.SAID}
+        rows = self._write_golden(source, task, out)
+        if quantized is not None:
+            self._check_beside(quantized, task, out)
+        files = transformers_js.is_float(source), quantized is not None
+        title, description = self._title(task), self._description(source, task)
+        text = readme_of_transformers_js(title, description, task, source.signature, files)
+        (out / README).write_text(text, encoding="utf-8")
+        self._manifest(source, task, out, clients, rows).write(out)
+        return _told(source, task, clients, rows) | {"layout": self.layout}
+
+    def _check_beside(self, quantized: Bundle, task: Task, out: Path) -> None:
+        """See that the int8 file answers as the one it was made of."""
+        encodings = self._golden_encodings(quantized, task, out)
+        with TemporaryDirectory() as alone:
+            shutil.copyfile(out / transformers_js.INT8, Path(alone, "model.onnx"))
+            for name in (TOKENIZER, SIGNATURE):
+                shutil.copyfile(out / name, Path(alone, name))
+            _check_same(quantized, encodings, parity.answers((quantized.format, Path(alone)), encodings))
 
     def _fit(self, source: Bundle, task: Task, out: Path) -> dict[str, str]:
         """Add what the format's clients need; returns what each does."""
@@ -186,12 +254,7 @@ class ToApp(Stage):
         outputs = parity.answers((source.format, out), encodings)
         if _repacked(source, out):
             stored_once.check(source.format, out)
-            expected, texts = parity.answers((source.format, source.path), encodings), [row.text for row in encodings]
-            found = parity.compare(expected, outputs, texts, Signature.read(out).output)
-            if not found.difference <= SAME:
-                raise RuntimeError(
-                    f"{source.path} answers otherwise since it was packed (by {found.difference:.3g} of the spread)"
-                )
+            _check_same(source, encodings, outputs)
         rows = golden_rows(encodings, outputs, task)
         if self.golden == "task":
             rows += _of_unseen_labels(source, task, out, rows)
@@ -258,8 +321,34 @@ class ToApp(Stage):
         return self.title or task.name
 
     def _description(self, source: Bundle, task: Task) -> str:
-        made = ", ".join(step.stage for step in source.lineage)
-        return self.description or f"{task.name}: {task.of_kind.describe(task)}. Made by palmtop: {made}."
+        return self.description or f"{task.name}: {task.of_kind.describe(task)}. {_made(source)}"
+
+
+def _made(source: Bundle) -> str:
+    return f"Made by palmtop: {', '.join(step.stage for step in source.lineage)}."
+
+
+def _check_same(source: Bundle, encodings: list[Encoding], outputs: Float32[ndarray, "texts ..."]) -> None:
+    """See that a packed file's outputs are those of the file it was made of."""
+    expected, texts = parity.answers((source.format, source.path), encodings), [row.text for row in encodings]
+    found = parity.compare(expected, outputs, texts, source.signature.output)
+    if not found.difference <= SAME:
+        raise RuntimeError(
+            f"{source.path} answers otherwise since it was packed (by {found.difference:.3g} of the spread)"
+        )
+
+
+def _told(source: Bundle, task: Task, clients: dict[str, str], rows: list[GoldenRow]) -> dict[str, Any]:
+    """What a card says of every app."""
+    told: dict[str, Any] = {
+        "artefact": source.format,
+        "precision": _precision(source),
+        "golden_texts": len(rows),
+        "clients": "; ".join(client for client, found in clients.items() if found == ANSWERS),
+    }
+    if unseen := unseen_labels(rows, task.of_kind, task.label_names):
+        told["unseen_labels"] = len(unseen)
+    return told
 
 
 def _of_unseen_labels(source: Bundle, task: Task, out: Path, rows: list[GoldenRow]) -> list[GoldenRow]:
@@ -297,11 +386,10 @@ def _precision(source: Bundle) -> str:
 
 
 def _repacked(source: Bundle, out: Path) -> bool:
-    return any(
-        sha256_of(out / path.name) != source.card.files[path.name].sha256
-        for pattern in file_format.find(source.format).files
-        for path in source.path.glob(pattern)
-    )
+    """Whether a model file in `out` isn't one of the source's, byte by byte."""
+    known = {entry.sha256 for entry in source.card.files.values()}
+    made = (path for pattern in file_format.find(source.format).files for path in out.glob(pattern))
+    return any(sha256_of(path) not in known for path in made)
 
 
 def _computes_in_float(source: Bundle) -> bool:

@@ -23,7 +23,7 @@ from palmtop import format as file_format
 from palmtop.durably import write_durably
 from palmtop.effect import Effect
 from palmtop.errors import UserError
-from palmtop.paths import without_paths
+from palmtop.paths import without_folders, without_paths
 from palmtop.signature import Signature
 
 if TYPE_CHECKING:
@@ -242,10 +242,7 @@ def seal(
     Args:
         effect: what the stage says that it does to a model; None where nobody says it.
     """
-    files = {
-        path.relative_to(folder).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=sha256_of(path))
-        for path in sorted(_content(folder))
-    }
+    files = _entries(folder)
     lineage = source.lineage if source else ()
     card = Card(
         format=bundle_format,
@@ -258,6 +255,22 @@ def seal(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     write_durably(folder / CARD, card.model_dump_json(indent=1) + "\n")
+
+
+def hand_out(card: Card, folder: Path) -> None:
+    """Seal a copy of a bundle that goes to others, whose files may be others by now: the same origin, way and facts, of
+    paths only the last parts; the digest is that of the copy, and `copy_of` that of the bundle."""
+    files = _entries(folder)
+    made = card.model_copy(
+        update={
+            "digest": _digest(card.format, files),
+            "files": files,
+            "origin": card.origin.model_copy(update={"settings": without_paths(card.origin.settings)}),
+            "lineage": _handed_out(card.lineage),
+            "facts": without_folders(card.facts) | {"copy_of": card.digest},
+        }
+    )
+    write_durably(folder / CARD, made.model_dump_json(indent=1) + "\n")
 
 
 def sha256_of(path: Path) -> str:
@@ -273,6 +286,13 @@ def _with_effect(step: Ancestor) -> Ancestor:
 
 def _handed_out(lineage: tuple[Ancestor, ...]) -> tuple[Ancestor, ...]:
     return tuple(step.model_copy(update={"settings": without_paths(step.settings)}) for step in lineage)
+
+
+def _entries(folder: Path) -> dict[str, FileEntry]:
+    return {
+        path.relative_to(folder).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=sha256_of(path))
+        for path in sorted(_content(folder))
+    }
 
 
 def _digest(bundle_format: Format, files: Mapping[str, FileEntry]) -> str:

@@ -55,6 +55,9 @@ class FileFormat:
     files: tuple[str, ...] = ()
     """Names of the model's own files, weights and graph, as patterns; the first tells the format of the model in an
     app's folder. An app has none of its own."""
+    also_at: tuple[str, ...] = ()
+    """Where the first of them may lie besides, in a folder that is laid out for another tool; the first that is there
+    answers."""
     target: str | None = None
     """The target that judges it: the format's own runtime on this machine."""
     not_run: str | None = None
@@ -118,6 +121,11 @@ def in_apps() -> frozenset[str]:
     return frozenset(each.name for each in every() if each.in_app)
 
 
+def in_folders() -> frozenset[str]:
+    """Those of which a folder for others can be made: an app's, or one that tools for torch models open."""
+    return in_apps() | {"torch"}
+
+
 def not_run() -> frozenset[str]:
     """Those that are converted, and run by nothing here."""
     return frozenset(each.name for each in every() if each.not_run)
@@ -148,7 +156,11 @@ def own_targets(formats: Iterable[str]) -> tuple[str, ...]:
 
 def model_in(folder: Path) -> str | None:
     """The format of the model in an app's folder, by its first file; None where there is none."""
-    return next((each.name for each in every() if each.in_app and (folder / each.files[0]).is_file()), None)
+    return next((each.name for each in every() if each.in_app and _holds(folder, each)), None)
+
+
+def _holds(folder: Path, made: FileFormat) -> bool:
+    return any((folder / name).is_file() for name in (made.files[0], *made.also_at))
 
 
 def called(dotted: str) -> Callable[..., Any]:

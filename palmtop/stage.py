@@ -93,6 +93,8 @@ class Stage(Settings, ABC):
     distributed: ClassVar[bool] = False
     """Whether all processes of a distributed run take part; otherwise the first does the work."""
 
+    takes_besides: ClassVar[Format] = "torch"
+    """Format of the bundles that settings name, such as a teacher."""
     hand_overs: ClassVar[Mapping[str, HandOver]] = {}
     """What can be made of its bundles besides, by the name of the option that says where."""
 

@@ -50,7 +50,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     asked anew."""
     from palmtop.folders import cache
 
-    tools = ("kotlin", "apk", "react_native", "arm64", "debian", "arm64-unpacked")
+    tools = ("kotlin", "apk", "react_native", "transformers_js", "arm64", "debian", "arm64-unpacked")
     downloads = [cache(name) for name in ("web", "judges", *tools)]
     folder = tmp_path_factory.mktemp("cache")
     for found in downloads:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format, sha256_of
+from palmtop.compress.start.adopt_bundle import OWN, own_files, own_signature, own_task
 from palmtop.compress.start.adopt_config import built_config, copy_config, head_labels, read_config
 from palmtop.compress.start.adopt_files import (
     PICKLES,
@@ -41,7 +42,8 @@ class Adopt(Stage):
     revision: str | None = None
     """The hub's branch, tag or commit."""
     task: str | dict[str, Any] | None = None
-    """The task a model with a head was fine-tuned for, where it already was; its labels must be the head's."""
+    """The task a model with a head was fine-tuned for, where it already was; its labels must be the head's. A bundle of
+    palmtop's has its own with it."""
     read_pickle: bool = False
     """Read pickled weights (pytorch_model.bin), which can run code, where there are no safetensors."""
     trust_remote_code: bool = False
@@ -56,23 +58,32 @@ class Adopt(Stage):
         for path in sorted(folder.iterdir()):
             if path.name in (*TOKENIZER, "config.json") or path.suffix in (".safetensors", ".bin"):
                 hashed.update(f"{path.name} {sha256_of(path)}\n".encode())
+        hashed.update(own_files(folder).encode())
         return {"model": hashed.hexdigest()}
 
     def outline(self, source: Outline | None) -> Outline:
         """Family, layers and labels as config.json has them; what can't be adopted is refused here."""
         here = is_local(self.model)
-        folder = local(self.model) if here else from_hub(self.model, self.revision, ["config.json"])
+        folder = local(self.model) if here else from_hub(self.model, self.revision, ["config.json", *OWN])
         config = read_config(folder, self.model, self.trust_remote_code)
         if here:
             check_files(folder, self.model, self.read_pickle)
-        labels = head_labels(config, self.task)
-        kind = Task.find(self.task).kind if labels is not None and self.task is not None else None
+        task = self.task if self.task is not None else own_task(folder, config)
+        labels = head_labels(config, task)
+        kind = Task.find(task).kind if labels is not None and task is not None else None
         return replace(outline_of_config("torch", config, labels), task=kind)
 
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Copy weights, config and tokenizer; add signature.json and, with a head, task.json."""
         outline = self.outline(None)
-        patterns = [*TOKENIZER, "config.json", "*.safetensors", "*.index.json", *(PICKLES if self.read_pickle else ())]
+        patterns = [
+            *TOKENIZER,
+            *OWN,
+            "config.json",
+            "*.safetensors",
+            "*.index.json",
+            *(PICKLES if self.read_pickle else ()),
+        ]
         folder = local(self.model) if is_local(self.model) else from_hub(self.model, self.revision, patterns)
         check_files(folder, self.model, self.read_pickle)
         config = read_config(folder, self.model, self.trust_remote_code)
@@ -83,11 +94,11 @@ class Adopt(Stage):
         pads = pad_id(built, tokenizer, self.model, work.say)
         open_as_named(work.out, self.model)
         output = task_kinds.find(outline.task).output if outline.task is not None else "logits"
-        Signature(inputs=inputs_of(config), output=output, max_length=longest_input(config), pad_id=pads).write(
-            work.out
-        )
-        if outline.labels is not None and self.task is not None:
-            Task.find(self.task).write(work.out)
+        made = Signature(inputs=inputs_of(config), output=output, max_length=longest_input(config), pad_id=pads)
+        (made if self.task is not None else own_signature(folder, made)).write(work.out)
+        task = self.task if self.task is not None else own_task(folder, config)
+        if outline.labels is not None and task is not None:
+            Task.find(task).write(work.out)
         return {
             "model": self.model,
             "family": outline.family,

@@ -10,10 +10,10 @@ from numpy import ndarray
 from palmtop import target, task_kinds
 from palmtop.errors import UserError
 from palmtop.eval.targets._host import Answer, Batch, HostRunner, HostTarget, file_of, lacking
+from palmtop.formats.read_onnx import file_in
 from palmtop.signature import Signature
 from palmtop.target import Machine, Runner
 
-MODEL = "model.onnx"
 RUNTIME = ("onnxruntime", "tokenizers")
 """Imported before the clock of `cost_of_loading` starts."""
 
@@ -43,9 +43,9 @@ class Target(HostTarget):
         return target.host_machine(RUNTIME)
 
     def open(self, folder: Path, threads: int = 1) -> Runner:
-        """Load model.onnx."""
-        signature = Signature.read(folder)
-        return HostRunner(folder, signature, _answer(file_of(folder, MODEL), signature, threads))
+        """Load model.onnx, wherever its folder has it."""
+        signature, file = Signature.read(folder), file_in(folder)
+        return HostRunner(folder, signature, _answer(file_of(file.parent, file.name), signature, threads))
 
 
 def _answer(file: Path, signature: Signature, threads: int) -> Answer:

@@ -50,7 +50,14 @@ def _set_up_tests() -> None:
     if not kotlin_tools.TESTS.is_dir():
         raise UserError("palmtop's tests aren't here: they are in a clone of its repository")
     _set_up_web()
-    for part in (_set_up_arm64, _set_up_servers, _set_up_kotlin, _set_up_apk, _set_up_typescript):
+    for part in (
+        _set_up_arm64,
+        _set_up_servers,
+        _set_up_kotlin,
+        _set_up_apk,
+        _set_up_typescript,
+        _set_up_transformers_js,
+    ):
         try:
             part()
         except UserError as error:
@@ -92,6 +99,13 @@ def _set_up_typescript() -> None:
     from palmtop.cli.react_native_tools import TYPESCRIPT
 
     print(f"TypeScript {TYPESCRIPT.locked_version('typescript')}: {TYPESCRIPT.install()}")
+
+
+def _set_up_transformers_js() -> None:
+    from palmtop.cli.transformers_js_tools import TRANSFORMERS_JS
+
+    version = TRANSFORMERS_JS.locked_version("@huggingface/transformers")
+    print(f"transformers.js {version}: {TRANSFORMERS_JS.install()}")
 
 
 def _set_up_web() -> None:

@@ -4,7 +4,8 @@ from palmtop.format import FileFormat, InApp, Quantizer
 
 FORMAT = FileFormat(
     name="onnx",
-    files=("model.onnx", "*.onnx", "*.onnx.data", "*.onnx_data"),
+    files=("model.onnx", "*.onnx", "*.onnx.data", "*.onnx_data", "onnx/*.onnx"),
+    also_at=("onnx/model.onnx", "onnx/model_quantized.onnx"),
     target="host_onnx",
     reader="palmtop.formats.read_onnx.read",
     reader_package=("onnx", "onnx"),

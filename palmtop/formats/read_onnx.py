@@ -5,14 +5,20 @@ from typing import Any
 
 from palmtop.anatomy import Anatomy, Operator, Stored, Tensor, stored
 from palmtop.errors import UserError
+from palmtop.formats.onnx import FORMAT
 
-FILE = "model.onnx"
+FILE = FORMAT.files[0]
 BUILT_IN = ("", "ai.onnx", "com.microsoft", "ai.onnx.ml")
 """The domains whose operators onnxruntime has."""
 
 
+def file_in(folder: Path) -> Path:
+    """The file that answers in a folder: model.onnx, or where another tool has it; model.onnx where there is none."""
+    return next((folder / name for name in (FILE, *FORMAT.also_at) if (folder / name).is_file()), folder / FILE)
+
+
 def read(folder: Path) -> Anatomy:
-    """Take model.onnx of a bundle apart.
+    """Take the ONNX file of a bundle apart.
 
     Raises:
         UserError: the file is missing or isn't ONNX.
@@ -20,7 +26,7 @@ def read(folder: Path) -> Anatomy:
     import onnx
     from google.protobuf.message import DecodeError
 
-    path = folder / FILE
+    path = file_in(folder)
     if not path.is_file():
         raise UserError(f"{folder} has no {FILE}: export the bundle again")
     try:
@@ -36,7 +42,7 @@ def read(folder: Path) -> Anatomy:
         if attribute.name == "value"
     ]
     tensors = {name: Tensor(name, _dtype(tensor.data_type), tuple(tensor.dims), name) for name, tensor in constants}
-    held = {name: _stored(tensor, folder, tensors[name].dtype) for name, tensor in constants}
+    held = {name: _stored(tensor, path.parent, tensors[name].dtype) for name, tensor in constants}
     tensors |= {
         value.name: _value(value)
         for values in (model.graph.input, model.graph.value_info, model.graph.output)
@@ -57,13 +63,13 @@ def read(folder: Path) -> Anatomy:
     )
     for name in (name for operator in operators for name in (*operator.inputs, *operator.outputs)):
         tensors.setdefault(name, Tensor(name, "unknown", None))
-    return Anatomy("onnx", _size(folder), held, tensors, operators)
+    return Anatomy("onnx", _size(path), held, tensors, operators)
 
 
-def _size(folder: Path) -> int:
-    return sum(
-        path.stat().st_size for pattern in ("*.onnx", "*.onnx.data", "*.onnx_data") for path in folder.glob(pattern)
-    )
+def _size(file: Path) -> int:
+    """Of the file, with weights that lie beside it."""
+    beside = (path for pattern in ("*.onnx.data", "*.onnx_data") for path in file.parent.glob(pattern))
+    return file.stat().st_size + sum(path.stat().st_size for path in beside)
 
 
 def _named(names: Any) -> tuple[str, ...]:

@@ -226,7 +226,8 @@ def _check_fit(steps: list[Step], written: list[str], faults: list[str]) -> dict
                 f"step '{step.name}' ({step.use}) needs a bundle to start from: put an 'adopt' step first, or name it "
                 "with 'from'"
             )
-        faults += step_faults(step.name, step.bundles, written[: written.index(step.name)], written, outlines)
+        before, wanted = written[: written.index(step.name)], step.stage.takes_besides
+        faults += step_faults(step.name, step.bundles, wanted, before, written, outlines)
         source = outlines.get(step.source) if step.source else None
         if step.stage.accepts and source is None:
             continue

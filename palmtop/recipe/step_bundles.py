@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from palmtop.bundle import Format
 from palmtop.errors import did_you_mean
 from palmtop.recipe.steps import StepText
 from palmtop.stage import Outline, Stage
@@ -38,12 +39,13 @@ def setting_faults(kind: type[Stage], step: StepText) -> list[str]:
 def step_faults(
     name: str,
     bundles: Mapping[str, str],
+    wanted: Format,
     before: Sequence[str],
     written: Sequence[str],
     outlines: Mapping[str, Outline],
 ) -> list[str]:
     """What is wrong with the steps named under 'with' of the step `name`: there is none, it comes later, or its bundle
-    isn't torch."""
+    isn't of the format wanted."""
     faults = []
     for setting, step in bundles.items():
         if step not in written:
@@ -52,10 +54,10 @@ def step_faults(
             )
         elif step not in before:
             faults.append(f"step '{name}': with: {setting} is '{step}', which doesn't come before it; put it first")
-        elif step in outlines and outlines[step].format != "torch":
+        elif step in outlines and outlines[step].format != wanted:
             faults.append(
                 f"step '{name}': with: {setting} is '{step}', which is {outlines[step].format}; name a step that "
-                "gives a torch bundle"
+                f"gives a bundle in {wanted}"
             )
     return faults
 

@@ -79,6 +79,7 @@ class Classification(TaskKind):
     probabilities: ClassVar[str | None] = "probabilities"
     outputs: ClassVar[tuple[str, ...]] = ("logits", "probabilities")
     task_client: ClassVar[Any] = "classifier"
+    pipeline: ClassVar[str | None] = "text-classification"
 
     def shows(self, texts: Sequence[Any], labels: Sequence[Any]) -> bool:
         """Single words, or numbers that are no amounts."""

@@ -105,6 +105,8 @@ class TaskKind(ABC):
     """Which of Google's Task clients asks such a model."""
     no_task_client: ClassVar[str] = ""
     """Why none of them does."""
+    pipeline: ClassVar[str | None] = None
+    """The pipeline of transformers.js that asks such a model; None: none that a folder is written for."""
 
     @property
     def has_floor(self) -> bool:

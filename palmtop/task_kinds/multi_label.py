@@ -73,6 +73,7 @@ class MultiLabel(TaskKind):
     }
     no_task_client: ClassVar[str] = "they show one list of scores, and know nothing of a threshold for each label"
     settles: ClassVar[bool] = True
+    pipeline: ClassVar[str | None] = "text-classification"
 
     def shows(self, texts: Sequence[Any], labels: Sequence[Any]) -> bool:
         """Texts with lists of labels."""

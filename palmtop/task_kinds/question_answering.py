@@ -77,6 +77,7 @@ class QuestionAnswering(TaskKind):
         {"adopt", "finetune", "distill", "to_tflite", "quantize", "to_app"}
     )
     task_client: ClassVar[Any] = "question_answerer"
+    pipeline: ClassVar[str | None] = "question-answering"
     cut_rows_are_left_out: ClassVar[bool] = True
     filler: ClassVar[float] = spans.OUTSIDE
     golden_says: ClassVar[str] = "start and end logits for each token"

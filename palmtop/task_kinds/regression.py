@@ -49,6 +49,7 @@ class Regression(TaskKind):
     no_probabilities: ClassVar[str] = "probabilities is for classification; a regression's answer is a number as it is"
     refuses: ClassVar[Mapping[str, str]] = {"tfidf": "tfidf classifies"}
     no_task_client: ClassVar[str] = "they classify, this model doesn't"
+    pipeline: ClassVar[str | None] = "text-classification"
 
     def check_definition(self, task: Definition) -> None:
         """Raises: ValueError: it has labels."""

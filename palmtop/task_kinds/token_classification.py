@@ -99,6 +99,7 @@ class TokenClassification(TaskKind):
         "inverted_bottleneck": "the teacher it builds answers for a whole text: distil to fewer layers with 'distill'",
     }
     no_task_client: ClassVar[str] = "they classify texts, this model tags words"
+    pipeline: ClassVar[str | None] = "token-classification"
 
     def text(self, value: Any) -> str:
         """The words with a space between them."""

@@ -200,3 +200,19 @@ def test_shipped_recipes_are_well_formed(name: str) -> None:
 
     build(recipe.RecipeText, read_mapping(recipe.shipped()[name]), name)
     assert recipe.summary(recipe.shipped()[name])
+
+
+def test_a_step_names_the_int8_file_that_goes_beside_its_source(folder: Path) -> None:
+    text = f"""{TASK}
+steps:
+  - {{name: model, use: adopt, settings: {{model: "{MODEL}"}}}}
+  - {{name: tune, use: finetune}}
+  - {{name: onnx, use: to_onnx}}
+  - {{name: int8, use: quantize}}
+  - {{name: web, use: to_app, from: onnx, with: {{quantized: INT8}}, settings: {{layout: transformers.js}}}}
+"""
+    steps = {step.name: step for step in read(folder, text.replace("INT8", "int8")).steps}
+    assert steps["web"].bundles == {"quantized": "int8"}
+    assert told(folder, text.replace("INT8", "tune")) == (
+        "step 'web': with: quantized is 'tune', which is torch; name a step that gives a bundle in onnx",
+    )

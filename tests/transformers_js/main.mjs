@@ -1,0 +1,38 @@
+// What transformers.js makes of folders, in Node: questions as JSON on stdin, an answer for each on stdout. Texts are
+// cut as its pipelines cut them.
+// logits: of each text, or pair, by the tokenizer and the model; pipeline: of all texts at a time, by a pipeline.
+
+import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+
+const { module, questions } = JSON.parse(readFileSync(0, "utf8"));
+const transformers = await import(pathToFileURL(module));
+transformers.env.allowRemoteModels = false;
+
+const ANSWERS = {
+  async logits({ folder, auto, texts, options }) {
+    const tokenizer = await transformers.AutoTokenizer.from_pretrained(folder);
+    const model = await transformers[auto].from_pretrained(folder, options);
+    const found = [];
+    for (const [first, second] of texts) {
+      const inputs = tokenizer(first, { text_pair: second ?? null, truncation: true, return_token_type_ids: true });
+      const { logits } = await model(inputs);
+      found.push({ ids: inputs.input_ids.tolist()[0].map(Number), logits: Array.from(logits.data) });
+    }
+    return found;
+  },
+  async pipeline({ folder, task, texts, call, options }) {
+    const ask = await transformers.pipeline(task, folder, options);
+    return ask(texts, call);
+  },
+};
+
+const answers = [];
+for (const question of questions) {
+  try {
+    answers.push(await ANSWERS[question.what](question));
+  } catch (error) {
+    answers.push({ refused: String(error.message ?? error) });
+  }
+}
+process.stdout.write(JSON.stringify(answers));
