@@ -19,6 +19,7 @@ from palmtop.cli.init import init
 from palmtop.cli.listing import STAGES, Listing
 from palmtop.cli.look import explain, tokens
 from palmtop.cli.predict import predict
+from palmtop.cli.price import price
 from palmtop.cli.report import report
 from palmtop.cli.run import run
 from palmtop.cli.say import check_words, say, write_all_characters
@@ -101,6 +102,7 @@ def app_for(words: Sequence[str]) -> typer.Typer:
         compare,
         check,
         predict,
+        price,
         report,
         verify,
         explain,
