@@ -23,6 +23,7 @@ from palmtop.cli.price import price
 from palmtop.cli.report import report
 from palmtop.cli.run import run
 from palmtop.cli.say import check_words, say, write_all_characters
+from palmtop.cli.search import search
 from palmtop.cli.setup import setup
 from palmtop.cli.table import Strict, end, measure_into, names_in
 from palmtop.errors import UserError, did_you_mean, from_os, printable
@@ -103,6 +104,7 @@ def app_for(words: Sequence[str]) -> typer.Typer:
         check,
         predict,
         price,
+        search,
         report,
         verify,
         explain,

@@ -18,6 +18,7 @@ from palmtop.measure_settings import ChartText, MeasureText
 from palmtop.recipe.attempt import Attempt, attempt
 from palmtop.recipe.in_time import FILE as MINUTES
 from palmtop.recipe.in_time import Ahead
+from palmtop.recipe.search_text import SearchText
 from palmtop.recipe.step_bundles import setting_faults, stand_ins, step_faults
 from palmtop.recipe.steps import Step, StepText, Written, expanded
 from palmtop.settings import Settings, build
@@ -58,6 +59,8 @@ class RecipeText(Settings):
     """What a run may take on the machine it runs on: epochs are cut until it fits; by default as long as it takes."""
     steps: tuple[StepText, ...] = Field(min_length=1)
     measure: MeasureText = MeasureText()
+    search: SearchText | None = None
+    """Where 'palmtop search' looks; 'run' makes the steps alone."""
 
 
 @dataclass(frozen=True)
