@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from palmtop.bundle import Bundle
-from palmtop.errors import UserError
+from palmtop.errors import UserError, raise_all
 from palmtop.eval.measuring.cost import Cost
 from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.plan import Plan, Say, Subject, plans
@@ -67,6 +67,9 @@ def by_name(bundles: Sequence[Bundle | Path | str]) -> dict[str, Bundle]:
         UserError: a folder that is no bundle, or two of one name.
     """
     opened = [given if isinstance(given, Bundle) else Bundle.open(Path(given).resolve()) for given in bundles]
+    raise_all(
+        [f"{one.path} has learnt nothing: it was made for a price alone" for one in opened if one.card.origin.untrained]
+    )
     named = {bundle.name: bundle for bundle in opened}
     if len(named) < len(opened):
         raise UserError("two of the bundles have the same folder name, so a table can't tell them apart: rename one")

@@ -109,6 +109,12 @@ class Quantize(Stage):
             )
         return super().outline(source)
 
+    def unpriced(self) -> str | None:
+        """What bears it worst is asked of the trained file."""
+        if not self.auto:
+            return None
+        return "auto keeps layers by what rounding does to trained answers: name them with kept_modules"
+
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Quantize, write, compare with the float file in the format's own runtime, and time both in turns."""
         from palmtop.export.quantization.trials import Trials, copy_beside, speed, write
@@ -125,9 +131,11 @@ class Quantize(Stage):
             (source.format, source.path),
             (source.format, work.out),
             self.tolerance or TOLERANCE.get(self.scheme, COARSE),
+            self.learns,
         )
         told = chosen.facts() if chosen else _facts(kept, file)
-        return {"precision": self.scheme} | file.facts(work.out) | found | told | speed(source, work.out)
+        timed = speed(source, work.out) if self.learns else {}
+        return {"precision": self.scheme} | file.facts(work.out) | found | told | timed
 
 
 def _facts(kept: Sequence[str], file: "Quantizable") -> dict[str, Any]:

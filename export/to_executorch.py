@@ -48,5 +48,5 @@ class ToExecutorch(Stage):
             facts = write(program, work.out / FILE)
         signature.write(work.out)
         copy_app_files(source, work.out)
-        found = check_export.check(("torch", source.path), ("executorch", work.out), self.tolerance)
+        found = check_export.check(("torch", source.path), ("executorch", work.out), self.tolerance, self.learns)
         return {"precision": "float32", "passes": passes} | facts | found

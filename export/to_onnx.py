@@ -59,7 +59,7 @@ class ToOnnx(Stage):
         signature.write(work.out)
         copy_app_files(source, work.out)
         joined = _tidied(work.out / FILE)
-        found = check_export.check(("torch", source.path), ("onnx", work.out), self.tolerance)
+        found = check_export.check(("torch", source.path), ("onnx", work.out), self.tolerance, self.learns)
         return {"precision": "float32", "passes": passes, "joined_tensors": joined} | found
 
 

@@ -56,6 +56,6 @@ class ToTfjs(Stage):
         signature.write(work.out)
         copy_app_files(source, work.out)
         found = check_export.check(
-            ("torch", source.path), ("tfjs", work.out), self.tolerance or TOLERANCE[self.precision]
+            ("torch", source.path), ("tfjs", work.out), self.tolerance or TOLERANCE[self.precision], self.learns
         )
         return {"precision": self.precision, "passes": passes} | facts | found

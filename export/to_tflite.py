@@ -77,6 +77,12 @@ class ToTflite(Stage):
             task_kinds.find(made.task).check_length(min(self.lengths))
         return made
 
+    def unpriced(self) -> str | None:
+        """Several lengths are chosen by a clock."""
+        if self.length_count == 1:
+            return None
+        return f"length_count {self.length_count} chooses lengths by times measured here: give them with lengths"
+
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Convert, write, and compare with torch in the LiteRT interpreter."""
         assert source is not None  # the driver checked `accepts`
@@ -85,8 +91,10 @@ class ToTflite(Stage):
         histogram = _histogram(source) if self.lengths == "auto" else None
         lengths = self._cheapest(source, histogram, work.scratch) if histogram else self._given(source)
         passes = self._write(source, lengths, work.out)
-        found = check_export.check(("torch", source.path), ("tflite", work.out), self.tolerance)
-        cost = cost_facts(histogram, lengths, medians_by_length_ms("tflite", work.out, lengths)) if histogram else {}
+        found = check_export.check(("torch", source.path), ("tflite", work.out), self.tolerance, self.learns)
+        cost: dict[str, Any] = {}
+        if histogram and self.learns:
+            cost = cost_facts(histogram, lengths, medians_by_length_ms("tflite", work.out, lengths))
         return {"precision": "float32", "lengths": list(lengths), "passes": passes} | found | cost
 
     def _of_any_length(self, source: Bundle, out: Path) -> dict[str, Any]:
@@ -97,11 +105,11 @@ class ToTflite(Stage):
         passes = self._write(source, pair, out)
         open_length(out / FILE, *(name_of(pair, length) for length in pair))
         Signature.read(out).model_copy(update={"lengths": None}).write(out)
-        found = check_export.check(("torch", source.path), ("tflite", out), self.tolerance)
+        found = check_export.check(("torch", source.path), ("tflite", out), self.tolerance, self.learns)
         return (
             {"precision": "float32", "lengths": f"any up to {longest}", "passes": passes}
             | found
-            | _cost_as_they_come(source, out)
+            | (_cost_as_they_come(source, out) if self.learns else {})
         )
 
     def _given(self, source: Bundle) -> tuple[int, ...]:

@@ -63,6 +63,8 @@ class Origin(_Frozen):
     became: dict[str, str] = {}
     """What settings that leave a choice to the machine became there: the ways differ in how they round. Not asked for,
     so one that became otherwise is kept too; not on cards from before it was written."""
+    untrained: bool = False
+    """Whether stages on the way to it learnt nothing, because only its shapes were wanted: it is no result."""
 
     @property
     def asked(self) -> Self:
@@ -71,10 +73,10 @@ class Origin(_Frozen):
 
     @model_serializer(mode="wrap")
     def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Where nothing became of anything, as it was always written: who compares the text, or is older, finds it
-        so."""
+        """Where nothing became of anything and all was learnt, as it was always written: who compares the text, or is
+        older, finds it so."""
         written: dict[str, Any] = write(self)
-        return {name: value for name, value in written.items() if name != "became" or value}
+        return {name: value for name, value in written.items() if name not in ("became", "untrained") or value}
 
 
 class Ancestor(_Frozen):

@@ -26,10 +26,22 @@ ENDED = "ended"
 
 
 def origin_of(name: str, stage: Stage, source: Bundle | None) -> Origin:
-    """The origin that a bundle made now would have."""
+    """The origin that a bundle made now would have.
+
+    Raises:
+        UserError: a source that learnt nothing, for a stage that learns.
+    """
+    if source is not None and source.card.origin.untrained and stage.learns:
+        raise UserError(f"{source.path} has learnt nothing: it was made for a price alone, so make the model itself")
     inputs = stage.inputs() | ({"source": source.digest} if source else {})
     versions = stages.versions(type(stage), source.format if source else None)
-    return Origin(stage=name, settings=stage.model_dump(mode="json"), inputs=inputs, versions=versions)
+    return Origin(
+        stage=name,
+        settings=stage.model_dump(mode="json"),
+        inputs=inputs,
+        versions=versions,
+        untrained=not stage.learns,
+    )
 
 
 def make_by_name(

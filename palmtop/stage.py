@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+from pydantic import PrivateAttr
+
 from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format
 from palmtop.effect import Effect
@@ -101,6 +103,8 @@ class Stage(Settings, ABC):
     usual_seconds: ClassVar[float] = 5.0
     """What it takes on an ordinary laptop besides its work on the training texts: of which order, not measured."""
 
+    _learns: bool = PrivateAttr(default=True)
+
     @abstractmethod
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Make the model in `work.out` from `source`, which is only read, and return the facts."""
@@ -135,6 +139,27 @@ class Stage(Settings, ABC):
         """The same with this share of the epochs that it has for so many training rows; of a stage without any,
         itself."""
         return self
+
+    @property
+    def learns(self) -> bool:
+        """Whether it does its work; else it makes what has the shapes of its result, and nothing more."""
+        return self._learns
+
+    def untrained(self) -> Self:
+        """The same, learning nothing: what it makes has other numbers than its result, in the same shapes, so that
+        files made of the two have equally many bytes. No setting: the card says it apart."""
+        made = self.model_copy()
+        made._learns = False
+        return made
+
+    def unpriced(self) -> str | None:
+        """Why nobody can tell the shapes of its result before it has learnt, and what to do instead; None where they
+        can be told."""
+        return None
+
+    def about(self) -> str | None:
+        """Why the shapes of its result are only told about before it has learnt; None where they are told exactly."""
+        return None
 
     def inputs(self) -> dict[str, str]:
         """sha256 of what the stage reads besides its source, by role."""

@@ -99,6 +99,12 @@ class Factorize(TrainingStage, GivenRates):
         changes = source.changes if self.form != "keep_norm" else (*source.changes, "palmtop_embedding_size")
         return replace(source, family=self._family(source.family), embedding_width=None, changes=changes)
 
+    def unpriced(self) -> str | None:
+        """kept_energy asks the table itself."""
+        if self.kept_energy is None:
+            return None
+        return "kept_energy chooses the table's width by what the table holds once it is trained: give embedding_size"
+
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Decompose, build, fit, measure, and write a Hugging Face folder."""
         from palmtop.compress.albert.embedding_fit import EmbeddingOutput, output_error, solve_mapping
@@ -157,7 +163,7 @@ class Factorize(TrainingStage, GivenRates):
 
     def _texts(self, task: Task, source: Bundle, signature: Signature) -> tuple[Encoded, Encoded]:
         """Those to fit to, and those held out."""
-        split = _lines(self._text_file()) if self.texts is not None else task.load("train")
+        split = self.rows_of(_lines(self._text_file()) if self.texts is not None else task.load("train"))
         rows = np.arange(len(split))
         held = rows[::HELD_OUT][:MOST_HELD_OUT]
         kept = np.setdiff1d(rows, held) if len(rows) > len(held) else rows

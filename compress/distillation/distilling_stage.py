@@ -41,7 +41,7 @@ class DistillingStage(TaughtBySource, ABC):
 
     def training_data(self, split: Split, source: Bundle, signature: Signature, work: Work) -> Encoded:
         """The training texts, tokenized, with those that were made of them."""
-        if self.augment_with is not None:
+        if self.augment_with is not None and self.learns:
             augmentation = Augmentation(
                 self.augment_copies, self.augment_candidates, self.augment_probability, self.seed
             )

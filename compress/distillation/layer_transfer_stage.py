@@ -72,7 +72,7 @@ class LayerTransferStage(LayerTransferSettings, ABC):
         matches = self._checked_matches(teacher, student)
         comparison = Comparison(matches, teacher, student)
         comparison.check()
-        data = self.training_data(teaching.task.load("train"), source, teaching.signature, work)
+        data = self.training_data(self.rows_of(teaching.task.load("train")), source, teaching.signature, work)
         with unchanged(teacher):
             asked = self.ask(
                 source,

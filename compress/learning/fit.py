@@ -14,6 +14,7 @@ from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.precision import precision_for
 from palmtop.compress.learning.special import COMMON, Fitted, Special
 from palmtop.compress.learning.training_settings import AnyTraining, Schedule
+from palmtop.compress.learning.unlearnt import unlearnt
 from palmtop.compress.learning.used_rows import Used, only_used_rows
 from palmtop.compress.learning.validation import LEAST, Validation
 from palmtop.errors import UserError
@@ -42,12 +43,16 @@ def fit(
     In a distributed run every process calls this with the same arguments; a step's gradient is then the same sum over
     the same texts as in one process. Logs for TensorBoard are left in scratch/logs.
 
+    Where the settings are of a stage that learns nothing, no step is taken.
+
     Args:
         validation: what chooses where the settings leave rates or epochs to be chosen; None where all are given.
 
     Raises:
         UserError: the loss stopped being a finite number, or batch_size can't be shared out among the processes.
     """
+    if not settings.learns:
+        return unlearnt(model, settings)
     schedule = settings.schedule(len(data), model.config.hidden_size)
     with nullcontext(Used(data)) if special.whole_table else only_used_rows(model, data) as used:
         training = _Training(model, used, loss, settings, schedule, scratch, signals, special)

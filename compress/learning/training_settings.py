@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -12,10 +12,15 @@ from palmtop.effect import Effect
 from palmtop.effort import Effort
 from palmtop.stage import Outline, Stage
 
+if TYPE_CHECKING:
+    from palmtop.task import Split
+
 NEW_HEAD = 10.0
 """Rate of a head that starts from random numbers, as a multiple of what pretrained weights learn at."""
 WITH_TRIALS = 1.5
 """What a training and the trials that choose its rate cost at most, as a multiple of the training (rate_trial)."""
+FEW = 64
+"""Rows that a training which learns nothing looks at: its teacher needn't answer more."""
 WIDE = 700
 """From this hidden size on, models want a third of the rate that small ones learn best at."""
 
@@ -66,6 +71,12 @@ class AnyTraining(Stage, ABC):
     @abstractmethod
     def schedule(self, rows: int, width: int) -> Schedule:
         """Epochs and rates for so many rows and a model of this hidden size."""
+
+    def rows_of(self, split: "Split") -> "Split":
+        """The rows that it learns from; a few of them where it learns nothing."""
+        import numpy as np
+
+        return split if self.learns else split.take(np.arange(min(FEW, len(split))))
 
     def effort(self, source: Outline | None, rows: int) -> Effort | None:
         """Every epoch takes each text through all layers of the result."""

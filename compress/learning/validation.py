@@ -42,8 +42,8 @@ class Parts:
     def of(cls, task: Task, settings: ChosenRates, say: Say) -> Self:
         """The task's training and validation rows; where it has no validation rows and some are wanted, a tenth of the
         training rows is held out, unless that were too few to tell anything. Which it is, is said."""
-        if not settings.chooses:
-            return cls(task.load("train"), None)
+        if not settings.chooses or not settings.learns:
+            return cls(settings.rows_of(task.load("train")), None)
         if task.validation is not None:
             return cls(task.load("train"), task.load("validation"))
         train, held = task.held_out()

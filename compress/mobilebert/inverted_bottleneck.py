@@ -90,7 +90,7 @@ class InvertedBottleneck(AnswerWeights, TaughtBySource, GivenRates):
         teaching = self.teaching(source)
         teacher = teaching.model
         width = self._width(teacher.config)
-        data = self.training_data(teaching.task.load("train"), source, teaching.signature, work)
+        data = self.training_data(self.rows_of(teaching.task.load("train")), source, teaching.signature, work)
         with unchanged(teacher):
             found = survey(
                 Watched(teacher, normalised=True, attention=False), data, sample_of(len(data), self.sample, self.seed)

@@ -50,7 +50,7 @@ class Mobilebert(MobilebertSettings):
         assert source is not None  # the driver checked `accepts`
         teaching = self.teaching(source)
         sizes = self.sizes(teaching.model.config)
-        data = self.training_data(teaching.task.load("train"), source, teaching.signature, work)
+        data = self.training_data(self.rows_of(teaching.task.load("train")), source, teaching.signature, work)
         with unchanged(teaching.model):
             pair = pair_of(teaching.model, sizes, self, data)
             heard, cost = self._heard(pair.transfer, source, data, work)

@@ -40,6 +40,10 @@ class PruneStructures(StructureSettings):
         left = source.layers - self.drop_layers
         return replace(source, format="torch", layers=left, layer_sets=left, changes=with_shape(source.changes))
 
+    def about(self) -> str | None:
+        """Layers share out what is kept by what they have learnt."""
+        return "which heads and neurons of which layers are kept goes by trained weights; the budget is the same"
+
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Choose, remove, fit, cut, compare, write a Hugging Face folder (which palmtop opens: its layers differ in
         width)."""
@@ -55,7 +59,9 @@ class PruneStructures(StructureSettings):
         data, before = Encoded.of(task.load("train"), source.path, signature), model
         batches, few = (calibration_batches(data, rows, self.seed) for rows in (self.rows, CHECKED))
         layers = len(layers_of(model))
-        left = layers_to_keep(model, layers, self.drop_layers, few, task) if self.drop_layers else list(range(layers))
+        left = list(range(layers - self.drop_layers))
+        if self.drop_layers and self.learns:
+            left = layers_to_keep(model, layers, self.drop_layers, few, task)
         model = keep_layers(model, left).eval() if self.drop_layers else model
         chosen = chosen_structures(model, self, layers, batches, task, work.say)
         smaller = sliced(chosen.masked, kept_of(chosen.sublayers, chosen.kept))

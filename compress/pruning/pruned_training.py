@@ -119,7 +119,7 @@ class PruningStage(AnswerWeights, TrainingStage, GivenRates, ABC):
         check_labels(model.config.id2label, task)
         model.base_model.embeddings.requires_grad_(not self.freeze_embeddings)
         masks = Masks(model, self.rule(), self.granularity)
-        data = Encoded.of(task.load("train"), source.path, signature)
+        data = Encoded.of(self.rows_of(task.load("train")), source.path, signature)
         warning = self._few_steps(len(data), work.say)
         said = signals(teacher, data, Wanted(), work.say) if teacher is not None else None
         head = family_named(model.config.model_type).new_head if new else ()

@@ -42,6 +42,13 @@ class Shrink(Stage):
         check_own_weights(source.changes)
         return replace(source, format="torch", changes=with_shape(source.changes))
 
+    def unpriced(self) -> str | None:
+        """What is zeroed is learnt."""
+        return (
+            "which heads and neurons are zero, and so go, is known when they are trained: take prune_structures, which "
+            "cuts to a share that you give"
+        )
+
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Find what is dead, cut it out, compare the answers, write a Hugging Face folder."""
         from palmtop.compress.pruning.calibration import calibration_batches

@@ -84,6 +84,9 @@ def _paths(
 ) -> tuple[list[Path], list[torch.Tensor] | None]:
     """The order in which each sub-layer's structures would go; and the gradients of masks, where the criterion takes
     them."""
+    if not settings.learns:
+        importance = _drawn(model, sublayers, settings.seed)
+        return _by_importance_of_all(sublayers, importance, settings), None
     if settings.criterion == "second_order":
         seen = seen_by(model, sublayers, batches, task, settings.labels, settings.seed)
         return [
@@ -96,10 +99,25 @@ def _paths(
         importance = [rows.square().mean(0) / 2 for rows in gradients]
     else:
         importance = [_squares(model, sub) for sub in sublayers]
+    return _by_importance_of_all(sublayers, importance, settings), gradients
+
+
+def _by_importance_of_all(
+    sublayers: list[SubLayer], importance: Sequence[torch.Tensor], settings: StructureSettings
+) -> list[Path]:
     return [
         by_importance(values, settings.width_multiple if sub.kind == "feed_forward" else 1)
         for sub, values in zip(sublayers, importance, strict=True)
-    ], gradients
+    ]
+
+
+def _drawn(model: "PreTrainedModel", sublayers: Sequence[SubLayer], seed: int) -> list[torch.Tensor]:
+    """Importance where nothing has learnt any: drawn, in proportion to a structure's weights, so that every layer has
+    some that are worth little, as a trained one has."""
+    random = torch.Generator().manual_seed(seed)
+    parts = [3 if sub.kind == "attention" else 1 for sub in sublayers]
+    weights = [sub.size * (into + 1) * sub.last(model).out_features for sub, into in zip(sublayers, parts, strict=True)]
+    return [count * torch.rand(sub.structures, generator=random) for sub, count in zip(sublayers, weights, strict=True)]
 
 
 def by_importance(importance: torch.Tensor, multiple: int) -> Path:
@@ -141,6 +159,8 @@ def _fit(
     settings: StructureSettings,
     batches: "Sequence[Batch]",
 ) -> dict[str, int]:
+    if not settings.learns:
+        return {}
     if settings.criterion == "second_order":
         return {"refitted_sublayers": match(full, masked, sublayers, kept, batches, "refit", settings.damping)}
     if settings.criterion == "fisher" and settings.rescale:

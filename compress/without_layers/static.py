@@ -29,7 +29,7 @@ from palmtop.compress.without_layers.token_vectors import (
     token_counts,
 )
 from palmtop.errors import UserError
-from palmtop.models.family import STATIC
+from palmtop.models.family import STATIC, family_named
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Work
 from palmtop.task import Task, task_input
@@ -111,8 +111,8 @@ class Static(AnswerWeights, TrainingStage, GivenRates):
         config = json.loads((source.path / "config.json").read_text(encoding="utf-8"))
         if self.soft_weight:
             check_labels({int(index): label for index, label in config["id2label"].items()}, task)
-        data = Encoded.of(task.load("train"), source.path, signature)
-        states = states_of_tokens(source, self.pooling, work.say)
+        data = Encoded.of(self.rows_of(task.load("train")), source.path, signature)
+        states = states_of_tokens(source, self.pooling, work.say) if self.learns else self._unasked(config)
         self._check_width(states.shape[1])
         made = reduced(states, self.width)
         said = signals(source, data, Wanted(), work.say) if self.soft_weight else None
@@ -138,6 +138,11 @@ class Static(AnswerWeights, TrainingStage, GivenRates):
                 "teacher": source.digest,
             }
         )
+
+    def _unasked(self, config: dict[str, Any]) -> Float32[ndarray, "tokens hidden"]:
+        """Random states, as many and as wide as the teacher's would be."""
+        shape = (config["vocab_size"], config[family_named(config["model_type"]).width])
+        return np.random.default_rng(self.seed).standard_normal(shape, np.float32)
 
     def _check_width(self, hidden: int) -> None:
         if self.width > hidden:

@@ -22,7 +22,7 @@ from palmtop.metrics import Score
 from palmtop.target import OWN_LENGTH
 
 LOADS = 3
-"""Fresh processes behind a cost of loading; their median is kept."""
+"""Fresh processes behind a cost of loading, where nothing else is said; their median is kept."""
 TIMES = ("latency", "text_latency", "tokenize")
 LOADING = ("load_ms", "memory_mb")
 
@@ -35,6 +35,8 @@ class Cost:
     options: MeasureText
     ledger: Ledger
     say: Say
+    loads: int = LOADS
+    """Fresh processes behind a cost of loading."""
 
     def take(self, subject: Subject) -> None:
         """Size, non-zeros and loading of one subject, if they aren't known yet."""
@@ -97,10 +99,12 @@ class Cost:
 
     def _loading(self, subject: Subject) -> dict[str, Score]:
         text = self._texts(1)[0]
-        costs = [subject.target.cost_of_loading(subject.bundle.path, text, self.options.threads) for _ in range(LOADS)]
+        costs = [
+            subject.target.cost_of_loading(subject.bundle.path, text, self.options.threads) for _ in range(self.loads)
+        ]
         load_ms, memory_mb = (median(side) for side in zip(*costs, strict=True))
         self.say(f"{subject}: {load_ms:.0f} ms from file to first answer, {memory_mb:.0f} MB of memory")
-        return {"load_ms": Score(load_ms, "ms", n=LOADS), "memory_mb": Score(memory_mb, "MB", n=LOADS)}
+        return {"load_ms": Score(load_ms, "ms", n=self.loads), "memory_mb": Score(memory_mb, "MB", n=self.loads)}
 
     def _side_by_side(self, group: list[Subject]) -> list[Timings]:
         texts = self._texts(self.options.runs)

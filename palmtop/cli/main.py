@@ -20,10 +20,12 @@ from palmtop.cli.init import init
 from palmtop.cli.listing import STAGES, Listing
 from palmtop.cli.look import explain, tokens
 from palmtop.cli.predict import predict
+from palmtop.cli.price import price
 from palmtop.cli.push import push
 from palmtop.cli.report import report
 from palmtop.cli.run import run
 from palmtop.cli.say import check_words, say, write_all_characters
+from palmtop.cli.search import search
 from palmtop.cli.setup import setup
 from palmtop.cli.table import Strict, end, measure_into, names_in
 from palmtop.errors import UserError, did_you_mean, from_os, printable
@@ -99,16 +101,18 @@ def app_for(words: Sequence[str]) -> typer.Typer:
     app.callback()(_global)
     for command in (
         run,
+        price,
+        search,
         measure,
         compare,
         check,
         predict,
-        push,
         report,
         verify,
         explain,
         attention,
         tokens,
+        push,
         stages,
         kinds,
         families,

@@ -18,6 +18,7 @@ from palmtop.measure_settings import ChartText, MeasureText
 from palmtop.recipe.attempt import Attempt, attempt
 from palmtop.recipe.in_time import FILE as MINUTES
 from palmtop.recipe.in_time import Ahead
+from palmtop.recipe.search_text import SearchText
 from palmtop.recipe.step_bundles import setting_faults, stand_ins, step_faults
 from palmtop.recipe.steps import Step, StepText, Written, expanded
 from palmtop.settings import Settings, build
@@ -58,6 +59,8 @@ class RecipeText(Settings):
     """What a run may take on the machine it runs on: epochs are cut until it fits; by default as long as it takes."""
     steps: tuple[StepText, ...] = Field(min_length=1)
     measure: MeasureText = MeasureText()
+    search: SearchText | None = None
+    """Where 'palmtop search' looks; 'run' makes the steps alone."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,20 @@ class Recipe:
                 range, steps that don't fit each other, missing files and packages, faults in the task's data, texts of
                 evaluation that are all trained on, targets this machine lacks.
         """
-        path = _find(reference)
+        text, path = read_text(reference, task)
+        return cls.of(text, path, other_task=task is not None)
+
+    @classmethod
+    def of(cls, text: RecipeText, path: Path, other_task: bool = False) -> Self:
+        """Check what stands, or could stand, in the file `path`.
+
+        Args:
+            other_task: whether the task is another than the file's, so that the run is called by it too.
+
+        Raises:
+            UserError: as `read` does.
+        """
         faults: list[str] = []
-        text = build(RecipeText, read_mapping(path), path.name)
-        if task is not None:
-            text = text.model_copy(update={"task": _absolute(task, Path.cwd())})
         meant = expanded(text.steps, faults)
         found, notes = _task(text, path.parent.resolve(), faults)
         steps = _steps(text, meant, found, path.parent.resolve(), faults)
@@ -99,7 +111,7 @@ class Recipe:
         outlines = _check_fit(steps, written, faults)
         _check_measure(text.measure, written, {outline.format for outline in outlines.values()}, faults)
         raise_all(faults)
-        name = path.stem if task is None or found is None else f"{path.stem}-{found.name}"
+        name = f"{path.stem}-{found.name}" if other_task and found is not None else path.stem
         return cls(name, tuple(steps), text.measure, found, notes, outlines, text.minutes)
 
     def run(self, out: Path, say: Say) -> dict[str, Bundle]:
@@ -123,6 +135,20 @@ class Recipe:
         ahead = Ahead(self.steps, self.outlines, self.task, bool(self.measure.on))
         made = attempt(ahead.before_training(), out, say)
         return attempt(ahead.in_time(made, out, say, minutes or self.minutes), out, say, made)
+
+
+def read_text(reference: str, task: str | None = None) -> tuple[RecipeText, Path]:
+    """A shipped recipe by name, or a YAML file, as it stands, and its path; of its steps nothing is checked yet.
+
+    Args:
+        task: another task than the recipe's.
+
+    Raises:
+        UserError: there is none, or it isn't written as a recipe.
+    """
+    path = _find(reference)
+    text = build(RecipeText, read_mapping(path), path.name)
+    return (text if task is None else text.model_copy(update={"task": _absolute(task, Path.cwd())})), path
 
 
 def shipped() -> dict[str, Path]:
@@ -177,7 +203,7 @@ def _steps(
             stages.versions(kind)
             faults += setting_faults(kind, step)
             made = build(
-                kind, _common(kind, text, folder) | stand_ins(kind, step) | step.settings, f"step '{step.name}'"
+                kind, common(kind, text, folder) | stand_ins(kind, step) | step.settings, f"step '{step.name}'"
             )
         except UserError as error:
             faults += [
@@ -198,8 +224,12 @@ def _steps(
     return steps
 
 
-def _common(kind: type[Stage], text: RecipeText, folder: Path) -> dict[str, Any]:
-    """The recipe's own settings, for the stages that have them."""
+def common(kind: type[Stage], text: RecipeText, folder: Path) -> dict[str, Any]:
+    """The recipe's own settings, for the stages that have them.
+
+    Args:
+        folder: of the recipe's file, where a task's relative name starts.
+    """
     task = _absolute(text.task, folder) if text.task is not None else None
     return {
         name: value

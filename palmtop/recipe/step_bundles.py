@@ -69,4 +69,5 @@ def with_bundles(stage: Stage, bundles: Mapping[str, str], out: Path) -> Stage:
     settings: dict[str, Any] = stage.model_dump(exclude_unset=True) | {
         setting: str(out / step) for setting, step in bundles.items()
     }
-    return type(stage).model_validate(settings)
+    made = type(stage).model_validate(settings)
+    return made if stage.learns else made.untrained()

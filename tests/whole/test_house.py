@@ -258,7 +258,7 @@ def test_the_wheel_brings_every_module_and_file(tmp_path: Path) -> None:
     modules = {(path if path.parts[0] == "palmtop" else Path("palmtop", path)).as_posix() for path in MODULES}
     data = {
         path.relative_to(ROOT).as_posix()
-        for folder in ("recipes", "tasks")
+        for folder in ("recipes", "spaces", "tasks")
         for path in (ROOT / "palmtop" / folder).rglob("*")
         if path.is_file()
     }

@@ -1,0 +1,1 @@
+"""Ahead of training: what students would cost, and the search for one that fits."""

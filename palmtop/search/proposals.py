@@ -1,0 +1,121 @@
+"""Which candidates a search tries next: Optuna proposes, and remembers in its journal, so a search that was killed
+goes on as if it hadn't been."""
+
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from palmtop.errors import UserError
+from palmtop.search.space import Space
+from palmtop.search.tried import Tried
+
+if TYPE_CHECKING:
+    import optuna
+
+FILE = "search.log"
+TRIED = "tried"
+STARTS = 10
+"""Candidates that are drawn blindly, before what is known of them says where to look."""
+AGAIN = 5
+"""Proposals for each new candidate, at most: a sampler that has found its place repeats itself."""
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """A study of one space, in a run's folder."""
+
+    space: Space
+    study: "optuna.Study"
+
+    @classmethod
+    def open(cls, space: Space, run: Path, limits: str) -> "Proposals":
+        """The study in the run's folder, or a new one.
+
+        Raises:
+            UserError: Optuna isn't installed, or the folder holds a search of another space or with other limits.
+        """
+        try:
+            import optuna
+            from optuna.storages import JournalStorage
+            from optuna.storages.journal import JournalFileBackend
+        except ImportError:
+            raise UserError("a search needs Optuna: pip install 'palmtop[search]'") from None
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study = optuna.create_study(
+                storage=JournalStorage(JournalFileBackend(str(run / FILE))),
+                study_name=space.base.name,
+                direction="maximize",
+                load_if_exists=True,
+            )
+        asked = f"{space.digest} {limits}"
+        if study.user_attrs.get("asked", asked) != asked:
+            raise UserError(
+                f"{run} holds a search of another space, task, target or limits: choose another folder with --out, or "
+                "remove that one"
+            )
+        study.set_user_attr("asked", asked)
+        return cls(space, study)
+
+    @property
+    def known(self) -> list[Tried]:
+        """What became of the candidates so far, in the order proposed."""
+        from optuna.trial import TrialState
+
+        done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return [Tried.model_validate(trial.user_attrs[TRIED]) for trial in done if TRIED in trial.user_attrs]
+
+    def proposed(self) -> "Iterator[tuple[optuna.Trial, dict[str, str]]]":
+        """New candidates, for as long as there are any and each is told; the one that was being
+        tried when the search was killed comes first."""
+        from optuna.trial import Trial, TrialState
+
+        if self.space.size <= self.space.search.trials:
+            for chosen in self.space.candidates():
+                self.study.enqueue_trial(chosen, skip_if_exists=True)
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            yield from self._new(Trial(self.study, trial._trial_id))  # Optuna has no other way to go on with a trial
+        while len(self.study.get_trials(deepcopy=False)) < AGAIN * self.space.search.trials or self._waiting():
+            if len(self.known) >= min(self.space.search.trials, self.space.size):
+                return
+            yield from self._new(self.study.ask())
+
+    def tell(self, trial: "optuna.Trial", tried: Tried, value: float) -> None:
+        """What became of a candidate.
+
+        Args:
+            value: how good it is, for the next proposals: the metric, or below 0 how far beyond the limits it is.
+        """
+        trial.set_user_attr(TRIED, tried.model_dump(mode="json"))
+        self.study.tell(trial, value if math.isfinite(value) else -1.0)
+
+    def _new(self, trial: "optuna.Trial") -> "Iterator[tuple[optuna.Trial, dict[str, str]]]":
+        """The candidate of a trial, unless it was tried before: then it is told the same again."""
+        import optuna
+
+        chosen: dict[str, str] = {}
+        for place, (name, choices) in enumerate(self.space.places.items()):
+            seed = hash((self.space.search.seed, trial.number, place)) % 2**32
+            self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTS)
+            chosen[name] = trial.suggest_categorical(name, [choice.label for choice in choices])
+        same = next(
+            (
+                other
+                for other in self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+                if TRIED in other.user_attrs and other.params == chosen
+            ),
+            None,
+        )
+        if same is None:
+            yield trial, chosen
+        else:
+            self.study.tell(trial.number, same.value)
+
+    def _waiting(self) -> bool:
+        from optuna.trial import TrialState
+
+        return bool(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
