@@ -48,6 +48,12 @@ class EdgeClassifier(torch.nn.Module):
                 _MasksByLayerType(getattr(model.config, window)), with_kwargs=True
             )
 
+    def at_one_length(self) -> "EdgeClassifier":
+        """The same, to be traced for one text of one length."""
+        if (by := family(self.model).at_one_length) is not None:
+            called(by)(self.model)
+        return self
+
     def forward(
         self,
         input_ids: torch.Tensor,

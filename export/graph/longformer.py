@@ -1,4 +1,5 @@
-"""Longformer's forward pass in a form that can be traced: over all tokens, what lies outside the window masked.
+"""Longformer's forward pass in a form that can be traced: over all tokens, what lies outside the window masked; at one
+length in blocks.
 
 transformers' own cuts a text into chunks by operators that no converter has, and exports to ONNX as something else
 without an error.
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.nn import Module
 from transformers.models.longformer.modeling_longformer import LongformerBaseModelOutput
 
+from palmtop.export.graph import windows
 from palmtop.export.graph.edge import MASKED, hidden
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ class _Sight:
     """1 for tokens that see all and are seen by all, [batch, tokens]; None: there are none."""
     only_first: bool
     """Whether the first token is the only such one."""
+    in_blocks: bool
+    """Whether windows are computed in blocks: of one text of a known length."""
 
     def outside(self, window: int) -> Tensor:
         """Added to scores of a layer whose tokens see `window` others to each side, [batch, 1, tokens, tokens]."""
@@ -48,11 +52,18 @@ class _Sight:
 def over_all_tokens(model: "PreTrainedModel") -> None:
     """Change a classifier in place; it answers as before, at a cost that grows with the square of the length."""
     body: Any = model.base_model
+    body.one_length = False
     body.only_first = type(model).__name__.endswith(SEES_ALL)
     body.forward = MethodType(_forward, body)
     for number, layer in enumerate(body.encoder.layer):
         layer.attention.forward = MethodType(_attention, layer.attention)
         layer.attention.self.head_reads_first = body.only_first and number == len(body.encoder.layer) - 1
+
+
+def in_blocks(model: "PreTrainedModel") -> None:
+    """Change a classifier further that is traced for one text of one length: windows cost what they hold."""
+    body: Any = model.base_model
+    body.one_length = True
 
 
 def _forward(
@@ -69,7 +80,8 @@ def _forward(
     if body.only_first:
         all_seeing = 1.0 - (places - 1.0).clamp(0.0, 1.0)
     apart = (places[:, None, :, None] - places[:, None, None, :]).abs()
-    sight = _Sight(hidden(attention_mask), apart, all_seeing, body.only_first)
+    blocks = body.one_length and (body.only_first or all_seeing is None)
+    sight = _Sight(hidden(attention_mask), apart, all_seeing, body.only_first, blocks)
     states: Tensor = body.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
     for layer in body.encoder.layer:
         states = layer(states, attention_mask=sight)[0]
@@ -84,15 +96,14 @@ def _attention(attention: Any, hidden_states: Tensor, attention_mask: _Sight, **
 
 def _context(core: Any, states: Tensor, sight: _Sight) -> Tensor:
     """What the tokens see, [batch, tokens, width]: a window each, or all."""
-    split = _splitter(core)
     if core.head_reads_first:
         return _seen_by_all(core, states[:, :1], states, sight.padding)
-    near = _attend(
-        split(core.query, states),
-        split(core.key, states),
-        split(core.value, states),
-        sight.outside(core.one_sided_attn_window_size),
-    )
+    split, window = _splitter(core), core.one_sided_attn_window_size
+    parts = (split(core.query, states), split(core.key, states), split(core.value, states))
+    if sight.in_blocks and windows.pays(states.shape[1], window):
+        near = windows.attend(*parts, sight.padding, window, sight.only_first)
+    else:
+        near = _attend(*parts, sight.outside(window))
     if sight.all_seeing is None:
         return near
     everything = _seen_by_all(core, states[:, :1] if sight.only_first else states, states, sight.padding)

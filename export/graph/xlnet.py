@@ -90,7 +90,8 @@ def _matrix(weight: Tensor) -> Tensor:
 
 def _seen(query: Tensor, bias: Tensor, core: Any) -> Tensor:
     """Queries with one of the learnt biases, [batch, heads, tokens, size]; both scaled."""
-    return (query + bias * core.scale).transpose(1, 2)
+    seen: Tensor = (query + bias * core.scale).transpose(1, 2)
+    return seen
 
 
 def _shifted(scores: Tensor) -> Tensor:

@@ -117,6 +117,8 @@ class Family:
     traced_by: str | None = None
     """Dotted name of what changes a classifier of it in place for an export, into one that answers the same, where its
     own forward pass can't be traced, or is wrong where it was."""
+    at_one_length: str | None = None
+    """Dotted name of what changes that further where one text of one length is traced, at which it may cost less."""
 
     new_head: tuple[str, ...] = ("classifier",)
     """Modules that a task trains anew, on their own learning rate."""

@@ -14,6 +14,7 @@ FAMILY = Family(
     positions_after_pad=True,
     mended_by="palmtop.models.longformer.see_the_question",
     traced_by="palmtop.export.graph.longformer.over_all_tokens",
+    at_one_length="palmtop.export.graph.longformer.in_blocks",
     takes_additive_mask=False,
     word_head="lm_head",
     token_rows=LM_HEAD,

@@ -60,5 +60,9 @@ FAMILY = Family(
         "quantize_aware": f"{_BY_HEAD}, which would stay unrounded in training and be rounded in the file: distil it "
         "to fewer layers with 'distill', or quantize it as it is with 'quantize'"
     }
+    | {
+        "to_executorch": "ExecuTorch's lowering stores matrices of its attention twice: export it with 'to_tflite', "
+        "'to_onnx' or 'to_tfjs'"
+    }
     | dict.fromkeys(("masked_lm", "distill_masked_lm"), _NO_MASK),
 )

@@ -12,6 +12,7 @@ from torch import Tensor
 from palmtop import task_kinds
 from palmtop.compress.start.finetune import check_kind
 from palmtop.errors import UserError
+from palmtop.export.graph import windows
 from palmtop.export.graph.edge import EdgeClassifier
 from palmtop.models.family import FAMILIES, inputs_of, longest_input
 from palmtop.models.reshaped import reshaped_class
@@ -99,6 +100,21 @@ def test_what_is_traced_answers_as_transformers_own_class(family: str, kind: str
         by_name = dict(zip(("start_logits", "end_logits"), by_name.values(), strict=True))
     for found in (mended, _answers(kind, by_name, batch)):
         assert float((found - expected).abs().max() / expected.std()) < ROUNDING
+
+
+@pytest.mark.parametrize("kind", ["classification", "token_classification"])
+def test_a_text_of_one_length_sees_its_windows_in_blocks(kind: str) -> None:
+    plain, ours = _models("longformer", kind)
+    batch = _batch("longformer", kind, plain.config)
+    assert windows.pays(max(LENGTHS), 4) and not windows.pays(16, 4)
+    edge = EdgeClassifier(ours, tuple(batch), False, task_kinds.find(kind)).eval().at_one_length()
+    with torch.no_grad():
+        expected = plain(**batch).logits
+        found = torch.cat(
+            [edge(**{name: rows[row : row + 1].int() for name, rows in batch.items()}) for row in range(len(LENGTHS))]
+        )
+    apart = _answers(kind, {"logits": found}, batch) - _answers(kind, {"logits": expected}, batch)
+    assert float(apart.abs().max() / expected.std()) < ROUNDING
 
 
 def test_a_text_with_further_separators_is_read_too() -> None:
