@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from numpy import ndarray
 
-STEPS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+STEPS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 """Lengths that a single one, and the longest of several, are chosen from."""
 GRAIN = 8
 """Shorter ones of several are multiples of this: products work on that many rows at once."""

@@ -102,7 +102,7 @@ class ToTflite(Stage):
 
         longest = source.signature.max_length
         pair = (longest - 1, longest)
-        passes = self._write(source, pair, out)
+        passes = self._write(source, pair, out, opened=True)
         open_length(out / FILE, *(name_of(pair, length) for length in pair))
         Signature.read(out).model_copy(update={"lengths": None}).write(out)
         found = check_export.check(("torch", source.path), ("tflite", out), self.tolerance, self.learns)
@@ -137,14 +137,19 @@ class ToTflite(Stage):
             histogram, longest, self.length_count, lambda length: float(np.interp(length, tried, milliseconds))
         )
 
-    def _write(self, source: Bundle, lengths: tuple[int, ...], out: Path) -> dict[str, int]:
-        """The file and what belongs beside it; returns what the passes over the graph did."""
+    def _write(self, source: Bundle, lengths: tuple[int, ...], out: Path, opened: bool = False) -> dict[str, int]:
+        """The file and what belongs beside it; returns what the passes over the graph did.
+
+        Args:
+            opened: whether the file will be made one for any length, of graphs that must not be for theirs alone.
+        """
         from palmtop.export.graph.edge import converting, copy_app_files, edge_classifier, signature_of_export
 
         known, _ = signature_of_export(source, self.probabilities)
         signature = known.model_copy(update={"lengths": lengths, "max_length": lengths[-1]})
         with converting(out):
-            passes = _convert(edge_classifier(source, self.probabilities), signature, out / FILE)
+            edge = edge_classifier(source, self.probabilities)
+            passes = _convert(edge if opened else edge.at_one_length(), signature, out / FILE)
         signature.write(out)
         copy_app_files(source, out)
         return passes

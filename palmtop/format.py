@@ -164,7 +164,7 @@ def _holds(folder: Path, made: FileFormat) -> bool:
 
 
 def called(dotted: str) -> Callable[..., Any]:
-    """The function or class that a format names."""
+    """The function or class that a format, or a family, names."""
     module, _, name = dotted.rpartition(".")
     found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return found

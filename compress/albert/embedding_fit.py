@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import Identity, Linear
+from torch.nn import Identity, Linear, Module
 from transformers import PreTrainedModel
 
 from palmtop.models.family import family_named
@@ -24,7 +24,9 @@ class EmbeddingOutput(PreTrainedModel):  # type: ignore[misc]  # transformers is
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__(model.config)
         self.all_tied_weights_keys: dict[str, str] = {}
-        self.embeddings = model.base_model.embeddings
+        top, _, below = family_named(model.config.model_type).table.partition(".")
+        module = model.base_model.get_submodule(top)
+        self.embeddings = module if below else _TableAlone(module)
         mapping = mapping_of(model)
         self.mapping: Linear | Identity = mapping or Identity()
         self.is_mapped = mapping is not None
@@ -40,6 +42,19 @@ class EmbeddingOutput(PreTrainedModel):  # type: ignore[misc]  # transformers is
         """[batch, tokens] -> [batch, tokens, width]."""
         result: Tensor = self.mapping(self.normed(input_ids, token_type_ids))
         return result
+
+
+class _TableAlone(Module):
+    """Embeddings that are a table and nothing else: XLNet's, whose positions are relative and stand in its layers."""
+
+    def __init__(self, table: Module) -> None:
+        super().__init__()
+        self.table = table
+
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """[batch, tokens] -> [batch, tokens, width]."""
+        found: Tensor = self.table(input_ids)
+        return found
 
 
 def mapping_of(model: PreTrainedModel) -> Linear | None:

@@ -77,8 +77,12 @@ def fresh(teacher: "PreTrainedModel", layers: int, sizes: Sizes, seed: int) -> "
     )
     for name, value in words.items():
         setattr(config, name, value)
-    if written.get("attention_head_size") is not None:
-        config.attention_head_size = width // heads
+    if family.head_size is not None and written.get(family.head_size) is not None:
+        setattr(config, family.head_size, width // heads)
+    for word in family.shares_of_width:
+        shares = getattr(config, word)
+        others = [max(1, share * width // sum(shares)) for share in shares[1:]]
+        setattr(config, word, (width - sum(others), *others))
     if sizes.feed_forward is not None:
         setattr(config, family.feed_forward, sizes.feed_forward)
     for word in family.listed_by_layer:

@@ -103,3 +103,8 @@ def check_kind(tuned: Outline, max_length: int) -> None:
             f"a model of the family '{tuned.family}' knows no token from another, so it can't {kind.token_work}: "
             "fine-tune a transformer"
         )
+    if kind.per_token and not getattr(family := family_named(tuned.family), kind.head):
+        raise UserError(
+            f"transformers has no {family.name} with a head that can {kind.token_work}: take another family, such as "
+            "bert"
+        )

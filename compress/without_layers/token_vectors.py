@@ -115,18 +115,16 @@ def _ask(
     body: Any = model.base_model.to(device)
     first, last = _around(teacher)
     types = "token_type_ids" in teacher.signature.inputs
-    states = np.empty((vocabulary, int(model.config.hidden_size)), np.float32)
+    states: list[Float[ndarray, "tokens hidden"]] = []
     with torch.inference_mode():
         for start in followed(range(0, vocabulary, BATCH), "tokens", "batch"):
             rows = [[*first, token, *last] for token in range(start, min(start + BATCH, vocabulary))]
             ids = torch.tensor(rows, device=device)
             given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
             hidden = body(**given | ({"token_type_ids": torch.zeros_like(ids)} if types else {})).last_hidden_state
-            states[start : start + BATCH] = (
-                (hidden[:, len(first)] if pooling == "token" else hidden.mean(1)).float().cpu().numpy()
-            )
+            states.append((hidden[:, len(first)] if pooling == "token" else hidden.mean(1)).float().cpu().numpy())
     model.cpu()
-    return states
+    return np.concatenate(states)
 
 
 def _around(teacher: Bundle) -> tuple[list[int], list[int]]:

@@ -14,6 +14,7 @@ from palmtop.bundle import Bundle
 from palmtop.converter_log import CONVERSION, captured
 from palmtop.errors import UserError
 from palmtop.families.family import Family
+from palmtop.format import called
 from palmtop.models.family import family_named
 from palmtop.models.opening import open_with_head
 from palmtop.signature import Signature
@@ -40,10 +41,18 @@ class EdgeClassifier(torch.nn.Module):
         self._inputs, self._probabilities = tuple(inputs), probabilities
         self._kind = kind or task_kinds.find("classification")
         self._additive = family(model).takes_additive_mask
+        if (traced_by := family(model).traced_by) is not None:
+            called(traced_by)(model)
         if (window := family(model).window) is not None:
             model.base_model.register_forward_pre_hook(
                 _MasksByLayerType(getattr(model.config, window)), with_kwargs=True
             )
+
+    def at_one_length(self) -> "EdgeClassifier":
+        """The same, to be traced for one text of one length."""
+        if (by := family(self.model).at_one_length) is not None:
+            called(by)(self.model)
+        return self
 
     def forward(
         self,
@@ -54,7 +63,7 @@ class EdgeClassifier(torch.nn.Module):
         """Answer a padded batch."""
         mask = attention_mask
         if self._additive:
-            mask = _hidden(attention_mask)
+            mask = hidden(attention_mask)
         named = {"input_ids": input_ids, "attention_mask": mask}
         if "token_type_ids" in self._inputs and token_type_ids is not None:
             named["token_type_ids"] = token_type_ids
@@ -71,14 +80,14 @@ class _MasksByLayerType:
     def __call__(self, _: torch.nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """attention_mask [batch, tokens] -> [batch, 1, 1, tokens] for global layers, [batch, 1, tokens, tokens] for
         local ones."""
-        everywhere = _hidden(named["attention_mask"])
+        everywhere = hidden(named["attention_mask"])
         places = torch.arange(everywhere.shape[-1], device=everywhere.device)
         far = (places[:, None] - places[None, :]).abs() > self._window
         masks = {"full_attention": everywhere, "sliding_attention": everywhere + far.to(torch.float32) * MASKED}
         return given, named | {"attention_mask": masks}
 
 
-def _hidden(attention_mask: torch.Tensor) -> torch.Tensor:
+def hidden(attention_mask: torch.Tensor) -> torch.Tensor:
     """[batch, tokens] of 1 for real tokens -> [batch, 1, 1, tokens], to be added to scores."""
     return (1.0 - attention_mask[:, None, None, :].to(torch.float32)) * MASKED
 

@@ -1,8 +1,8 @@
 """What a family is: the facts about its models from which everything is read that differs between families."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["encoder", "decoder"]
 """Whether a token sees all others, or only those before it."""
@@ -79,15 +79,21 @@ class Family:
     """A config's attribute: the width that is shared out among heads."""
     head_size: str | None = None
     """The config's word for a head's width, where it may say so itself."""
+    shares_of_width: tuple[str, ...] = ()
+    """The config's words for lists of widths that add up to that of hidden states."""
     feed_forward: str = "intermediate_size"
     """The config's word for the width inside feed-forward parts."""
     activation: str = "hidden_act"
     """The config's word for the function between the feed-forward layers."""
-    positions: str = "max_position_embeddings"
-    """The config's word for the number of positions."""
+    positions: str | None = "max_position_embeddings"
+    """The config's word for the number of positions; None where no number bounds them."""
+    longest: Callable[[Mapping[str, Any]], int] | None = None
+    """Most tokens that it takes, by its config, where that isn't how many positions it has."""
+    why_longest: str = ""
+    """Why not more, and what there is for longer texts, in words that follow a colon; adopt tells it."""
     listed_by_layer: tuple[str, ...] = ()
     """The config's words for lists with an entry for each layer."""
-    fixed: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    fixed: Mapping[str, tuple[int | str, str]] = field(default_factory=dict)
     """The config's words for what transformers or palmtop can't have otherwise, by the only value and what a user is
     told, with {where} and {value}."""
 
@@ -104,6 +110,15 @@ class Family:
     """Fewest tokens that a graph of any length can be traced for."""
     any_length: bool = True
     """Whether a .tflite of it can be made for texts of any length (palmtop.export.tflite_file.any_length)."""
+
+    mended_by: str | None = None
+    """Dotted name of what changes a model of it in place, wherever palmtop builds one, where its class doesn't take
+    batches as they are: padded on the right, of any length."""
+    traced_by: str | None = None
+    """Dotted name of what changes a classifier of it in place for an export, into one that answers the same, where its
+    own forward pass can't be traced, or is wrong where it was."""
+    at_one_length: str | None = None
+    """Dotted name of what changes that further where one text of one length is traced, at which it may cost less."""
 
     new_head: tuple[str, ...] = ("classifier",)
     """Modules that a task trains anew, on their own learning rate."""

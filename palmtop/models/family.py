@@ -162,8 +162,11 @@ def inputs_of(config: dict[str, Any]) -> tuple[str, ...]:
 
 
 def longest_input(config: dict[str, Any]) -> int:
-    """Most tokens that the model has positions for."""
+    """Most tokens that the model takes: as many as it has positions for, or as its family says."""
     family = EVERY_FAMILY[config["model_type"]]
+    if family.longest is not None:
+        return family.longest(config)
+    assert family.positions is not None  # a family without them says what is the longest
     positions = int(config[family.positions])
     return positions - int(config["pad_token_id"]) - 1 if family.positions_after_pad else positions
 

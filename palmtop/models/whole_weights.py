@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 HEADS = ("ForSequenceClassification", "ForQuestionAnswering")
-"""How the classes end whose heads are a task's own; a head over the vocabulary is judged where it is used
+"""What the classes are called by whose heads are a task's own; a head over the vocabulary is judged where it is used
 (palmtop.language_model)."""
 TOLD = 3
 """Names of weights in a message, at most."""
@@ -103,7 +103,7 @@ def check_finite(model: "PreTrainedModel", where: str) -> None:
 
 def _has_named_head(model: "PreTrainedModel") -> bool:
     """Whether config.json names a class with the very kind of head that the model was opened with."""
-    kind = next((kind for kind in HEADS if type(model).__name__.endswith(kind)), None)
+    kind = next((kind for kind in HEADS if kind in type(model).__name__), None)
     return kind is not None and any(kind in name for name in model.config.architectures or ())
 
 

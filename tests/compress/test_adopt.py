@@ -225,6 +225,8 @@ def test_weights_that_are_no_numbers_are_refused(value: float, classifier: Path,
 @pytest.mark.parametrize("kind", ["Model", "ModelForMaskedLM"])
 def test_a_body_may_lack_pooler_and_head(family: str, kind: str, tmp_path: Path) -> None:
     """They are new then, and are trained; a head over the vocabulary is no fault."""
+    if kind == "ModelForMaskedLM" and not FAMILIES[family].word_head:
+        kind = "ModelForCausalLM"  # where words are learnt in orders, not masked
     folder = write_model(tmp_path / "model", family)
     getattr(transformers, f"Auto{kind}").from_config(AutoConfig.from_pretrained(folder)).save_pretrained(folder)
     _edit(folder, lambda weights: {name: weight for name, weight in weights.items() if "pooler" not in name})

@@ -3,8 +3,10 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import transformers
 from adopting import adopt, change, change_file
 from tiny import write_model
 from transformers import AutoTokenizer
@@ -76,3 +78,28 @@ def test_another_padding_of_the_tokenizers_is_told_where_it_is_only_masked(
     made = adopt(tmp_path, model=str(folder))
     assert "padded with the id 1 by its config.json (pad_token_id), and with 0 by" in capsys.readouterr().out
     assert made.signature.pad_id == 1
+
+
+@pytest.mark.parametrize(
+    ("family", "named", "settings"),
+    [
+        ("big_bird", "BigBirdTokenizer", {}),
+        ("longformer", "RobertaTokenizer", {}),
+        ("reformer", "ReformerTokenizer", {"pad_token": "<pad>"}),
+        ("xlnet", "XLNetTokenizer", {"additional_special_tokens": []}),
+    ],
+)
+def test_the_tokenizer_that_transformers_has_for_a_family_is_taken(
+    family: str, named: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = write_model(tmp_path / "model", family)
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    words = {"vocab": model["vocab"]} if isinstance(model["vocab"], dict) else {"vocab": [*map(tuple, model["vocab"])]}
+    merges = {"merges": [tuple(pair) for pair in model["merges"]]} if "merges" in model else {}
+    getattr(transformers, named)(**words, **merges, **settings).save_pretrained(folder)
+    made = adopt(tmp_path, model=str(folder))
+    auto = AutoTokenizer.from_pretrained(folder)
+    assert auto.padding_side == ("left" if family == "xlnet" else "right")
+    for text in (("please play the song",), ("what is the weather", "rain and snow now"), ("",)):
+        [found] = HostTokenizer(made.path, 32).encode([text])
+        assert found.input_ids.tolist() == auto(*text)["input_ids"]

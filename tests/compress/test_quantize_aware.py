@@ -210,7 +210,8 @@ def test_what_is_written_back_answers_as_the_training_graph_in_every_family(fami
         assert torch.allclose(logits, written(**batch).logits, atol=1e-6)
         assert not torch.allclose(logits, kept(**batch).logits, atol=1e-3)
     logits.square().sum().backward()
-    assert {name for name in chosen if trained.get_submodule(name).weight.grad is None} == set()
+    unread = {"bert.pooler"} if family == "big_bird" else set()  # its class has one that its head passes over
+    assert {name for name in chosen if trained.get_submodule(name).weight.grad is None} == unread
     assert trained.state_dict().keys() == kept.state_dict().keys()
 
 

@@ -216,7 +216,7 @@ def test_fixed_masks_let_the_teacher_answer_once(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", sorted(name for name, family in FAMILIES.items() if family.word_head))
 def test_every_family_keeps_its_class_or_becomes_distilbert(family: str, quick: dict[str, Any], tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model", family)
     AutoModelForMaskedLM.from_pretrained(folder).save_pretrained(folder)

@@ -155,6 +155,8 @@ class _Vocabulary:
     last: str
     pad: str
     kind: str
+    first_is_last: bool = False
+    """XLNet's way: what stands first elsewhere stands behind everything, as a type of its own; padding comes first."""
 
 
 _BERT = _Vocabulary(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"), "[CLS]", "[SEP]", "[PAD]", "wordpiece")
@@ -167,15 +169,23 @@ _MODERN = _Vocabulary(("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"), "[CLS]", "
 VOCABULARIES = {
     "albert": _ALBERT,
     "bert": _BERT,
+    "big_bird": _Vocabulary(
+        ("<pad>", "</s>", "<s>", "<unk>", "[CLS]", "[SEP]", "[MASK]"), "[CLS]", "[SEP]", "<pad>", "unigram"
+    ),
     "deberta-v2": _DEBERTA,
     "distilbert": _BERT,
     "electra": _BERT,
+    "longformer": _ROBERTA,
     "mobilebert": _BERT,
     "modernbert": _MODERN,
     "mpnet": _Vocabulary(_ROBERTA.special, "<s>", "</s>", "<pad>", "wordpiece"),
+    "reformer": _Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "<mask>"), "<s>", "</s>", "<pad>", "bpe"),
     "roberta": _ROBERTA,
     "squeezebert": _BERT,
     "xlm-roberta": _XLMR,
+    "xlnet": _Vocabulary(
+        ("<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>"), "<cls>", "<sep>", "<pad>", "unigram", True
+    ),
 }
 
 TAKEN_APART = [name for name, family in FAMILIES.items() if family.plan]
@@ -188,9 +198,10 @@ def write_tokenizer(folder: Path, family: str) -> int:
     unknown = next(token for token in style.special if "unk" in token.lower())
     tokenizer = _KINDS[style.kind](list(style.special), unknown)
     ids = {token: tokenizer.token_to_id(token) for token in (style.first, style.last)}
+    before, behind = ("", f" {style.first}:2") if style.first_is_last else (f"{style.first} ", "")
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{style.first} $A {style.last}",
-        pair=f"{style.first} $A {style.last} $B:1 {style.last}:1",
+        single=f"{before}$A {style.last}{behind}",
+        pair=f"{before}$A {style.last} $B:1 {style.last}:1{behind}",
         special_tokens=list(ids.items()),
     )
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -200,7 +211,7 @@ def write_tokenizer(folder: Path, family: str) -> int:
         "cls_token": style.first,
         "sep_token": style.last,
         "unk_token": unknown,
-    }
+    } | ({"padding_side": "left"} if style.first_is_last else {})
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return tokenizer.get_vocab_size()
 
@@ -306,6 +317,7 @@ def _config(family: str, vocabulary: int, layers: int) -> Any:
     special = {
         "albert": lambda: transformers.AlbertConfig(**common, embedding_size=16),
         "bert": lambda: transformers.BertConfig(**common),
+        "big_bird": lambda: transformers.BigBirdConfig(**common, sep_token_id=style.special.index(style.last)),
         "deberta-v2": lambda: transformers.DebertaV2Config(
             **common,
             relative_attention=True,
@@ -328,6 +340,12 @@ def _config(family: str, vocabulary: int, layers: int) -> Any:
             initializer_range=0.1,
         ),
         "electra": lambda: transformers.ElectraConfig(**common, embedding_size=16),
+        "longformer": lambda: transformers.LongformerConfig(
+            **common,
+            type_vocab_size=1,
+            attention_window=8,  # fewer than a text's tokens, so that a window that is lost is seen
+            sep_token_id=style.special.index(style.last),
+        ),
         "mobilebert": lambda: transformers.MobileBertConfig(
             **common | {"intermediate_size": 32},
             intra_bottleneck_size=16,
@@ -345,8 +363,30 @@ def _config(family: str, vocabulary: int, layers: int) -> Any:
             sep_token_id=style.special.index(style.last),
         ),
         "mpnet": lambda: transformers.MPNetConfig(**common),
+        "reformer": lambda: transformers.ReformerConfig(
+            vocab_size=vocabulary,
+            hidden_size=32,
+            num_attention_heads=4,
+            attention_head_size=8,
+            attn_layers=[("local", "lsh")[number % 2] for number in range(layers)],
+            feed_forward_size=64,
+            axial_pos_shape=(8, 16),
+            axial_pos_embds_dim=(8, 24),
+            max_position_embeddings=128,
+            pad_token_id=style.special.index(style.pad),
+            initializer_range=0.1,
+        ),
         "roberta": lambda: transformers.RobertaConfig(**common, type_vocab_size=1),
         "squeezebert": lambda: transformers.SqueezeBertConfig(**common, embedding_size=32),
         "xlm-roberta": lambda: transformers.XLMRobertaConfig(**common, type_vocab_size=1),
+        "xlnet": lambda: transformers.XLNetConfig(
+            vocab_size=vocabulary,
+            d_model=32,
+            n_layer=layers,
+            n_head=4,
+            d_inner=64,
+            pad_token_id=style.special.index(style.pad),
+            initializer_range=0.1,
+        ),
     }
     return special[family]()

@@ -38,7 +38,7 @@ from palmtop.task_kinds.question_answering import SPAN, QuestionAnswering
 
 SPREAD = 1e-4
 """Float32 rounding over a few layers is some 1e-6 of the spread of the logits."""
-EXPORTED = ("albert", "deberta-v2", "distilbert", "electra", "roberta")
+EXPORTED = ("albert", "big_bird", "deberta-v2", "distilbert", "electra", "longformer", "roberta", "xlnet")
 QA = QuestionAnswering()
 READER = Outline("torch", "bert", 2, SPAN, task="question_answering")
 
