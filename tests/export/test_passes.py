@@ -18,6 +18,7 @@ from palmtop.export.graph.edge import EdgeClassifier, any_size_program, converti
 from palmtop.export.graph.flat import flatten_rows
 from palmtop.export.graph.graph_edit import aten, calls, open_graph, shape
 from palmtop.export.graph.head_rows import read_rows
+from palmtop.export.graph.norms import fuse_norms
 from palmtop.export.graph.passes import FOR_ALL, FOR_LITERT, clean, clean_at
 from palmtop.export.graph.splits import slices_for_splits
 from palmtop.models.family import FAMILIES, inputs_of
@@ -293,6 +294,28 @@ def test_a_view_of_a_view_is_one_view() -> None:
     )
     graph = check(module, False, fold.join_views, 1)
     assert len(calls(graph, aten.reshape.default)) == 1
+
+
+@pytest.mark.parametrize("any_size", [False, True])
+def test_a_norm_that_a_model_spells_out_is_one_operator(any_size: bool) -> None:
+    def spelled_out(m: Any, ids: Tensor, mask: Tensor) -> Tensor:
+        hidden = m.words(ids)
+        mean = hidden.mean(-1, keepdim=True)
+        variance = (hidden - mean).pow(2).mean(-1, keepdim=True)
+        return m.norm.weight * ((hidden - mean) / torch.sqrt(variance + 1e-7)) + m.norm.bias
+
+    norm = nn.LayerNorm(WIDTH)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    graph = check(Module(spelled_out, words=nn.Embedding(30, WIDTH), norm=norm), any_size, fuse_norms, 1)
+    assert len(calls(graph, aten.layer_norm.default)) == 1 and not calls(graph, aten.mean.dim, aten.sqrt.default)
+
+    def of_another_mean(m: Any, ids: Tensor, mask: Tensor) -> Tensor:
+        hidden = m.words(ids)
+        far = hidden - hidden.mean(1, keepdim=True)
+        return m.norm.weight * (far / torch.sqrt(far.pow(2).mean(-1, keepdim=True) + 1e-7)) + m.norm.bias
+
+    check(Module(of_another_mean, words=nn.Embedding(30, WIDTH), norm=norm), any_size, fuse_norms, 0)
 
 
 def test_a_norm_spelled_out_shifts_by_subtraction() -> None:
