@@ -152,7 +152,7 @@ def model_in(folder: Path) -> str | None:
 
 
 def called(dotted: str) -> Callable[..., Any]:
-    """The function or class that a format names."""
+    """The function or class that a format, or a family, names."""
     module, _, name = dotted.rpartition(".")
     found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return found

@@ -21,7 +21,7 @@ from palmtop.compress.start.adopt_files import (
 )
 from palmtop.compress.start.adopt_tokenizer import copy_tokenizer, pad_id
 from palmtop.effect import Effect
-from palmtop.models.family import inputs_of, longest_input
+from palmtop.models.family import family_named, inputs_of, lengths_of, longest_input
 from palmtop.models.opening import open_as_named
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage, Work, outline_of_config
@@ -83,9 +83,19 @@ class Adopt(Stage):
         pads = pad_id(built, tokenizer, self.model, work.say)
         open_as_named(work.out, self.model)
         output = task_kinds.find(outline.task).output if outline.task is not None else "logits"
-        Signature(inputs=inputs_of(config), output=output, max_length=longest_input(config), pad_id=pads).write(
-            work.out
-        )
+        longest = longest_input(config)
+        Signature(
+            inputs=inputs_of(config),
+            output=output,
+            lengths=lengths_of(config, longest),
+            max_length=longest,
+            pad_id=pads,
+        ).write(work.out)
+        if why := family_named(outline.family).padding_counts:
+            work.say(
+                f"{self.model} {why}, so every text is padded to one length: {longest} tokens here, and max_length "
+                "where it is fine-tuned"
+            )
         if outline.labels is not None and self.task is not None:
             Task.find(self.task).write(work.out)
         return {

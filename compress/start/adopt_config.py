@@ -181,7 +181,8 @@ def _check_forms(config: dict[str, Any], family: Family, path: Path) -> None:
 
 def _words(family: Family) -> list[str]:
     """What is read of a config as it is written."""
-    words = [family.layer_count, family.width, family.feed_forward, family.positions, "vocab_size"]
+    words = [family.layer_count, family.width, family.positions, "vocab_size"]
+    words += [family.feed_forward] if family.feed_forward is not None else []
     words += ["pad_token_id"] if family.kind == "encoder" else []
     return words + (["type_vocab_size"] if family.token_types else [])
 

@@ -126,7 +126,11 @@ class Static(AnswerWeights, TrainingStage, GivenRates):
         table[tokens] = model.word_embeddings.weight.detach().cpu().numpy()
         _put_table(model, table)
         write_classifier(
-            model, source, task, signature.model_copy(update={"inputs": ("input_ids", "attention_mask")}), work.out
+            model,
+            source,
+            task,
+            signature.model_copy(update={"inputs": ("input_ids", "attention_mask"), "lengths": None}),
+            work.out,
         )
         keep_logs(work)
         return (
@@ -199,7 +203,7 @@ def _renumbered(data: Encoded, tokens: Int[ndarray, " known"], vocabulary: int) 
     walk over it."""
     places = np.zeros(vocabulary, np.int32)
     places[tokens] = np.arange(len(tokens), dtype=np.int32)
-    return replace(data, ids=places[data.ids], pad_id=0, inputs=("input_ids", "attention_mask"))
+    return replace(data, ids=places[data.ids], pad_id=0, inputs=("input_ids", "attention_mask"), length=None)
 
 
 def _put_table(model: "StaticForSequenceClassification", table: Float32[ndarray, "tokens width"]) -> None:

@@ -34,8 +34,8 @@ UNBUILDABLE = (
 """What transformers and torch raise where a config asks for what can't be."""
 SAID = 200
 """Characters of a library's own words in a message, at most."""
-SPAN_HEADS = tuple({part for family in FAMILIES.values() for part in family.span_head})
-"""Modules that a task of question answering trains anew, of any family."""
+HEADS = tuple({part for family in FAMILIES.values() for part in (*family.new_head, *family.span_head)})
+"""Modules that a task trains anew, of any family."""
 
 
 def open_classifier(folder: Path, attention: str = "eager") -> "PreTrainedModel":
@@ -189,11 +189,12 @@ def _check_kept_groups(config: "PreTrainedConfig", groups: Sequence[int], layers
 def _chosen(state: dict[str, Any], family: Family, layers: Sequence[int]) -> dict[str, Any]:
     """The weights of some layers (of some groups, where layers share them), under their new numbers, and all others."""
     held = family.layers if family.groups is None else family.groups[0]
-    prefix = f"{held}."
+    prefixes = tuple(f"{path}." for path in (held, *family.beside_layers))
     place = {layer: position for position, layer in enumerate(dict.fromkeys(layers))}
     chosen = {}
     for name, weight in state.items():
-        if not name.startswith(prefix):
+        prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
+        if prefix is None:
             chosen[name] = weight
             continue
         layer, rest = name.removeprefix(prefix).split(".", 1)
@@ -224,7 +225,7 @@ def with_head(folder: Path, task: Task, seed: int) -> "tuple[PreTrainedModel, li
         output_loading_info=True,
     )
     new = sorted({*report["missing_keys"], *(fault[0] for fault in report["mismatched_keys"])})
-    heads = ("classifier", "pooler", "head", *SPAN_HEADS)
+    heads = ("pooler", "head", *HEADS)
     body = [name for name in new if not any(part in name for part in heads)]
     if body:
         raise UserError(

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palmtop.errors import UserError
-from palmtop.models.family import family_of
+from palmtop.format import called
+from palmtop.models.family import family_named, family_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -94,15 +95,16 @@ def changed(config: dict[str, Any]) -> list[str]:
 
 def opener(folder: Path, auto: Any) -> Any:
     """What opens the model in `folder` with `from_pretrained`: transformers' Auto class, or one of ours where the
-    config asks for it."""
+    config or the family asks for it."""
     from transformers import AutoConfig
 
     written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if family_of(written, str(folder)).own_class:
+    family = family_of(written, str(folder))
+    if family.own_class:
         from palmtop.models.static_model import register
 
         register()
-    if not changed(written):
+    if not changed(written) and family.mended_by is None:
         return auto
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     return reshaped_class(auto._model_mapping[type(config)])
@@ -110,8 +112,8 @@ def opener(folder: Path, auto: Any) -> Any:
 
 @cache
 def reshaped_class(base: "type[PreTrainedModel]") -> "type[PreTrainedModel]":
-    """A class that builds what `base` builds and then applies the changes its config asks for; it goes by the same
-    name.
+    """A class that builds what `base` builds, mends it where its family says how, and then applies the changes its
+    config asks for; it goes by the same name.
 
     `save_pretrained` and `from_pretrained` work as with `base`. A class made here is its own reshaped class.
     """
@@ -120,6 +122,8 @@ def reshaped_class(base: "type[PreTrainedModel]") -> "type[PreTrainedModel]":
 
     def build(self: Any, config: "PreTrainedConfig") -> None:
         base.__init__(self, config)
+        if (mended_by := family_named(config.model_type).mended_by) is not None:
+            called(mended_by)(self)
         for change in CHANGES:
             if config.to_dict().get(change.key) is not None:
                 change.apply(self)
@@ -131,7 +135,8 @@ def reshaped_class(base: "type[PreTrainedModel]") -> "type[PreTrainedModel]":
 def rebuilt(model: "PreTrainedModel", config: "PreTrainedConfig") -> "PreTrainedModel":
     """A new model of the same kind after another config, with random weights."""
     its: Any = type(model)
-    kind = reshaped_class(its) if changed(config.to_dict()) else _plain(its)
+    ours = changed(config.to_dict()) or family_named(config.model_type).mended_by is not None
+    kind = reshaped_class(its) if ours else _plain(its)
     return kind._from_config(copy.deepcopy(config), attn_implementation=model.config._attn_implementation)
 
 
