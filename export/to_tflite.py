@@ -14,6 +14,7 @@ from palmtop.errors import UserError
 from palmtop.export import check_export
 from palmtop.export.file_timing import mean_ms, medians_by_length_ms
 from palmtop.export.lengths import Histogram, cheapest, cost_facts, cost_facts_of_any, longest_needed, probes
+from palmtop.models.family import family_named
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage, Work
 
@@ -73,6 +74,12 @@ class ToTflite(Stage):
         from palmtop.export.graph.edge import outline_of_export
 
         made = outline_of_export("to_tflite", source, self.produces, self.probabilities)
+        why = family_named(made.family).padding_counts if made.family is not None else None
+        if why is not None and self.lengths == "any":
+            raise UserError(
+                f"lengths: any isn't for the family '{made.family}', which {why}: leave lengths out, and the file "
+                "takes the one that the model was trained at"
+            )
         if made.task is not None and isinstance(self.lengths, tuple):
             task_kinds.find(made.task).check_length(min(self.lengths))
         return made
@@ -88,7 +95,8 @@ class ToTflite(Stage):
         assert source is not None  # the driver checked `accepts`
         if self.lengths == "any":
             return self._of_any_length(source, work.out)
-        histogram = _histogram(source) if self.lengths == "auto" else None
+        only = source.signature.only_length
+        histogram = _histogram(source) if self.lengths == "auto" and only is None else None
         lengths = self._cheapest(source, histogram, work.scratch) if histogram else self._given(source)
         passes = self._write(source, lengths, work.out)
         found = check_export.check(("torch", source.path), ("tflite", work.out), self.tolerance, self.learns)
@@ -113,8 +121,15 @@ class ToTflite(Stage):
         )
 
     def _given(self, source: Bundle) -> tuple[int, ...]:
+        longest, only = source.signature.max_length, source.signature.only_length
+        if only is not None and self.lengths in ("auto", (only,)):
+            return (only,)
         assert isinstance(self.lengths, tuple)
-        longest = source.signature.max_length
+        if only is not None:
+            raise UserError(
+                f"lengths is {list(self.lengths)}, but {source.name} was trained on texts padded to {only} tokens, and "
+                "padding changes its answers: leave lengths out, or fine-tune with another max_length"
+            )
         if max(self.lengths) > longest:
             raise UserError(
                 f"length {max(self.lengths)} is more than the model takes ({longest} tokens): it was trained, or "

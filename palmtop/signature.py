@@ -84,6 +84,11 @@ class Signature(BaseModel):
             raise UserError(f"the artefact has no graph '{name}'; {did_you_mean(name, self.graphs)}")
         return self.graphs[name]
 
+    @property
+    def only_length(self) -> int | None:
+        """The one token count at which a model in torch is run, where padding changes its answers; None elsewhere."""
+        return self.lengths[0] if self.lengths is not None and len(self.lengths) == 1 else None
+
     def length_for(self, tokens: int) -> int:
         """The padded length at which a text of `tokens` tokens is run when it is run alone."""
         if self.lengths is None:

@@ -23,7 +23,7 @@ from palmtop.data.special_tokens import Vocabulary
 from palmtop.data.tokenization import FILE
 from palmtop.durably import write_durably
 from palmtop.errors import UserError
-from palmtop.models.family import inputs_of, longest_input
+from palmtop.models.family import family_named, inputs_of, longest_input
 from palmtop.models.language_model import Asked, open_language_model
 from palmtop.processes import made_by_first
 from palmtop.progress import followed
@@ -124,6 +124,8 @@ class WordModel:
 
         self._model = open_language_model(folder).model
         config = self._model.config.to_dict()
+        if why := family_named(config["model_type"]).padding_counts:
+            raise UserError(f"augment_with is {folder}, a model that {why}: give one that doesn't, such as a BERT")
         self._asked, self._inputs, self._pad = (
             Asked(self._model),
             inputs_of(config),

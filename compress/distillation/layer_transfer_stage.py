@@ -14,7 +14,7 @@ from palmtop.compress.distillation.student import check_family, make_student
 from palmtop.compress.distillation.teachers import fine_tuned
 from palmtop.compress.learning.layer_choice import explicit_map, uniform_map
 from palmtop.compress.learning.torch_bundles import write_classifier
-from palmtop.models.family import check_kept
+from palmtop.models.family import check_kept, head_count
 from palmtop.stage import Outline, Work
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ class LayerTransferStage(LayerTransferSettings, ABC):
             ours.num_hidden_layers,
             theirs.hidden_size,
             ours.hidden_size,
-            theirs.num_attention_heads,
-            ours.num_attention_heads,
+            head_count(theirs),
+            head_count(ours),
             self._map(theirs.num_hidden_layers, ours.num_hidden_layers),
         )
         matches = list(self.chosen_matches(pair))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from palmtop.errors import UserError
-from palmtop.models.family import family_named
+from palmtop.families.family import Family
+from palmtop.models.family import family_named, head_count
 from palmtop.models.opening import keep_layers
 from palmtop.models.reshaped import changed, rebuilt
 
@@ -46,6 +47,19 @@ def check_family(family: str, changes: Sequence[str]) -> None:
         )
 
 
+def _check_words(family: Family, sizes: Sizes) -> None:
+    """Raises: UserError: a size that models of this family can't be given."""
+    if sizes.heads is not None and not family.has_heads:
+        raise UserError(
+            f"heads is {sizes.heads}, but a model of the family '{family.model_type}' has none: leave it out"
+        )
+    if sizes.feed_forward is not None and family.feed_forward is None:
+        raise UserError(
+            f"feed_forward is {sizes.feed_forward}, but in the family '{family.model_type}' it follows from the width: "
+            "leave it out"
+        )
+
+
 def make_student(teacher: "PreTrainedModel", layers: Sequence[int], sizes: Sizes, seed: int) -> "PreTrainedModel":
     """A student with so many layers: the teacher's, copied, or where sizes differ random ones.
 
@@ -66,15 +80,15 @@ def fresh(teacher: "PreTrainedModel", layers: int, sizes: Sizes, seed: int) -> "
     config = copy.deepcopy(teacher.config)
     written, family = config.to_dict(), family_named(config.model_type)
     check_family(family.model_type, changed(written))
-    width, heads = sizes.width or config.hidden_size, sizes.heads or config.num_attention_heads
+    _check_words(family, sizes)
+    width, heads = sizes.width or config.hidden_size, sizes.heads or head_count(config)
     if width % heads:
         raise UserError(
             f"{heads} heads don't divide the width {width}: choose a width that is a multiple of them, or other heads"
         )
     same = [name for name in ("embedding_size", "pooler_hidden_size") if written.get(name) == config.hidden_size]
-    words = {family.layer_count: layers, "hidden_size": width, "num_attention_heads": heads} | dict.fromkeys(
-        same, width
-    )
+    counted = {"num_attention_heads": heads} if family.has_heads else {}
+    words = {family.layer_count: layers, "hidden_size": width} | counted | dict.fromkeys(same, width)
     for name, value in words.items():
         setattr(config, name, value)
     if family.head_size is not None and written.get(family.head_size) is not None:
@@ -83,7 +97,7 @@ def fresh(teacher: "PreTrainedModel", layers: int, sizes: Sizes, seed: int) -> "
         shares = getattr(config, word)
         others = [max(1, share * width // sum(shares)) for share in shares[1:]]
         setattr(config, word, (width - sum(others), *others))
-    if sizes.feed_forward is not None:
+    if sizes.feed_forward is not None and family.feed_forward is not None:
         setattr(config, family.feed_forward, sizes.feed_forward)
     for word in family.listed_by_layer:
         setattr(config, word, getattr(config, word)[:layers])

@@ -57,6 +57,8 @@ class TeacherSignals:
     """Whether they lay on disk already."""
     kind: TaskKind
     """Of the task that the teacher answers."""
+    length: int | None = None
+    """Tokens that every batch is padded to; None: to its longest row."""
 
     def batch(self, rows: Sequence[int]) -> "dict[str, Tensor]":
         """`teacher_logits` and `teacher_hidden_<i>` [batch, tokens, width] (padded with 0), float32.
@@ -76,7 +78,7 @@ class TeacherSignals:
     def _padded(self, values: Float[ndarray, "tokens width"], rows: Sequence[int], filler: float) -> "Tensor":
         import torch
 
-        return torch.from_numpy(padded(values, self.offsets, rows, filler).astype(np.float32))
+        return torch.from_numpy(padded(values, self.offsets, rows, filler, self.length).astype(np.float32))
 
 
 def signals(teacher: Bundle, data: Encoded, wanted: Wanted, say: Callable[[str], None]) -> TeacherSignals:
@@ -104,7 +106,14 @@ def open_signals(folder: Path, data: Encoded, wanted: Wanted, seconds: float, re
     hidden = {layer: np.load(folder / f"hidden-{layer}.npy", mmap_mode="r") for layer in wanted.hidden}
     size = sum(path.stat().st_size for path in folder.glob("*.npy"))
     return TeacherSignals(
-        np.load(folder / "logits.npy", mmap_mode="r"), hidden, data.offsets, size, seconds, reused, data.kind
+        np.load(folder / "logits.npy", mmap_mode="r"),
+        hidden,
+        data.offsets,
+        size,
+        seconds,
+        reused,
+        data.kind,
+        data.length,
     )
 
 

@@ -137,7 +137,16 @@ def _as_encoded(
         starts, number = second
         for row, start in enumerate(starts):
             types[offsets[row] + start : offsets[row + 1]] = number
-    made = Encoded(ids, types, offsets, np.asarray(labels, np.int64), INPUTS, signature.pad_id, counts.get("cut", 0))
+    made = Encoded(
+        ids,
+        types,
+        offsets,
+        np.asarray(labels, np.int64),
+        INPUTS,
+        signature.pad_id,
+        counts.get("cut", 0),
+        length=signature.only_length,
+    )
     return made, counts | {"sequences": len(kept), "tokens": len(ids)}
 
 

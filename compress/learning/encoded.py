@@ -40,6 +40,8 @@ class Encoded:
     where that can't be."""
     output: str = "logits"
     """What the signature of the model says of its outputs."""
+    length: int | None = None
+    """Tokens that every batch is padded to, where padding changes the model's answers; None: to its longest row."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -63,7 +65,8 @@ class Encoded:
     @property
     def digest(self) -> str:
         """sha256 of all token ids and types: what a teacher's answers depend on."""
-        hashed = hashlib.sha256(str(self.inputs).encode())
+        given = str(self.inputs) if self.length is None else str((self.inputs, self.length))
+        hashed = hashlib.sha256(given.encode())
         for array in (self.ids, self.types, self.offsets):
             hashed.update(np.ascontiguousarray(array).tobytes())
         return hashed.hexdigest()
@@ -88,6 +91,7 @@ class Encoded:
             sum(row.truncated for row in rows),
             len(split) - len(rows) if kind.cut_rows_are_left_out else None,
             signature.output,
+            signature.only_length,
         )
 
     def label_batch(self, rows: Sequence[int]) -> "Tensor":
@@ -96,29 +100,36 @@ class Encoded:
 
         if not self.kind.labels_per_token:
             return torch.from_numpy(self.labels[list(rows)])
-        return torch.from_numpy(padded(self.labels, self.offsets, rows, IGNORED))
+        return torch.from_numpy(padded(self.labels, self.offsets, rows, IGNORED, self.length))
 
     def batch(self, rows: Sequence[int]) -> "dict[str, Tensor]":
-        """The model's inputs for some rows, each [batch, tokens] int64, padded to the longest of them."""
+        """The model's inputs for some rows, each [batch, tokens] int64, padded to the longest of them, or to `length`;
+        and the mask, which losses read even where the model takes none."""
         import torch
 
         ids, types = (
-            padded(values, self.offsets, rows, filler) for values, filler in ((self.ids, self.pad_id), (self.types, 0))
+            padded(values, self.offsets, rows, filler, self.length)
+            for values, filler in ((self.ids, self.pad_id), (self.types, 0))
         )
         real = np.arange(ids.shape[1]) < self.lengths[list(rows)][:, None]
         made = {
             name: torch.from_numpy(values.astype(np.int64))
             for name, values in (("input_ids", ids), ("attention_mask", real), ("token_type_ids", types))
         }
-        return {name: made[name] for name in self.inputs}
+        return {name: made[name] for name in made if name in (*self.inputs, "attention_mask")}
 
 
 def padded(
-    values: Num[ndarray, "tokens ..."], offsets: Int[ndarray, " rows_plus_one"], rows: Sequence[int], filler: float
+    values: Num[ndarray, "tokens ..."],
+    offsets: Int[ndarray, " rows_plus_one"],
+    rows: Sequence[int],
+    filler: float,
+    length: int | None = None,
 ) -> Num[ndarray, "batch longest ..."]:
-    """What lies along the tokens of all rows, for some rows: each padded on the right to the longest of them."""
+    """What lies along the tokens of all rows, for some rows: each padded on the right to `length`, by default to the
+    longest of them."""
     spans = [(int(offsets[row]), int(offsets[row + 1])) for row in rows]
-    longest = max(end - start for start, end in spans)
+    longest = length or max(end - start for start, end in spans)
     made = np.full((len(spans), longest, *values.shape[1:]), filler, values.dtype)
     for place, (start, end) in enumerate(spans):
         made[place, : end - start] = values[start:end]

@@ -33,9 +33,21 @@ def task_of(source: Bundle, task: str | dict[str, Any] | None) -> Task:
 
 
 def shortened(source: Bundle, max_length: int) -> Signature:
-    """The source's signature with the length that training truncates at."""
+    """The source's signature with the length that training truncates at, and pads to where padding changes the answers.
+
+    Raises:
+        UserError: such a source was trained for its task at another length.
+    """
     signature = source.signature
-    return signature.model_copy(update={"max_length": min(max_length, signature.max_length)})
+    length = min(max_length, signature.max_length)
+    if signature.only_length is None:
+        return signature.model_copy(update={"max_length": length})
+    if source.task is not None and length != signature.only_length:
+        raise UserError(
+            f"{source.name} was trained on texts padded to {signature.only_length} tokens, and padding changes its "
+            f"answers: give max_length: {signature.only_length}, or fine-tune what it was made of at {length}"
+        )
+    return signature.model_copy(update={"max_length": length, "lengths": (length,)})
 
 
 def write_classifier(

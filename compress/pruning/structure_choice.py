@@ -177,7 +177,9 @@ class _Cost:
         self._model, self._settings, self._layers = model, settings, model.config.num_hidden_layers
         config = model.config
         heads, size = int(config.num_attention_heads), head_size(config)
-        neurons = int(getattr(config, family_named(config.model_type).feed_forward))
+        word = family_named(config.model_type).feed_forward
+        assert word is not None  # a family whose layers can be cut says so
+        neurons = int(getattr(config, word))
         widths = Widths(config.hidden_size, heads, size, neurons)
         self._table = (
             latency_table(widths, settings.length, settings.threads, say) if settings.speedup is not None else None

@@ -22,7 +22,7 @@ from palmtop.compress.start.adopt_files import (
 )
 from palmtop.compress.start.adopt_tokenizer import copy_tokenizer, pad_id
 from palmtop.effect import Effect
-from palmtop.models.family import family_named, inputs_of, longest_input
+from palmtop.models.family import family_named, inputs_of, lengths_of, longest_input
 from palmtop.models.opening import open_as_named
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage, Work, outline_of_config
@@ -94,10 +94,21 @@ class Adopt(Stage):
         pads = pad_id(built, tokenizer, self.model, work.say)
         open_as_named(work.out, self.model)
         output = task_kinds.find(outline.task).output if outline.task is not None else "logits"
-        longest, why = longest_input(config), family_named(outline.family).why_longest
-        if why:
-            work.say(f"{self.model} takes {longest} tokens at most: {why}")
-        made = Signature(inputs=inputs_of(config), output=output, max_length=longest, pad_id=pads)
+        longest, family = longest_input(config), family_named(outline.family)
+        if family.why_longest:
+            work.say(f"{self.model} takes {longest} tokens at most: {family.why_longest}")
+        if family.padding_counts:
+            work.say(
+                f"{self.model} {family.padding_counts}, so every text is padded to one length: {longest} tokens here, "
+                "and max_length where it is fine-tuned"
+            )
+        made = Signature(
+            inputs=inputs_of(config),
+            output=output,
+            lengths=lengths_of(config, longest),
+            max_length=longest,
+            pad_id=pads,
+        )
         (made if self.task is not None else own_signature(folder, made)).write(work.out)
         task = self.task if self.task is not None else own_task(folder, config)
         if outline.labels is not None and task is not None:

@@ -181,8 +181,8 @@ def _check_forms(config: dict[str, Any], family: Family, path: Path) -> None:
 
 def _words(family: Family) -> list[str]:
     """What is read of a config as it is written."""
-    words = [family.layer_count, family.width, family.feed_forward, "vocab_size"]
-    words += [family.positions] if family.positions is not None else []
+    words = [family.layer_count, family.width, "vocab_size"]
+    words += [word for word in (family.positions, family.feed_forward) if word is not None]
     words += ["pad_token_id"] if family.kind == "encoder" else []
     return words + (["type_vocab_size"] if family.token_types else [])
 

@@ -91,6 +91,7 @@ def copy_tokenizer(folder: Path, out: Path, config: "PreTrainedConfig", model: s
     for path in folder.iterdir():
         if path.name in TOKENIZER:
             shutil.copyfile(path, out / path.name)
+    _check_class(out, config.model_type, model)
     given = _read(folder / FILE) if (folder / FILE).is_file() else None
     auto = _auto(folder if trusted else out, model, trusted)
     said, odd = _settings(out), None
@@ -142,10 +143,12 @@ def pad_id(config: "PreTrainedConfig", taken: Taken, model: str, say: Callable[[
             f"{model} is padded with the id {found} by its config.json (pad_token_id), and with {taken.pad_id} by its "
             "tokenizer"
         )
-        if family_named(config.model_type).positions_after_pad:
+        family = family_named(config.model_type)
+        if family.positions_after_pad or family.padding_counts:
+            why = "this family counts positions by it" if family.positions_after_pad else "padding changes its answers"
             raise UserError(
-                f"{told}: they must agree, since this family counts positions by it; set pad_token_id to "
-                f"{taken.pad_id} if the model was trained with this tokenizer"
+                f"{told}: they must agree, since {why}; set pad_token_id to {taken.pad_id} if the model was trained "
+                "with this tokenizer"
             )
         say(f"{told}: {found} is taken; padding is masked, so the answers are the same")
     return int(found)
@@ -191,6 +194,23 @@ def _auto(folder: Path, model: str, trusted: bool) -> Any:
             "take a model whose tokenizer has one"
         )
     return auto
+
+
+def _check_class(folder: Path, model_type: str, model: str) -> None:
+    """Raises: UserError: the folder's tokenizer is the family's own, whose ids no tokenizer.json gives; it is that
+    where tokenizer_config.json names none."""
+    unsaid, path = family_named(model_type).unsaid_tokenizer, folder / "tokenizer_config.json"
+    if unsaid is None:
+        return
+    with _reading(path):
+        written = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        named = str(written.get("tokenizer_class") or unsaid[0])
+    if named.removesuffix("Fast") == unsaid[0]:
+        raise UserError(
+            f"{model} has the tokenizer {unsaid[0]}, which {unsaid[1]}, and every client of a bundle reads "
+            "tokenizer.json, which can't say that: fine-tune it with a tokenizer that has one (tokenizer_class: "
+            "PreTrainedTokenizerFast), or take a model of another family, such as xlm-roberta"
+        )
 
 
 def _first_difference(tokenizer: "Tokenizer", auto: Any, size: int, limit: int | None) -> str | None:

@@ -137,6 +137,11 @@ class TrimVocabulary(Stage):
                 f"keep is {self.keep}, but the vocabulary has {len(vocabulary)} tokens: give fewer, or leave the "
                 "stage out"
             )
+        if self.max_length is not None and signature.only_length not in (None, self.max_length):
+            raise UserError(
+                f"max_length is {self.max_length}, but the source answers texts padded to {signature.only_length} "
+                f"tokens, and otherwise at any other length: leave max_length out, or fine-tune at {self.max_length}"
+            )
         if self.max_length is not None and self.max_length > signature.max_length:
             raise UserError(
                 f"max_length is {self.max_length}, but the source takes {signature.max_length} tokens at most: give "

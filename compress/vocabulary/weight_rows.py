@@ -19,6 +19,10 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 POSITION_ROWS = re.compile(r"(^|\.)embeddings\.position_embeddings\.weight$")
 POSITION_COLUMNS = re.compile(r"(^|\.)embeddings\.position_ids$")
 """Their numbers, which older checkpoints hold, [1, positions]."""
+TOKEN_WORDS = re.compile(r"_token_id$|^(bos|eos|pad|unk|mask)_index$")
+"""A config's words for tokens; those with 'index' are XLM's."""
+OLD_SIZE = "n_words"
+"""How XLM's older configs say it once more how many tokens there are."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +100,13 @@ def weight_files(folder: Path) -> list[str]:
 
 
 def cut_config(config: Mapping[str, Any], cut: Cut, has_positions: bool) -> dict[str, Any]:
-    """The config of the smaller model: sizes, and each `*_token_id` by its new number (None where the tokenizer never
-    had it)."""
+    """The config of the smaller model: sizes, and each token that it names by its new number (None where the tokenizer
+    never had it)."""
     new = {old: place for place, old in enumerate(cut.tokens)}
-    made = copy.deepcopy(dict(config)) | {"vocab_size": len(cut.tokens)}
+    words = ("vocab_size", *([OLD_SIZE] if OLD_SIZE in config else ()))
+    made = copy.deepcopy(dict(config)) | dict.fromkeys(words, len(cut.tokens))
     for name, value in config.items():
-        if name.endswith("_token_id"):
+        if TOKEN_WORDS.search(name):
             made[name] = [new.get(number) for number in value] if isinstance(value, list) else new.get(value)
     if has_positions:
         if (
@@ -114,7 +119,7 @@ def cut_config(config: Mapping[str, Any], cut: Cut, has_positions: bool) -> dict
 
 def token_ids(config: Mapping[str, Any]) -> set[int]:
     """The ids that a config names."""
-    named = [value for name, value in config.items() if name.endswith("_token_id")]
+    named = [value for name, value in config.items() if TOKEN_WORDS.search(name)]
     return {
         number
         for value in named

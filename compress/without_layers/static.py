@@ -119,14 +119,16 @@ class Static(AnswerWeights, TrainingStage, GivenRates):
         model = self._model(self._weighted(made, data), task, signature)
         fitted = fit(
             model,
-            replace(data, inputs=INPUTS),
+            replace(data, inputs=INPUTS, length=None),
             distillation_loss(self, task),
             self,
             work.scratch,
             said.batch if said else None,
             Special(rates={"word_embeddings": self.table_rate}),
         )
-        write_classifier(model, source, task, signature.model_copy(update={"inputs": INPUTS}), work.out)
+        write_classifier(
+            model, source, task, signature.model_copy(update={"inputs": INPUTS, "lengths": None}), work.out
+        )
         keep_logs(work)
         return (
             fitted.facts()

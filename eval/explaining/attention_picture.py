@@ -54,8 +54,7 @@ def _blocks(figure: Any, heads: Sequence[int]) -> list[Any]:
 
 def _draw_layer(model: Attention, layer: int, squares: "Sequence[Axes]") -> None:
     """A layer's mean with its words, then its heads; nothing where the model has no such layer or head."""
-    maps = model.layers[layer] if layer < len(model.layers) else ()
-    shown = [maps.mean(0), *maps] if len(maps) else []
+    shown = [maps.mean(0), *maps] if (maps := dict(enumerate(model.layers)).get(layer)) is not None else []
     for place, square in enumerate(squares):
         if place >= len(shown):
             square.axis("off")

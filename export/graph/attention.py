@@ -1,6 +1,7 @@
 """Passes over attention: one finite additive mask, and 1/sqrt(width of a head) inside the query's weights."""
 
 import math
+from typing import Any
 
 import torch
 from torch import fx
@@ -16,6 +17,7 @@ from palmtop.export.graph.graph_edit import (
     put_behind,
     put_in_place,
     settle,
+    shape,
     value_of,
 )
 
@@ -59,13 +61,20 @@ def add_finite_mask(module: fx.GraphModule) -> int:
             module,
             node,
             aten.mul.Tensor,
-            call(module, node, aten._to_copy.default, hidden, dtype=torch.float32),
+            call(module, node, aten._to_copy.default, _unexpanded(hidden), dtype=torch.float32),
             MASKED,
         )
         put_in_place(node, call(module, node, aten.add.Tensor, scores, mask))
         changed += 1
     settle(module)
     return changed
+
+
+def _unexpanded(mask: Any) -> Any:
+    """A mask before it was spread over heads and queries (XLM's): a sum spreads it by itself."""
+    while mask.target is aten.expand.default and len(shape(mask)) == len(shape(mask.args[0])):
+        mask = mask.args[0]
+    return mask
 
 
 def fold_scale(module: fx.GraphModule) -> int:

@@ -41,9 +41,10 @@ def any_length(source: Bundle, probabilities: bool) -> tuple[ExportedProgram, di
     """The cleaned program for one text of any length up to the longest, for what plans its memory by the largest
     input; traced anew for each caller."""
     cleaned, known = _cleaned(_Wanted(source.digest, probabilities, source)), source.signature
-    tokens = torch.export.Dim("tokens", min=cleaned.shortest, max=known.max_length)
-    sizes = {name: {1: tokens} for name in known.inputs}
-    arguments = example(known.inputs, 1, min(16, known.max_length))
+    only = known.only_length
+    tokens = {} if only else {1: torch.export.Dim("tokens", min=cleaned.shortest, max=known.max_length)}
+    sizes = dict.fromkeys(known.inputs, tokens)
+    arguments = example(known.inputs, 1, only or min(16, known.max_length))
     with torch.no_grad():
         program = torch.export.export(cleaned.module, (), arguments, dynamic_shapes=sizes, strict=False)
     return program, dict(cleaned.facts)
@@ -52,11 +53,11 @@ def any_length(source: Bundle, probabilities: bool) -> tuple[ExportedProgram, di
 @lru_cache(maxsize=1)
 def _program(wanted: _Wanted) -> ExportedProgram:
     cleaned, known = _cleaned(wanted), wanted.source.signature
-    return trace_any_size(cleaned.module, known.inputs, cleaned.shortest, known.max_length)
+    return trace_any_size(cleaned.module, known.inputs, cleaned.shortest, known.max_length, known.only_length)
 
 
 @lru_cache(maxsize=1)
 def _cleaned(wanted: _Wanted) -> _Cleaned:
     edge, known = edge_classifier(wanted.source, wanted.probabilities), wanted.source.signature
-    module, facts = clean(any_size_program(edge, known.inputs, known.max_length))
+    module, facts = clean(any_size_program(edge, known.inputs, known.max_length, known.only_length))
     return _Cleaned(module, facts, family(edge.model).shortest)

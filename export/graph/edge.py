@@ -57,14 +57,13 @@ class EdgeClassifier(torch.nn.Module):
     def forward(
         self,
         input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.Tensor | None = None,
     ) -> "torch.Tensor | dict[str, torch.Tensor]":
         """Answer a padded batch."""
-        mask = attention_mask
-        if self._additive:
-            mask = hidden(attention_mask)
-        named = {"input_ids": input_ids, "attention_mask": mask}
+        named = {"input_ids": input_ids}
+        if attention_mask is not None:
+            named["attention_mask"] = hidden(attention_mask) if self._additive else attention_mask
         if "token_type_ids" in self._inputs and token_type_ids is not None:
             named["token_type_ids"] = token_type_ids
         return self._kind.graph_outputs(self.model(**named), self._probabilities)
@@ -126,18 +125,21 @@ def example(inputs: Sequence[str], batch: int, tokens: int) -> dict[str, torch.T
     return {name: made[name] for name in inputs}
 
 
-def any_size_program(edge: EdgeClassifier, inputs: Sequence[str], longest: int) -> torch.export.ExportedProgram:
-    """The graph for any batch and any length from the family's shortest to `longest`."""
-    return trace_any_size(edge, inputs, family(edge.model).shortest, longest)
+def any_size_program(
+    edge: EdgeClassifier, inputs: Sequence[str], longest: int, only: int | None = None
+) -> torch.export.ExportedProgram:
+    """The graph for any batch and any length from the family's shortest to `longest`, or for `only` one."""
+    return trace_any_size(edge, inputs, family(edge.model).shortest, longest, only)
 
 
 def trace_any_size(
-    module: torch.nn.Module, inputs: Sequence[str], shortest: int, longest: int
+    module: torch.nn.Module, inputs: Sequence[str], shortest: int, longest: int, only: int | None = None
 ) -> torch.export.ExportedProgram:
-    """The graph of a module that takes `inputs`, for any batch and any length between two."""
-    batch, tokens = torch.export.Dim("batch", min=1, max=1024), torch.export.Dim("tokens", min=shortest, max=longest)
-    sizes = {name: {0: batch, 1: tokens} for name in inputs}
-    arguments = example(inputs, 3, min(16, longest))
+    """The graph of a module that takes `inputs`, for any batch and any length between two, or for `only` one."""
+    batch = {0: torch.export.Dim("batch", min=1, max=1024)}
+    tokens = {} if only else {1: torch.export.Dim("tokens", min=shortest, max=longest)}
+    sizes = {name: batch | tokens for name in inputs}
+    arguments = example(inputs, 3, only or min(16, longest))
     with torch.no_grad():
         return torch.export.export(module, (), arguments, dynamic_shapes=sizes, strict=False)
 

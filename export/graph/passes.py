@@ -15,6 +15,7 @@ from palmtop.export.graph.fold import drop_no_ops, fold_affine, fold_constants, 
 from palmtop.export.graph.graph_edit import open_graph
 from palmtop.export.graph.head_rows import read_rows
 from palmtop.export.graph.litert_forms import keep_rank_four, look_up_gathered, shift_by_subtraction, spell_out_norms
+from palmtop.export.graph.norms import fuse_norms
 from palmtop.export.graph.splits import slices_for_splits
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ FOR_ALL: tuple[Pass, ...] = (
     slice_positions,
     merge_embeddings,
     fuse_gelu,
+    fuse_norms,
     add_finite_mask,
     fold_scale,
     fold_affine,

@@ -62,6 +62,8 @@ class Family:
     groups: tuple[str, str] | None = None
     """Where layers share weights in groups: the prefix of group g's weights, before '.<g>.', and what its layers are
     called below it."""
+    beside_layers: tuple[str, ...] = ()
+    """Where the parts of a layer lie in lists of their own: the prefixes of the others, as `layers`."""
     plan: LayerPlan | None = None
     """What a layer is made of; None where it isn't made of six linear layers."""
     built_otherwise: str = "its layers aren't made of six linear layers"
@@ -70,6 +72,9 @@ class Family:
     """What makes the first layer unlike the others, so that it stays the first whichever are kept; None where any may
     be."""
     kind: Kind = "encoder"
+    unsaid_tokenizer: tuple[str, str] | None = None
+    """transformers' own tokenizer of it, where no tokenizer.json can give its ids: the class, and why, in words that
+    follow a name."""
 
     layer_count: str = "num_hidden_layers"
     """The config's word for the number of layers."""
@@ -81,8 +86,8 @@ class Family:
     """The config's word for a head's width, where it may say so itself."""
     shares_of_width: tuple[str, ...] = ()
     """The config's words for lists of widths that add up to that of hidden states."""
-    feed_forward: str = "intermediate_size"
-    """The config's word for the width inside feed-forward parts."""
+    feed_forward: str | None = "intermediate_size"
+    """The config's word for the width inside feed-forward parts; None where it follows from the width."""
     activation: str = "hidden_act"
     """The config's word for the function between the feed-forward layers."""
     positions: str | None = "max_position_embeddings"
@@ -101,6 +106,11 @@ class Family:
     """Whether it takes token_type_ids (where its config has more than one type)."""
     positions_after_pad: bool = False
     """Whether positions are counted from pad_token_id + 1 on (RoBERTa's way), so that fewer of them are usable."""
+    takes_mask: bool = True
+    """Whether it is told which tokens are padding (attention_mask) at all."""
+    padding_counts: str | None = None
+    """Why padding beside a text changes the answer, in words that follow a name; such a transformer is run at one
+    length everywhere, in training, in torch and in every file, which its signature says."""
     takes_additive_mask: bool = True
     """Whether an additive 4-D mask goes through to the scores; otherwise it gets the plain 2-D mask."""
     window: str | None = None
@@ -155,6 +165,8 @@ class Family:
     """Whether a layer has parts that prune_structures' latency table doesn't know."""
     score_terms: str | None = None
     """What attention scores hold besides queries times keys."""
+    has_heads: bool = True
+    """Whether layers have heads of attention at all."""
     heads_counted_outside: bool = False
     """Whether something outside a layer counts its heads, and is handed in for all of them (position biases)."""
     convolution: str | None = None

@@ -157,8 +157,10 @@ def layer_count(config: dict[str, Any]) -> int:
 
 def inputs_of(config: dict[str, Any]) -> tuple[str, ...]:
     """The inputs that matter to a model of this config, in the order of its artefacts."""
-    types = EVERY_FAMILY[config["model_type"]].token_types and config.get("type_vocab_size", 2) > 1
-    return ("input_ids", "attention_mask", "token_type_ids") if types else ("input_ids", "attention_mask")
+    family = EVERY_FAMILY[config["model_type"]]
+    mask = ("attention_mask",) if family.takes_mask else ()
+    types = ("token_type_ids",) if family.token_types and config.get("type_vocab_size", 2) > 1 else ()
+    return ("input_ids", *mask, *types)
 
 
 def longest_input(config: dict[str, Any]) -> int:
@@ -169,6 +171,17 @@ def longest_input(config: dict[str, Any]) -> int:
     assert family.positions is not None  # a family without them says what is the longest
     positions = int(config[family.positions])
     return positions - int(config["pad_token_id"]) - 1 if family.positions_after_pad else positions
+
+
+def lengths_of(config: dict[str, Any], longest: int) -> tuple[int, ...] | None:
+    """The one length that a model of this config is run at, where padding changes its answers; None where any will
+    do."""
+    return (longest,) if EVERY_FAMILY[config["model_type"]].padding_counts else None
+
+
+def head_count(config: "PreTrainedConfig") -> int:
+    """How many heads each layer has as its family builds it; 1 where there are none."""
+    return int(config.num_attention_heads) if family_named(config.model_type).has_heads else 1
 
 
 def group_of_layers(config: "PreTrainedConfig") -> list[int]:

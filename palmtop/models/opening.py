@@ -189,11 +189,12 @@ def _check_kept_groups(config: "PreTrainedConfig", groups: Sequence[int], layers
 def _chosen(state: dict[str, Any], family: Family, layers: Sequence[int]) -> dict[str, Any]:
     """The weights of some layers (of some groups, where layers share them), under their new numbers, and all others."""
     held = family.layers if family.groups is None else family.groups[0]
-    prefix = f"{held}."
+    prefixes = tuple(f"{path}." for path in (held, *family.beside_layers))
     place = {layer: position for position, layer in enumerate(dict.fromkeys(layers))}
     chosen = {}
     for name, weight in state.items():
-        if not name.startswith(prefix):
+        prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
+        if prefix is None:
             chosen[name] = weight
             continue
         layer, rest = name.removeprefix(prefix).split(".", 1)

@@ -11,7 +11,7 @@ from torch.nn import Linear, Module, Parameter
 
 from palmtop.errors import UserError
 from palmtop.families.family import Core
-from palmtop.models.family import check_family, family_named, plan_of
+from palmtop.models.family import check_family, family_named, head_count, plan_of
 from palmtop.models.linears import layers_of, part_of, path_of
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def head_size(config: "PreTrainedConfig") -> int:
     family = family_named(config.model_type)
     if family.head_size is not None and (said := config.to_dict().get(family.head_size)):
         return int(said)
-    return int(getattr(config, family.inner_width) // config.num_attention_heads)
+    return int(getattr(config, family.inner_width) // head_count(config))
 
 
 def shapes_of(model: "PreTrainedModel") -> list[LayerShape]:

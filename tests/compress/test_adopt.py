@@ -231,7 +231,7 @@ def test_a_body_may_lack_pooler_and_head(family: str, kind: str, tmp_path: Path)
     getattr(transformers, f"Auto{kind}").from_config(AutoConfig.from_pretrained(folder)).save_pretrained(folder)
     _edit(folder, lambda weights: {name: weight for name, weight in weights.items() if "pooler" not in name})
     assert _adopt(tmp_path, model=str(folder)).card.facts["head"] == "none"
-    layer = next(name for name in load_file(folder / "model.safetensors") if "att" in name)
+    layer = next(name for name in load_file(folder / "model.safetensors") if "att" in name or "fourier" in name)
     _edit(folder, lambda weights: {name: weight for name, weight in weights.items() if name != layer})
     with pytest.raises(UserError, match=r"lacks 1 of the weights that its config.json asks for"):
         _adopt(tmp_path / "again", model=str(folder))

@@ -71,6 +71,14 @@ def test_config_and_tokenizer_must_agree_on_padding_where_positions_are_counted_
         adopt(tmp_path, model=str(folder))
 
 
+def test_config_and_tokenizer_must_agree_on_padding_where_it_changes_answers(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", "convbert")
+    change(folder, pad_token_id=1)
+    told = r"they must agree, since padding changes its answers; set pad_token_id to 0 if"
+    with pytest.raises(UserError, match=told):
+        adopt(tmp_path, model=str(folder))
+
+
 def test_another_padding_of_the_tokenizers_is_told_where_it_is_only_masked(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,3 +111,47 @@ def test_the_tokenizer_that_transformers_has_for_a_family_is_taken(
     for text in (("please play the song",), ("what is the weather", "rain and snow now"), ("",)):
         [found] = HostTokenizer(made.path, 32).encode([text])
         assert found.input_ids.tolist() == auto(*text)["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "why"),
+    [
+        ("xlm", "XLMTokenizer", "takes texts apart by Moses' rules, in Python"),
+        ("roformer", "RoFormerTokenizer", "takes Chinese apart by jieba's dictionary of words"),
+    ],
+)
+def test_a_tokenizer_that_no_file_can_stand_for_is_refused_by_name(
+    family: str, name: str, why: str, tmp_path: Path
+) -> None:
+    folder = write_model(tmp_path / "model", family)
+    told = f"has the tokenizer {name}, which {why}, and every client of a bundle reads tokenizer.json"
+    for said in ({"tokenizer_class": name}, {"tokenizer_class": f"{name}Fast"}, {}):
+        (folder / "tokenizer_config.json").write_text(json.dumps(said))
+        with pytest.raises(UserError, match=re.escape(told)):
+            adopt(tmp_path, model=str(folder))
+
+
+@pytest.mark.parametrize("family", ["camembert", "convbert", "deberta", "fnet"])
+def test_the_familys_own_tokenizer_is_taken_with_its_ids(family: str, tmp_path: Path) -> None:
+    """transformers' class of it, over the tiny vocabulary."""
+    folder = write_model(tmp_path / "model", family)
+    words = json.loads((folder / "tokenizer.json").read_text())["model"]
+    named = {
+        "camembert": ("CamembertTokenizer", {"vocab": [tuple(pair) for pair in words["vocab"]]}),
+        "convbert": ("ConvBertTokenizer", {"vocab": words["vocab"]}),
+        "deberta": (
+            "DebertaTokenizer",
+            {"vocab": words["vocab"], "merges": [tuple(pair) for pair in words.get("merges", [])]},
+        ),
+        "fnet": ("FNetTokenizer", {"vocab": [tuple(pair) for pair in words["vocab"]]}),
+    }
+    name, given = named[family]
+    special = json.loads((folder / "tokenizer_config.json").read_text())
+    names = {word: special[word] for word in ("pad_token", "cls_token", "sep_token", "unk_token")}
+    (folder / "tokenizer.json").unlink()
+    getattr(transformers, name)(**given, **names, additional_special_tokens=[]).save_pretrained(folder)
+    made, auto = adopt(tmp_path, model=str(folder)), transformers.AutoTokenizer.from_pretrained(folder)
+    assert type(auto).__name__ == name
+    texts = ["play a loud song", "Forecast:  storm, please!", "what is my\u00a0balance now"]
+    found = HostTokenizer(made.path, 32).encode([(text,) for text in texts])
+    assert [row.input_ids.tolist() for row in found] == [auto(text)["input_ids"] for text in texts]

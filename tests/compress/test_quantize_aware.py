@@ -19,6 +19,7 @@ from palmtop.compress.quantization.fake_quantized import Rounding, join_only_typ
 from palmtop.data.encoding import pad
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
+from palmtop.format import called
 from palmtop.making import make
 from palmtop.models.family import FAMILIES
 from palmtop.models.opening import open_classifier
@@ -197,6 +198,8 @@ def test_what_is_written_back_answers_as_the_training_graph_in_every_family(fami
         write_model(tmp_path / "model", family), attn_implementation="eager"
     ).eval()
     kept.save_pretrained(tmp_path / "classifier")
+    if FAMILIES[family].mended_by:
+        called(FAMILIES[family].mended_by)(kept)
     trained, written = (open_classifier(tmp_path / "classifier") for _ in range(2))
     chosen = plan(trained, Rounding(4), Rounding(8), ())
     round_in_training(trained, chosen, activations=False)

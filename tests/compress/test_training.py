@@ -24,6 +24,7 @@ from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.training_loop import GroupedByLength
 from palmtop.compress.learning.used_rows import only_used_rows
 from palmtop.errors import UserError
+from palmtop.format import called
 from palmtop.making import make
 from palmtop.models.family import FAMILIES
 from palmtop.models.opening import open_classifier
@@ -132,6 +133,8 @@ def test_a_table_of_the_used_rows_answers_as_the_whole_one(tmp_path: Path, famil
     model = AutoModelForSequenceClassification.from_pretrained(
         write_model(tmp_path / "model", family), attn_implementation="eager"
     ).eval()
+    if FAMILIES[family].mended_by:
+        called(FAMILIES[family].mended_by)(model)
     pad, ids = int(model.config.pad_token_id), np.asarray([7, 30, 9, 11, 9, 30, 12], np.int32)
     data = Encoded(ids, np.zeros_like(ids), np.asarray([0, 4, 7]), np.zeros(2), ("input_ids", "attention_mask"), pad, 0)
     table, before = model.get_input_embeddings(), model(**data.batch([0, 1])).logits

@@ -15,6 +15,7 @@ from palmtop.compress.distillation.taps import StudentTaps, TeacherTaps, pick
 from palmtop.compress.distillation.transfer_training import Comparison
 from palmtop.compress.learning.training_loop import Batch
 from palmtop.errors import UserError
+from palmtop.format import called
 from palmtop.models.family import FAMILIES
 from palmtop.models.linears import layers_of, part_of
 from palmtop.models.opening import keep_layers
@@ -41,6 +42,8 @@ def _classifier(family: str, folder: Path) -> PreTrainedModel:
     torch.manual_seed(0)
     config = _config(family, write_tokenizer(folder, family), 2)
     model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager").eval()
+    if FAMILIES[family].mended_by:
+        called(FAMILIES[family].mended_by)(model)
     return model
 
 
@@ -224,7 +227,8 @@ def test_states_alone_are_compared_where_layers_are_built_otherwise(built_otherw
     for matches in (tinybert(pair), minilm(pair, heads=8)):
         with pytest.raises(UserError, match=f"of the family '{family}' can't be compared: its .*; take hidden states"):
             check(matches, pair)
-    student = make_student(built_otherwise, [0], Sizes(16, None, 24), seed=1)
+    inside = 24 if FAMILIES[family].feed_forward else None  # of some it follows from the width
+    student = make_student(built_otherwise, [0], Sizes(16, None, inside), seed=1)
     assert (student.config.hidden_size, student.config.num_hidden_layers) == (16, 1)
     comparison = Comparison([*hidden(pair), *tinybert(pair, scores=0.0)], built_otherwise, student)
     comparison.check()

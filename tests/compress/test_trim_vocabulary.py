@@ -35,7 +35,8 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A random classifier, and what is left of it for ten texts of 24 tokens at most."""
     folder = tmp_path_factory.mktemp(request.param)
     source = adopted(folder, request.param)
-    return source, _trim(source, folder / "trimmed", task=write_task(folder / "few", train=10), max_length=24)
+    shorter = {} if FAMILIES[request.param].padding_counts else {"max_length": 24}
+    return source, _trim(source, folder / "trimmed", task=write_task(folder / "few", train=10), **shorter)
 
 
 def _trim(source: Bundle, out: Path, **settings: Any) -> Bundle:
@@ -47,7 +48,7 @@ def _trim(source: Bundle, out: Path, **settings: Any) -> Bundle:
 def _logits(bundle: Bundle, texts: list[tuple[str, ...]]) -> torch.Tensor:
     signature = Signature.read(bundle.path)
     encodings = HostTokenizer(bundle.path, 24).encode(texts)
-    batch = pad(encodings, 24, signature.pad_id)
+    batch = pad(encodings, signature.only_length or 24, signature.pad_id)
     with torch.no_grad():
         answers = open_classifier(bundle.path)(
             **{name: torch.from_numpy(batch[name]).long() for name in signature.inputs}
@@ -84,12 +85,14 @@ def test_the_folder_opens_without_palmtop_and_its_tokenizers_agree(pair: tuple[B
 def test_positions_are_kept_for_the_longest_text_only(pair: tuple[Bundle, Bundle]) -> None:
     _, trimmed = pair
     family = FAMILIES[json.loads((trimmed.path / "config.json").read_text())["model_type"]]
-    assert Signature.read(trimmed.path).max_length == 24
-    if family.model_type in ("deberta-v2", "modernbert", "reformer", "xlnet"):  # have no table of positions
+    longest = 70 if family.padding_counts else 24
+    assert Signature.read(trimmed.path).max_length == longest
+    without = ("deberta", "deberta-v2", "modernbert", "reformer", "roformer", "xlm", "xlnet")
+    if family.model_type in without:  # have no table of positions, or not there
         assert "positions_after" not in trimmed.card.facts
         return
     table = open_classifier(trimmed.path).base_model.get_submodule("embeddings.position_embeddings").weight
-    assert len(table) == trimmed.card.facts["positions_after"] == (26 if family.positions_after_pad else 24)
+    assert len(table) == trimmed.card.facts["positions_after"] == (26 if family.positions_after_pad else longest)
 
 
 @pytest.mark.slow
@@ -351,6 +354,14 @@ def test_padding_that_moves_takes_the_positions_with_it(tmp_path: Path) -> None:
         "max_position_embeddings": 14,
         "bos_token_id": [0, 2],
         "eos_token_id": None,
+    }
+    xlm = {"vocab_size": 25, "n_words": 25, "pad_index": 24, "unk_index": 3, "cls_index": 7}
+    assert cut_config(xlm, cut, False) == {
+        "vocab_size": 4,
+        "n_words": 4,
+        "pad_index": 3,
+        "unk_index": 1,
+        "cls_index": 7,
     }
 
 

@@ -18,6 +18,7 @@ from palmtop.export.graph.edge import EdgeClassifier, any_size_program, converti
 from palmtop.export.graph.flat import flatten_rows
 from palmtop.export.graph.graph_edit import aten, calls, open_graph, shape
 from palmtop.export.graph.head_rows import read_rows
+from palmtop.export.graph.norms import fuse_norms
 from palmtop.export.graph.passes import FOR_ALL, FOR_LITERT, clean, clean_at
 from palmtop.export.graph.splits import slices_for_splits
 from palmtop.models.family import FAMILIES, inputs_of
@@ -197,6 +198,16 @@ def test_a_filled_mask_becomes_a_finite_sum_and_is_made_once(any_size: bool) -> 
     assert torch.equal(graph(**inputs), before)
 
 
+def test_a_filled_mask_is_not_spread_over_queries() -> None:
+    def spread(m: Any, ids: Tensor, mask: Tensor) -> Tensor:
+        scores = m.words(ids) @ m.words(ids).transpose(-1, -2)
+        hidden = (mask == 0)[:, None, :].expand_as(scores)
+        return scores.masked_fill(hidden, torch.finfo(torch.float32).min).softmax(-1)
+
+    graph = check(Module(spread, words=nn.Embedding(30, WIDTH)), False, attention.add_finite_mask, 1)
+    assert not calls(graph, aten.expand.default, aten.where.self)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", [lambda scores: scores * 0.25, lambda scores: scores / 8**0.5])
 @pytest.mark.parametrize("any_size", [False, True])
@@ -296,6 +307,28 @@ def test_a_view_of_a_view_is_one_view() -> None:
     assert len(calls(graph, aten.reshape.default)) == 1
 
 
+@pytest.mark.parametrize("any_size", [False, True])
+def test_a_norm_that_a_model_spells_out_is_one_operator(any_size: bool) -> None:
+    def spelled_out(m: Any, ids: Tensor, mask: Tensor) -> Tensor:
+        hidden = m.words(ids)
+        mean = hidden.mean(-1, keepdim=True)
+        variance = (hidden - mean).pow(2).mean(-1, keepdim=True)
+        return m.norm.weight * ((hidden - mean) / torch.sqrt(variance + 1e-7)) + m.norm.bias
+
+    norm = nn.LayerNorm(WIDTH)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    graph = check(Module(spelled_out, words=nn.Embedding(30, WIDTH), norm=norm), any_size, fuse_norms, 1)
+    assert len(calls(graph, aten.layer_norm.default)) == 1 and not calls(graph, aten.mean.dim, aten.sqrt.default)
+
+    def of_another_mean(m: Any, ids: Tensor, mask: Tensor) -> Tensor:
+        hidden = m.words(ids)
+        far = hidden - hidden.mean(1, keepdim=True)
+        return m.norm.weight * (far / torch.sqrt(far.pow(2).mean(-1, keepdim=True) + 1e-7)) + m.norm.bias
+
+    check(Module(of_another_mean, words=nn.Embedding(30, WIDTH), norm=norm), any_size, fuse_norms, 0)
+
+
 def test_a_norm_spelled_out_shifts_by_subtraction() -> None:
     norm = nn.LayerNorm(WIDTH)
     nn.init.normal_(norm.weight)
@@ -370,7 +403,8 @@ def test_every_family_is_cleaned_and_answers_as_before(edge: EdgeClassifier) -> 
         assert torch.allclose(graph(**given), edge(**given), atol=ROUNDING)
     assert list(facts) == list(dict.fromkeys(each.__name__ for each in (*FOR_ALL, *FOR_LITERT)))
     if edge.model.config.model_type in TAKEN_APART:  # others turn queries by their positions, or put them together
-        assert facts["fold_scale"] >= 2  # one for each layer
+        turned = edge.model.config.model_type == "roformer"  # between the query's weights and the scores
+        assert facts["fold_scale"] >= (0 if turned else 2)  # one for each layer
         assert facts["read_rows"] >= 17
     assert all(len(shape(node)) == 2 for node in calls(graph, aten.linear.default))
     assert not calls(

@@ -166,22 +166,30 @@ _ALBERT = _Vocabulary(("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"), "[CLS]", "
 _DEBERTA = _Vocabulary(("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"), "[CLS]", "[SEP]", "[PAD]", "unigram")
 _MODERN = _Vocabulary(("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"), "[CLS]", "[SEP]", "[PAD]", "bpe")
 
+_XLM = _Vocabulary(("<s>", "</s>", "<pad>", "<unk>", "<mask>"), "<s>", "</s>", "<pad>", "bpe")
+
 VOCABULARIES = {
     "albert": _ALBERT,
     "bert": _BERT,
     "big_bird": _Vocabulary(
         ("<pad>", "</s>", "<s>", "<unk>", "[CLS]", "[SEP]", "[MASK]"), "[CLS]", "[SEP]", "<pad>", "unigram"
     ),
+    "camembert": _XLMR,
+    "convbert": _BERT,
+    "deberta": _Vocabulary(_DEBERTA.special, "[CLS]", "[SEP]", "[PAD]", "bpe"),
     "deberta-v2": _DEBERTA,
     "distilbert": _BERT,
     "electra": _BERT,
+    "fnet": _ALBERT,
     "longformer": _ROBERTA,
     "mobilebert": _BERT,
     "modernbert": _MODERN,
     "mpnet": _Vocabulary(_ROBERTA.special, "<s>", "</s>", "<pad>", "wordpiece"),
     "reformer": _Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "<mask>"), "<s>", "</s>", "<pad>", "bpe"),
     "roberta": _ROBERTA,
+    "roformer": _BERT,
     "squeezebert": _BERT,
+    "xlm": _XLM,
     "xlm-roberta": _XLMR,
     "xlnet": _Vocabulary(
         ("<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>"), "<cls>", "<sep>", "<pad>", "unigram", True
@@ -318,6 +326,13 @@ def _config(family: str, vocabulary: int, layers: int) -> Any:
         "albert": lambda: transformers.AlbertConfig(**common, embedding_size=16),
         "bert": lambda: transformers.BertConfig(**common),
         "big_bird": lambda: transformers.BigBirdConfig(**common, sep_token_id=style.special.index(style.last)),
+        "camembert": lambda: transformers.CamembertConfig(**common, type_vocab_size=1),
+        "convbert": lambda: transformers.ConvBertConfig(
+            **common, embedding_size=16, conv_kernel_size=5, bos_token_id=None, eos_token_id=None
+        ),
+        "deberta": lambda: transformers.DebertaConfig(
+            **common, relative_attention=True, pos_att_type=["c2p", "p2c"], position_biased_input=False
+        ),
         "deberta-v2": lambda: transformers.DebertaV2Config(
             **common,
             relative_attention=True,
@@ -340,6 +355,11 @@ def _config(family: str, vocabulary: int, layers: int) -> Any:
             initializer_range=0.1,
         ),
         "electra": lambda: transformers.ElectraConfig(**common, embedding_size=16),
+        "fnet": lambda: transformers.FNetConfig(
+            **{word: value for word, value in common.items() if word != "num_attention_heads"},
+            bos_token_id=style.special.index(style.first),
+            eos_token_id=style.special.index(style.last),
+        ),
         "longformer": lambda: transformers.LongformerConfig(
             **common,
             type_vocab_size=1,
@@ -377,7 +397,18 @@ def _config(family: str, vocabulary: int, layers: int) -> Any:
             initializer_range=0.1,
         ),
         "roberta": lambda: transformers.RobertaConfig(**common, type_vocab_size=1),
+        "roformer": lambda: transformers.RoFormerConfig(**common, embedding_size=16),
         "squeezebert": lambda: transformers.SqueezeBertConfig(**common, embedding_size=32),
+        "xlm": lambda: transformers.XLMConfig(
+            vocab_size=vocabulary,
+            emb_dim=32,
+            n_layers=layers,
+            n_heads=4,
+            max_position_embeddings=70,
+            mask_index=style.special.index("<mask>"),
+            embed_init_std=0.1,
+            init_std=0.1,
+        ),
         "xlm-roberta": lambda: transformers.XLMRobertaConfig(**common, type_vocab_size=1),
         "xlnet": lambda: transformers.XLNetConfig(
             vocab_size=vocabulary,

@@ -1,0 +1,36 @@
+"""FNet (Lee-Thorp et al. 2021, 2105.03824): BERT whose attention is a Fourier transform over tokens and width."""
+
+from palmtop.families.family import PREDICTIONS, Family
+
+_MIXED = "its tokens are mixed by a Fourier transform, without queries, keys and values"
+_CUT_BY_LAYERS = "distil it to fewer layers with 'distill', or quantize it"
+
+FAMILY = Family(
+    "fnet",
+    "FNet",
+    layers="fnet.encoder.layer",
+    built_otherwise=_MIXED,
+    takes_mask=False,
+    has_heads=False,
+    padding_counts="takes no mask and mixes padding into every token",
+    takes_additive_mask=False,
+    any_length=False,
+    mended_by="palmtop.models.no_mask.leave_mask_out",
+    traced_by="palmtop.export.graph.fourier.mix_by_products",
+    word_head="cls",
+    token_rows=PREDICTIONS,
+    no_albert="it mixes tokens by a Fourier transform, ALBERT by attention",
+    refuses=dict.fromkeys(
+        ("magnitude", "movement", "prune_structures", "shrink", "share"),
+        f"{_MIXED}, and palmtop cuts and shares layers with attention only: {_CUT_BY_LAYERS}",
+    )
+    | dict.fromkeys(
+        ("inverted_bottleneck", "mobilebert"),
+        f"{_MIXED}, from which no MobileBERT's matrices can be made: distil it with 'distill'",
+    )
+    | {
+        "quantize_aware": "its Fourier transform is a product with constants in the file, which would stay unrounded "
+        "in training and be rounded there: distil it to fewer layers with 'distill', or quantize it as it is with "
+        "'quantize'"
+    },
+)
