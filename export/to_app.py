@@ -204,12 +204,12 @@ class ToApp(Stage):
             own = parity.texts_for(source.path, signature) if self.golden == "task" else []
         except MissingFile as error:
             raise UserError(f"{error}: put the task's evaluation data back there, or set golden: plain") from None
-        hard = [text * len(task.columns) for text in (*parity.PLAIN, *HARD)]
+        hard = [text * task.texts_at_a_time for text in (*parity.PLAIN, *HARD)]
         return HostTokenizer.of(out, signature).encode(list(dict.fromkeys([*own, *hard])))
 
     def _write_readme(self, source: Bundle, task: Task, out: Path, clients: dict[str, str], page: bool) -> None:
         title, description = self._title(task), self._description(source, task)
-        text = readme(title, description, source.format, len(task.columns), clients, page)
+        text = readme(title, description, source.format, task.texts_at_a_time, clients, page)
         (out / README).write_text(text, encoding="utf-8")
 
     def _manifest(
@@ -233,7 +233,7 @@ class ToApp(Stage):
             precision=_precision(source),
             task=f"{task.name} v{task.version}",
             kind=task.kind,
-            texts=2 if len(task.columns) > 1 else 1,
+            texts=2 if task.texts_at_a_time > 1 else 1,
             clients=clients,
             licences=self._licences(source, task, out),
             tolerance=tolerance,

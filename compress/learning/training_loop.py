@@ -20,8 +20,8 @@ from palmtop.progress import Progress
 
 Batch = dict[str, torch.Tensor]
 Loss = Callable[[PreTrainedModel, Batch], dict[str, torch.Tensor]]
-"""(student, batch) -> the weighted terms of the loss, each one value per example, [batch]. The batch holds the model's
-inputs, `labels`, `rows` (row numbers) and whatever `Signals` added."""
+"""(student, batch) -> the weighted terms of the loss, each one value per example, [batch], or one per sequence where a
+row has several. The batch holds the model's inputs, `labels`, `rows` (row numbers) and whatever `Signals` added."""
 Signals = Callable[[Sequence[int]], Batch]
 """Rows of a batch -> what a teacher said about them."""
 
@@ -116,7 +116,8 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
             self._terms[name].append(values.detach().mean())
         texts = num_items_in_batch if num_items_in_batch is not None else len(inputs["rows"])
         # the processes' gradients are averaged, not added: hence the factor
-        total: torch.Tensor = torch.stack(list(terms.values())).sum() / texts * self.accelerator.num_processes
+        by_row = [_by_row(values, len(inputs["rows"])) for values in terms.values()]
+        total: torch.Tensor = torch.stack(by_row).sum() / texts * self.accelerator.num_processes
         return total
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: Any) -> Any:
@@ -175,6 +176,11 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
             return True, own
         new = any(word in self._special.head for word in name.split("."))
         return False, self.args.learning_rate * (self._special.head_rate if new else 1.0)
+
+
+def _by_row(values: torch.Tensor, rows: int) -> torch.Tensor:
+    """A term with a value for each row: of a row's sequences, the mean."""
+    return values if len(values) == rows else values.view(rows, -1).mean(1)
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped

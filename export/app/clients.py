@@ -29,7 +29,7 @@ def why_not(source: Bundle, task: Task | None) -> str | None:
     """Why the Task clients can't answer with a .tflite; None when they can."""
     if task is None or task.of_kind.task_client is None:
         return task.of_kind.no_task_client if task else "they classify, this model doesn't"
-    if len(task.columns) > 1 and client_for(task) == MEDIAPIPE:
+    if task.texts_at_a_time > 1 and client_for(task) == MEDIAPIPE:
         return "they take one text, this model a pair"
     return no_wordpiece(source.path) or _why_not_file(source.signature)
 

@@ -82,14 +82,16 @@ def _faults(
 ) -> list[str]:
     """What of the options doesn't fit together, or doesn't fit the model."""
     from palmtop.loaded import wanted
+    from palmtop.task_kinds import find
 
     pair, faults = len(purpose.columns) == PAIR, []
+    alone = find(purpose.kind).apart
     plain = file is None or file.name.removesuffix(".gz").endswith(".txt")
     if file is not None and texts:
         faults.append("there are texts and a --file: give the one or the other")
     if plain and columns != (None, None):
         faults.append("--text and --text2 name columns of a .csv, .tsv or .jsonl: give one with --file")
-    if pair and plain and second is None:
+    if pair and plain and second is None and not alone:
         faults.append(
             f"the model reads {wanted(purpose)} at a time: give the second with --second, or a --file with columns of "
             "both"

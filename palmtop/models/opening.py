@@ -1,5 +1,6 @@
 """Opening the model in a torch bundle's folder, with the head its config names, and keeping some of its layers."""
 
+import importlib
 import json
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,8 @@ UNBUILDABLE = (
 """What transformers and torch raise where a config asks for what can't be."""
 SAID = 200
 """Characters of a library's own words in a message, at most."""
+OWN_HEADS = {"ForSentenceEmbedding": "palmtop.models.embedder"}
+"""Heads of palmtop's own, and the module with their Auto class."""
 SPAN_HEADS = tuple({part for family in FAMILIES.values() for part in family.span_head})
 """Modules that a task of question answering trains anew, of any family."""
 
@@ -109,9 +112,11 @@ def in_one_line(error: Exception) -> str:
 
 
 def _auto(head: str) -> Any:
-    """transformers' Auto class for a head; for none, the body's."""
+    """transformers' Auto class for a head, or palmtop's where transformers has none; for no head, the body's."""
     import transformers
 
+    if head in OWN_HEADS:
+        return getattr(importlib.import_module(OWN_HEADS[head]), f"AutoModel{head}")
     return getattr(transformers, f"AutoModel{head}")
 
 
@@ -231,4 +236,6 @@ def with_head(folder: Path, task: Task, seed: int) -> "tuple[PreTrainedModel, li
             f"the weights in {folder} lack {len(body)} of the transformer's own ({body[0]}, ...): they don't belong "
             "to its config.json"
         )
+    for key, value in task.of_kind.in_config().items():
+        setattr(model.config, key, value)
     return model, new

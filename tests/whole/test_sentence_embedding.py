@@ -1,0 +1,315 @@
+"""Sentence embeddings: data as they come, every loss and metric against its formula, and the kind the whole way."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import pearsonr, spearmanr
+from tiny import write_model, write_pairs
+
+from palmtop import task_kinds
+from palmtop.bundle import Bundle
+from palmtop.data.tokenization import HostTokenizer
+from palmtop.errors import UserError
+from palmtop.loaded import load
+from palmtop.making import make_by_name
+from palmtop.parity import answers
+from palmtop.task import Task
+from palmtop.task_kinds import embedding_losses as losses
+from palmtop.task_kinds import embedding_ranks
+
+KIND = task_kinds.find("sentence_embedding")
+FLOAT = 1e-4
+"""Of the outputs' spread: rounding of two layers in other orders."""
+
+
+def _task(folder: Path, rows: list[dict[str, Any]], **settings: Any) -> Task:
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = {"name": "t", "kind": "sentence_embedding", "text": ["a", "b"], "train": "rows.jsonl"}
+    return Task.find(given | {"evaluation": "rows.jsonl"} | settings, folder)
+
+
+def _pairs(*labels: Any) -> list[dict[str, Any]]:
+    return [{"a": f"one {place}", "b": f"other {place}", "y": label} for place, label in enumerate(labels)]
+
+
+# -- data --
+
+
+def test_the_loss_is_what_the_data_have(tmp_path: Path) -> None:
+    for labels, loss, taken in (
+        ((1, 3.5, 5), "cosine", [0, 0.625, 1]),
+        ((1, 0, 1), "contrastive", [True, False, True]),
+        ((None, "", None), "multiple_negatives", [np.nan] * 3),
+    ):
+        task = _task(tmp_path, _pairs(*labels), label="y")
+        made = task.of_kind.trained([], task.load("train").labels)[1]
+        assert_array_equal(made, taken)
+        assert task.of_kind.learnt_by(made) == loss
+    task = _task(tmp_path, _pairs("x", "y", "x"), text="a", label="y")
+    labels = task.load("train").labels
+    assert (labels.tolist(), task.of_kind.learnt_by(labels), task.main_metric) == (
+        [0, 1, 0],
+        "semi_hard",
+        "recall_at_1",
+    )
+    assert _task(tmp_path, _pairs(1, 2), label="y").main_metric == "spearman"
+    assert _task(tmp_path, _pairs(1, 2)).main_metric == "ndcg_at_10"
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "told"),
+    [
+        ((1, None, 2), {"label": "y"}, r"1 row \(2\) has nothing in column 'y': remove them, or name no label"),
+        ((1, "x", 2), {"label": "y"}, r"1 row \(2\) has no finite number in column 'y' \(the first: 'x'\)"),
+        (
+            (2, 2, 2),
+            {"label": "y"},
+            "all 3 pairs have the rating 2: name no label, and each text learns to find its own",
+        ),
+        (("x", "y", "z"), {"label": "y", "text": "a"}, "all 3 rows have the same class, or each has one of its own"),
+        (
+            (1, 2, 3),
+            {"label": "y", "options": {"loss": "multiple_negatives"}},
+            "has pairs with a rating, and the loss multiple_negatives learns from pairs that belong together",
+        ),
+        (
+            (1, 0, 1),
+            {"label": "y", "options": {"loss": "hardest"}},
+            "has pairs with 0 or 1, and the loss hardest learns from texts with a class",
+        ),
+    ],
+)
+def test_what_nothing_can_be_learnt_from_is_refused(
+    labels: tuple[Any, ...], settings: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=told):
+        _task(tmp_path, _pairs(*labels), **settings).load("train")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"text": "a"}, "sentence_embedding learns from pairs"),
+        ({"labels": ["a"]}, "sentence_embedding has no labels; remove 'labels'"),
+        ({"options": {"pool": "cls"}}, "options: no setting 'pool'; did you mean 'pooling'?"),
+        ({"options": {"loss": "cosine", "margin": 1}}, "margin is for contrastive and triplets, and loss is cosine"),
+        ({"kind": "regression", "label": "y", "options": {}}, "regression has no options; remove 'options'"),
+        ({"kind": "regression"}, "the setting 'label' is missing"),
+    ],
+)
+def test_a_task_that_no_such_task_is_is_refused(settings: dict[str, Any], told: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        _task(tmp_path, _pairs(1, 2), **settings)
+    assert told in str(refused.value)
+
+
+def test_a_task_without_options_is_written_and_digested_as_before_there_were_any(tmp_path: Path) -> None:
+    task = _task(tmp_path, _pairs(1, 2), label="y")
+    task.write(tmp_path)
+    assert "options" not in json.loads((tmp_path / "task.json").read_text())
+    other = _task(tmp_path, _pairs(1, 2), label="y", options={"pooling": "cls"})
+    assert task.digest != other.digest
+    other.write(tmp_path)
+    assert Task.of(tmp_path) == other
+
+
+# -- losses --
+
+U, V = torch.randn(5, 8, generator=torch.Generator().manual_seed(1)), torch.randn(5, 8)
+CLASSES = torch.tensor([0, 1, 0, 1, 2])
+
+
+def _cosine(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float(one @ other / one.norm() / other.norm())
+
+
+def test_the_losses_of_pairs_are_their_formulas() -> None:
+    cosines = [_cosine(one, other) for one, other in zip(U, V, strict=True)]
+    ratings = torch.rand(5)
+    by_hand = [(cosine - float(rating)) ** 2 for cosine, rating in zip(cosines, ratings, strict=True)]
+    assert_allclose(losses.cosine_loss(U, V, ratings), by_hand, rtol=1e-4, atol=1e-7)
+    same = torch.tensor([True, False, True, False, False])
+    by_hand = [
+        (1 - cosine) ** 2 / 2 if alike else max(0, 0.5 - (1 - cosine)) ** 2 / 2
+        for cosine, alike in zip(cosines, same, strict=True)
+    ]
+    assert_allclose(losses.contrastive_loss(U, V, same, 0.5), by_hand, rtol=1e-4, atol=1e-7)
+    powers = np.exp(20 * np.array([[_cosine(one, other) for other in V] for one in U]))
+    assert_allclose(
+        losses.multiple_negatives_loss(U, V, 20.0), -np.log(np.diagonal(powers) / powers.sum(1)), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_triplets_are_chosen_and_weighed_as_the_formulas_say() -> None:
+    distances = [[2 - 2 * _cosine(one, other) for other in U] for one in U]
+    semi, hard = [], []
+    for anchor in range(5):
+        positives = [at for at in range(5) if at != anchor and CLASSES[at] == CLASSES[anchor]]
+        negatives = [at for at in range(5) if CLASSES[at] != CLASSES[anchor]]
+        each = []
+        for positive in positives:
+            farther = [distances[anchor][at] for at in negatives if distances[anchor][at] > distances[anchor][positive]]
+            chosen = min(farther) if farther else max(distances[anchor][at] for at in negatives)
+            each.append(max(0, distances[anchor][positive] - chosen + 0.9))
+        semi.append(sum(each) / len(each) if each else 0)
+        far = max((distances[anchor][at] for at in positives), default=0)
+        hard.append(max(0, far - min(distances[anchor][at] for at in negatives) + 0.9) if positives else 0)
+    assert_allclose(losses.semi_hard_triplet_loss(U, CLASSES, 0.9), semi, rtol=1e-4, atol=1e-6)
+    assert_allclose(losses.hardest_triplet_loss(U, CLASSES, 0.9), hard, rtol=1e-4, atol=1e-6)
+    alone = torch.zeros(5, dtype=torch.int64)
+    for loss in (losses.semi_hard_triplet_loss, losses.hardest_triplet_loss):
+        vectors = U.clone().requires_grad_()
+        without = loss(vectors, alone, 0.2)
+        without.sum().backward()
+        assert vectors.grad is not None and not without.any() and vectors.grad.isfinite().all()
+
+
+def test_a_student_learns_its_teachers_vectors_and_their_cosines() -> None:
+    wide, mask = torch.randn(5, 12), torch.ones(5, 3)
+    ours, theirs = (np.array([[_cosine(one, other) for other in side] for one in side]) for side in (U, wide))
+    similarities = ((ours - theirs) ** 2).mean(1)
+    assert_allclose(KIND.soft_loss(U, wide, 1.0, mask), similarities, rtol=1e-4, atol=1e-6)
+    unit = torch.nn.functional.normalize
+    halved = (unit(U) - unit(V)).square().sum(-1) / 2
+    assert_allclose(losses.embedding_loss(U, V), halved, rtol=1e-4, atol=1e-6)
+    assert_allclose(KIND.soft_loss(U, V, 1.0, mask), halved + losses.similarity_loss(U, V), rtol=1e-5)
+    for taught, wanted in (("embeddings", halved), ("similarities", losses.similarity_loss(U, V))):
+        made = KIND.settled_by({"taught": taught}).soft_loss(U, V, 1.0, mask)
+        assert_allclose(made, wanted, rtol=1e-4, atol=1e-6)
+    assert KIND.soft_loss(U, 3 * U, 1.0, mask).abs().max() < 1e-6
+
+
+def test_a_rows_loss_is_that_of_its_two_vectors_and_matryoshka_counts_each_width() -> None:
+    both, ratings = torch.stack([U, V], dim=1).flatten(0, 1), torch.rand(5)
+    assert_allclose(KIND.label_loss(both, ratings), losses.cosine_loss(U, V, ratings))
+    assert_allclose(
+        KIND.label_loss(both, torch.full((5,), torch.nan)), losses.multiple_negatives_loss(U, V, 20.0), rtol=1e-5
+    )
+    parts = [losses.cosine_loss(U[:, :width], V[:, :width], ratings) for width in (8, 4, 2)]
+    assert_allclose(KIND.settled_by({"widths": [4, 2]}).label_loss(both, ratings), sum(parts) / 3, rtol=1e-5)
+    kept = KIND.settled_by({"loss": "multiple_negatives"}).label_loss(both, torch.tensor([True, False] * 2 + [True]))
+    assert kept[1] == kept[3] == 0 < kept[0]
+    hard = KIND.settled_by({"loss": "hardest", "margin": 0.9}).label_loss(U, CLASSES)
+    assert_allclose(hard, losses.hardest_triplet_loss(U, CLASSES, 0.9))
+
+
+# -- metrics --
+
+
+def test_correlations_are_scipys_of_the_cosines() -> None:
+    random = np.random.default_rng(4)
+    kept, ratings = random.normal(size=(40, 16)).astype(np.float32), random.integers(0, 6, 40).astype(np.float32)
+    graded = KIND.graded(kept, ratings, [("a", "b")] * 40, ("embedding",))
+    cosines = [_cosine(*torch.from_numpy(row).split(8)) for row in kept]
+    assert_allclose(graded[:, 0], cosines, atol=1e-6)
+    found = KIND.scores(graded, ratings, ("embedding",))
+    assert found["spearman"].value == pytest.approx(spearmanr(cosines, ratings).statistic)
+    assert found["pearson"].value == pytest.approx(pearsonr(cosines, ratings).statistic)
+    assert found["recall_at_1"].value is None and "pairs without a rating" in str(found["recall_at_1"].why)
+
+
+def test_what_is_found_is_counted_among_all_different_second_texts() -> None:
+    first = np.eye(4, dtype=np.float32)
+    second = np.array([[1, 0, 0, 0], [0.9, 0.1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0]], np.float32)
+    texts = [("q", text) for text in ("w", "x", "y", "y")]
+    graded = KIND.graded(np.hstack([first, second]), np.full(4, np.nan, np.float32), texts, ("embedding",))
+    # the fourth finds nothing by a vector whose cosine is 0 with all: its own comes last of the three there are
+    assert graded[:, 1].tolist() == [1, 1, 1, 3]
+    found = KIND.scores(graded, np.full(4, np.nan, np.float32), ("embedding",))
+    assert (found["recall_at_1"].value, found["recall_at_10"].value) == (0.75, 1)
+    assert found["ndcg_at_10"].value == pytest.approx((3 + 1 / np.log2(4)) / 4)
+    assert found["spearman"].value is None
+    same = embedding_ranks.of_pairs(
+        np.ones((20, 3), np.float32), np.ones((20, 3), np.float32), list(map(str, range(20)))
+    )
+    assert_array_equal(same, [[20, 0]] * 20)
+
+
+def test_the_neighbours_of_a_class_are_counted_without_the_text_itself() -> None:
+    from sklearn.metrics import ndcg_score
+
+    random = np.random.default_rng(2)
+    vectors, classes = random.normal(size=(30, 4)).astype(np.float32), random.integers(0, 3, 30)
+    found = embedding_ranks.of_classes(vectors, classes)
+    cosines = embedding_ranks.unit(vectors) @ embedding_ranks.unit(vectors).T
+    for row in range(30):
+        others = [at for at in np.argsort(-cosines[row]) if at != row]
+        right = [classes[at] == classes[row] for at in others]
+        assert found[row, 0] == 1 + right.index(True)
+        assert found[row, 1] == pytest.approx(ndcg_score([right], [list(range(29, 0, -1))], k=10))
+    assert embedding_ranks.of_classes(vectors, np.arange(30))[:, 1].max() == 0
+
+
+def test_pooling_and_length_are_their_formulas_padded_or_not() -> None:
+    from palmtop.models.embedder import of_length_one, pooled
+
+    states, real = torch.randn(2, 4, 6), torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]])
+    assert_allclose(pooled(states, real, "mean")[0], states[0, :3].mean(0), rtol=1e-5, atol=1e-6)
+    assert_allclose(pooled(states, real, "max")[0], states[0, :3].amax(0))
+    assert_allclose(pooled(states, real, "cls"), states[:, 0])
+    assert_allclose(pooled(states, real, "max")[1], states[1, 0])
+    assert_allclose(of_length_one(states[0]).norm(dim=-1), 1, rtol=1e-6)
+
+
+# -- the whole way --
+
+SHORT = {"epochs": 6, "batch_size": 16, "learning_rate": 5e-3}
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A BERT of two layers that has learnt which texts are alike."""
+    folder = tmp_path_factory.mktemp("embedding")
+    base = _made("adopt", {"model": str(write_model(folder / "model", "bert"))}, None, folder / "base")
+    return _made("finetune", SHORT | {"task": write_pairs(folder / "data")}, base, folder / "teacher")
+
+
+def _made(use: str, settings: dict[str, Any], source: Bundle | None, out: Path) -> Bundle:
+    return make_by_name(use, settings, source, out, lambda _: None)
+
+
+def _vectors(bundle: Bundle) -> np.ndarray:
+    task = bundle.task
+    assert task is not None
+    rows = HostTokenizer.of(bundle.path, bundle.signature).encode(task.load("evaluation").texts)
+    return answers((bundle.format, bundle.path), rows)
+
+
+def _spearman(bundle: Bundle) -> float:
+    task = bundle.task
+    assert task is not None
+    split = task.load("evaluation")
+    kept = _vectors(bundle).reshape(len(split), -1)
+    return task.of_kind.of_outputs("spearman", task.of_kind.graded(kept, split.labels, split.texts, ()), split.labels)
+
+
+def test_it_learns_and_its_student_learns_of_it(tuned: Bundle, tmp_path: Path) -> None:
+    assert tuned.signature.output == "embedding" and tuned.card.facts["learnt_by"] == "cosine"
+    vectors = _vectors(tuned)
+    assert vectors.shape == (96, 32)
+    assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    assert _spearman(tuned) > 0.8
+    student = _made("distill", SHORT | {"layers": 1}, tuned, tmp_path / "student")
+    assert _spearman(student) > 0.75
+    config = json.loads((student.path / "config.json").read_text())
+    assert config["architectures"] == ["BertForSentenceEmbedding"]
+    assert config["palmtop_embedding"] == {"pooling": "mean", "normalize": True, "width": None}
+
+
+def test_it_is_asked_for_a_vector_or_a_cosine(tuned: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    from palmtop.cli.main import main
+
+    with load(tuned) as model:
+        one, other, both = model("rain and snow"), model("play the song"), model(("rain and snow", "play the song"))
+    vectors = [np.array(answer.as_dict()["vector"]) for answer in (one, other)]
+    assert both.as_dict()["similarity"] == pytest.approx(float(vectors[0] @ vectors[1]), abs=1e-5)
+    for words, head in (((), "vector"), (("--second", "play the song"), "similarity")):
+        with pytest.raises(SystemExit) as ended:
+            main(["predict", str(tuned.path), "rain and snow", *words])
+        assert not ended.value.code
+        assert head in capsys.readouterr().out.splitlines()[0]
