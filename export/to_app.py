@@ -35,7 +35,7 @@ from palmtop.effect import Effect
 from palmtop.errors import MissingFile, UserError
 from palmtop.export import stored_once
 from palmtop.export.app.android_project import ANDROID
-from palmtop.export.app.clients import QUESTION_ANSWERER, client_for, task_clients, why_not
+from palmtop.export.app.clients import EMBEDDER, QUESTION_ANSWERER, client_for, task_clients, why_not
 from palmtop.export.app.handover import readme
 from palmtop.export.app.page import why_none, write_page
 from palmtop.export.app.react_native_project import REACT_NATIVE
@@ -102,8 +102,8 @@ class ToApp(Stage):
     """Texts of golden.jsonl: task: 48 of the task's evaluation data, more where a label is the answer to none of them,
     and some hard ones; plain: no text of yours leaves this machine."""
     task_clients: Literal["if_possible", "required"] = "if_possible"
-    """required: refuse a model that MediaPipe's TextClassifier, or for questions BertQuestionAnswerer, can't answer
-    with."""
+    """required: refuse a model that MediaPipe's TextClassifier, for vectors its TextEmbedder, or for questions
+    BertQuestionAnswerer, can't answer with."""
     tolerance: float | None = Field(default=None, gt=0, le=LIMITS.difference)
     """Largest difference that 'palmtop verify' lets through on another machine, as a share of the outputs' spread; by
     default that of the precision: 0.01 for float and weight-only, 1 where activations are quantized."""
@@ -165,15 +165,14 @@ class ToApp(Stage):
         it."""
         from palmtop.data.wordpiece import vocabulary
         from palmtop.export.tflite_file.task_file import write_task_file
-        from palmtop.export.tflite_file.task_metadata import TENSORS, About, classifier, reader
+        from palmtop.export.tflite_file.task_metadata import TENSORS, About, classifier, embedder, reader
 
         (out / VOCABULARY).write_text("\n".join(vocabulary(source.path)) + "\n", encoding="utf-8")
         about = About(self._title(task), self._description(source, task), self.version, self.author, self.licence)
-        reads = client_for(task) == QUESTION_ANSWERER
-        files = {name: (out / name).read_bytes() for name in ((VOCABULARY,) if reads else (VOCABULARY, LABELS))}
-        old = write_task_file(
-            source.path / "model.tflite", out / "model.tflite", about, reader if reads else classifier, files
-        )
+        describe = {QUESTION_ANSWERER: reader, EMBEDDER: embedder}.get(client_for(task), classifier)
+        packed = (VOCABULARY, LABELS) if describe is classifier else (VOCABULARY,)
+        files = {name: (out / name).read_bytes() for name in packed}
+        old = write_task_file(source.path / "model.tflite", out / "model.tflite", about, describe, files)
         known = source.signature
         known.model_copy(
             update={"inputs": (*known.inputs, *(name for name in TENSORS if name not in known.inputs))}

@@ -10,6 +10,7 @@ from pydantic import Field
 from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format, sha256_of
 from palmtop.compress.start.adopt_config import built_config, copy_config, head_labels, read_config
+from palmtop.compress.start.adopt_embedder import POOLING, with_weightless_head
 from palmtop.compress.start.adopt_files import (
     PICKLES,
     TOKENIZER,
@@ -61,8 +62,8 @@ class Adopt(Stage):
     def outline(self, source: Outline | None) -> Outline:
         """Family, layers and labels as config.json has them; what can't be adopted is refused here."""
         here = is_local(self.model)
-        folder = local(self.model) if here else from_hub(self.model, self.revision, ["config.json"])
-        config = read_config(folder, self.model, self.trust_remote_code)
+        folder = local(self.model) if here else from_hub(self.model, self.revision, ["config.json", POOLING])
+        config = with_weightless_head(read_config(folder, self.model, self.trust_remote_code), self.task, folder)
         if here:
             check_files(folder, self.model, self.read_pickle)
         labels = head_labels(config, self.task)
@@ -72,10 +73,17 @@ class Adopt(Stage):
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Copy weights, config and tokenizer; add signature.json and, with a head, task.json."""
         outline = self.outline(None)
-        patterns = [*TOKENIZER, "config.json", "*.safetensors", "*.index.json", *(PICKLES if self.read_pickle else ())]
+        patterns = [
+            *TOKENIZER,
+            "config.json",
+            POOLING,
+            "*.safetensors",
+            "*.index.json",
+            *(PICKLES if self.read_pickle else ()),
+        ]
         folder = local(self.model) if is_local(self.model) else from_hub(self.model, self.revision, patterns)
         check_files(folder, self.model, self.read_pickle)
-        config = read_config(folder, self.model, self.trust_remote_code)
+        config = with_weightless_head(read_config(folder, self.model, self.trust_remote_code), self.task, folder)
         built = built_config(config, self.model)
         copy_weights(folder, work.out, self.read_pickle)
         copy_config(folder, work.out, config)

@@ -14,9 +14,10 @@ LENGTH = 384
 """Tokens that BertQuestionAnswerer writes into a model's inputs, a constant of its C++ (kMaxSeqLen). It opens a file of
 another length, and dies of the first question (measured)."""
 TASK_CLIENTS = (MEDIAPIPE, TASK_LIBRARY, QUESTION_ANSWERER)
+EMBEDDER = "MediaPipe TextEmbedder 1.2.2"
 
 
-FIRST = {"classifier": MEDIAPIPE, "question_answerer": QUESTION_ANSWERER}
+FIRST = {"classifier": MEDIAPIPE, "question_answerer": QUESTION_ANSWERER, "embedder": EMBEDDER}
 """The client that asks a model of a kind of task, by the word of the kind."""
 
 
@@ -65,6 +66,9 @@ def task_clients(task: Task, reason: str | None, old: str | None) -> dict[str, s
             TASK_LIBRARY: "no: this model doesn't classify",
             QUESTION_ANSWERER: answerer,
         }
+    if client_for(task) == EMBEDDER:
+        others = dict.fromkeys(TASK_CLIENTS, "no: this model gives a vector")
+        return others | {EMBEDDER: ANSWERS if reason is None else f"no: {reason}"}
     if reason is not None:
         return dict.fromkeys(TASK_CLIENTS, f"no: {reason}")
     return {MEDIAPIPE: ANSWERS, TASK_LIBRARY: _of_old(old), QUESTION_ANSWERER: "no: this model classifies"}

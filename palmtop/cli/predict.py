@@ -85,18 +85,18 @@ def _faults(
     from palmtop.task_kinds import find
 
     pair, faults = len(purpose.columns) == PAIR, []
-    alone = find(purpose.kind).apart
+    apart = find(purpose.kind).apart  # a text alone may be asked, or a pair
     plain = file is None or file.name.removesuffix(".gz").endswith(".txt")
     if file is not None and texts:
         faults.append("there are texts and a --file: give the one or the other")
     if plain and columns != (None, None):
         faults.append("--text and --text2 name columns of a .csv, .tsv or .jsonl: give one with --file")
-    if pair and plain and second is None and not alone:
+    if pair and plain and second is None and not apart:
         faults.append(
             f"the model reads {wanted(purpose)} at a time: give the second with --second, or a --file with columns of "
             "both"
         )
-    if not pair and (second is not None or columns[1] is not None):
+    if not pair and not apart and (second is not None or columns[1] is not None):
         faults.append(f"the model reads {wanted(purpose)} at a time: leave out --second and --text2")
     if pair and second is not None and columns[1] is not None:
         faults.append("--second and --text2 both name the second text: give the one or the other")

@@ -236,6 +236,6 @@ def with_head(folder: Path, task: Task, seed: int) -> "tuple[PreTrainedModel, li
             f"the weights in {folder} lack {len(body)} of the transformer's own ({body[0]}, ...): they don't belong "
             "to its config.json"
         )
-    for key, value in task.of_kind.in_config().items():
+    for key, value in task.of_kind.in_config(model.config.to_dict()).items():
         setattr(model.config, key, value)
     return model, new

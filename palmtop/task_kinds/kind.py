@@ -103,7 +103,7 @@ class TaskKind(ABC):
     """Whether the React Native code (export/react_native) knows it: its reader makes answers of its outputs."""
     settles: ClassVar[bool] = False
     """Whether `settled` has something to choose when a training is over."""
-    task_client: ClassVar[Literal["classifier", "question_answerer"] | None] = None
+    task_client: ClassVar[Literal["classifier", "question_answerer", "embedder"] | None] = None
     """Which of Google's Task clients asks such a model."""
     no_task_client: ClassVar[str] = ""
     """Why none of them does."""
@@ -138,8 +138,12 @@ class TaskKind(ABC):
         """The metric that decides where the task names none."""
         return self.metrics[0]
 
-    def in_config(self) -> dict[str, Any]:
-        """What a model's config.json says of a head that has no weights: palmtop's own keys."""
+    def in_config(self, written: Mapping[str, Any]) -> dict[str, Any]:
+        """What a model's config.json says of a head that has no weights: palmtop's own keys.
+
+        Args:
+            written: what it says already.
+        """
         return {}
 
     one_label: ClassVar[bool] = False
@@ -387,11 +391,15 @@ class TaskKind(ABC):
     def scores(
         self, graded: Float[ndarray, "texts marks"], labels: Labels, label_names: Sequence[str]
     ) -> dict[str, Score]:
-        """Every metric with its 95 % interval."""
+        """Every metric that such labels have, with its 95 % interval."""
         fault = faults_of(graded, self.marks(label_names))
         if fault:
-            return {metric: Score(None, n=len(labels), why=fault) for metric in self.metrics}
-        return {metric: self.score(metric, graded, labels) for metric in self.metrics}
+            return {metric: Score(None, n=len(labels), why=fault) for metric in self.measured(labels)}
+        return {metric: self.score(metric, graded, labels) for metric in self.measured(labels)}
+
+    def measured(self, labels: Labels) -> tuple[str, ...]:
+        """The metrics that are asked of rows with such labels."""
+        return self.metrics
 
     def score(self, metric: str, graded: Float[ndarray, "texts marks"], labels: Labels) -> Score:
         """A metric with the bootstrap's interval."""

@@ -49,8 +49,10 @@ FITS = {
 """The same, by the loss that such data are learnt by where none is named."""
 ROUNDING = 1e-6
 """Cosines that differ by less are equal: of texts that are."""
-RETRIEVAL = {"recall_at_1": 1, "recall_at_10": 10}
+CORRELATIONS = ("spearman", "pearson")
+RECALLS = {"recall_at_1": 1, "recall_at_10": 10}
 """Metrics by the rank up to which what is found counts."""
+RETRIEVALS = ("ndcg_at_10", *RECALLS)
 
 
 class Options(Settings):
@@ -124,25 +126,28 @@ class SentenceEmbedding(TaskKind):
     label_optional: ClassVar[bool] = True
     names_outputs: ClassVar[bool] = False
     asked: ClassVar[tuple[str, ...]] = ("text", "text2")
-    metrics: ClassVar[tuple[str, ...]] = ("spearman", "pearson", "ndcg_at_10", *RETRIEVAL)
+    metrics: ClassVar[tuple[str, ...]] = (*CORRELATIONS, *RETRIEVALS)
     architecture: ClassVar[str] = "ForSentenceEmbedding"
     has_labels: ClassVar[bool] = False
     output: ClassVar[str] = "embedding"
     outputs: ClassVar[tuple[str, ...]] = ("embedding",)
     output_name: ClassVar[str] = "sentence_embedding"
     texts_have: ClassVar[str] = "a vector each"
+    token_work: ClassVar[str] = "give a vector of it"
     lost_with_words: ClassVar[str | None] = "how alike two texts are"
     no_probabilities: ClassVar[str] = "probabilities is for classification; vectors are compared by their cosine"
     options: ClassVar[type[Settings] | None] = Options
     page: ClassVar[bool] = False
     refuses: ClassVar[Mapping[str, str]] = {
         "tfidf": "the linear floor gives a label, no vector",
+        "share": "the ALBERT class that it makes ends in a classifier: take fewer layers with 'distill', or a narrower "
+        "table with 'factorize'",
         "static": "the student that it builds ends in a head for labels: distil to fewer layers with 'distill'",
         "mobilebert": "the student that it builds ends in a classifier: distil to fewer layers with 'distill' or "
         "'minilm'",
         "inverted_bottleneck": "the teacher that it builds ends in a classifier: distil to fewer layers with 'distill'",
     }
-    no_task_client: ClassVar[str] = "they classify, this model gives a vector"
+    task_client: ClassVar[Any] = "embedder"
 
     # -- the task --
 
@@ -165,9 +170,10 @@ class SentenceEmbedding(TaskKind):
             return "recall_at_1"
         return "spearman" if task.label else "ndcg_at_10"
 
-    def in_config(self) -> dict[str, Any]:
-        """Pooling and normalization."""
-        return {KEY: Head(self.chosen.pooling, self.chosen.normalize).written()}
+    def in_config(self, written: Mapping[str, Any]) -> dict[str, Any]:
+        """Pooling and normalization: what the task names, else what the model has already."""
+        named = self.chosen.model_dump(include={"pooling", "normalize"} & self.chosen.model_fields_set)
+        return {KEY: Head(**(written.get(KEY) or {}) | named).written()}
 
     def check_definition(self, task: Definition) -> None:
         """Raises: ValueError: it has labels, or nothing that could be learnt from."""
@@ -320,15 +326,15 @@ class SentenceEmbedding(TaskKind):
 
     def looked_at(self, metric: str, graded: Float[ndarray, "texts marks"]) -> Num[ndarray, "texts ..."]:
         """The cosine, or each text's part of a metric of retrieval."""
-        if metric in RETRIEVAL:
-            return (graded[:, 1] <= RETRIEVAL[metric]).astype(np.float64)
+        if metric in RECALLS:
+            return (graded[:, 1] <= RECALLS[metric]).astype(np.float64)
         return graded[:, 2 if metric == "ndcg_at_10" else 0].astype(np.float64)
 
     def value(self, metric: str, looked: Num[ndarray, "texts ..."], labels: Labels, outputs: int) -> float:
         """spearman and pearson of the cosines and the ratings; ndcg_at_10, recall_at_1, recall_at_10 of what is found
         among all others."""
         retrieval = _is_retrieval(labels)
-        if metric not in ("spearman", "pearson"):
+        if metric in RETRIEVALS:
             return float(looked.mean()) if retrieval else float("nan")
         if retrieval:
             return float("nan")
@@ -339,11 +345,15 @@ class SentenceEmbedding(TaskKind):
         self, metric: str, looked: Num[ndarray, "texts ..."], labels: Labels
     ) -> Float[ndarray, " texts"] | None:
         """Its part of a metric of retrieval."""
-        return looked if metric not in ("spearman", "pearson") and _is_retrieval(labels) else None
+        return looked if metric in RETRIEVALS and _is_retrieval(labels) else None
+
+    def measured(self, labels: Labels) -> tuple[str, ...]:
+        """Correlations of rated pairs; what is found otherwise."""
+        return RETRIEVALS if _is_retrieval(labels) else CORRELATIONS
 
     def undefined(self, metric: str) -> str:
         """What such a metric needs."""
-        if metric in ("spearman", "pearson"):
+        if metric in CORRELATIONS:
             return "it needs pairs with ratings, and ratings and cosines that aren't all the same"
         return (
             "it needs pairs without a rating, each second text being what its first should find, or texts with a class"

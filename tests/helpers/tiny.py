@@ -148,7 +148,7 @@ def _question(chosen: random.Random) -> dict[str, Any]:
     }
 
 
-def write_pairs(folder: Path, label: str = "rating", train: int = 256, evaluation: int = 48) -> dict[str, Any]:
+def write_pairs(folder: Path, label: str = "rating", train: int = 1536, evaluation: int = 48) -> dict[str, Any]:
     """A task of sentence embeddings, with its JSONL files in `folder`: texts are alike by how many topics they share.
 
     Args:

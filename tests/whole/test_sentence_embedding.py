@@ -1,6 +1,7 @@
 """Sentence embeddings: data as they come, every loss and metric against its formula, and the kind the whole way."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import pearsonr, spearmanr
 from tiny import write_model, write_pairs
+from tiny_bundles import sealed
 
 from palmtop import task_kinds
 from palmtop.bundle import Bundle
@@ -210,7 +212,8 @@ def test_correlations_are_scipys_of_the_cosines() -> None:
     found = KIND.scores(graded, ratings, ("embedding",))
     assert found["spearman"].value == pytest.approx(spearmanr(cosines, ratings).statistic)
     assert found["pearson"].value == pytest.approx(pearsonr(cosines, ratings).statistic)
-    assert found["recall_at_1"].value is None and "pairs without a rating" in str(found["recall_at_1"].why)
+    assert set(found) == {"spearman", "pearson"}
+    assert "pairs without a rating" in str(KIND.score("recall_at_1", graded, ratings).why)
 
 
 def test_what_is_found_is_counted_among_all_different_second_texts() -> None:
@@ -223,7 +226,7 @@ def test_what_is_found_is_counted_among_all_different_second_texts() -> None:
     found = KIND.scores(graded, np.full(4, np.nan, np.float32), ("embedding",))
     assert (found["recall_at_1"].value, found["recall_at_10"].value) == (0.75, 1)
     assert found["ndcg_at_10"].value == pytest.approx((3 + 1 / np.log2(4)) / 4)
-    assert found["spearman"].value is None
+    assert "spearman" not in found
     same = embedding_ranks.of_pairs(
         np.ones((20, 3), np.float32), np.ones((20, 3), np.float32), list(map(str, range(20)))
     )
@@ -258,7 +261,7 @@ def test_pooling_and_length_are_their_formulas_padded_or_not() -> None:
 
 # -- the whole way --
 
-SHORT = {"epochs": 6, "batch_size": 16, "learning_rate": 5e-3}
+SHORT = {"epochs": 4, "batch_size": 32, "learning_rate": 3e-3}
 
 
 @pytest.fixture(scope="module")
@@ -301,6 +304,50 @@ def test_it_learns_and_its_student_learns_of_it(tuned: Bundle, tmp_path: Path) -
     assert config["palmtop_embedding"] == {"pooling": "mean", "normalize": True, "width": None}
 
 
+def test_a_batch_has_both_texts_of_each_row_one_after_the_other(tuned: Bundle) -> None:
+    from palmtop.compress.learning.encoded import Encoded, take
+
+    task = tuned.task
+    assert task is not None
+    split = task.load("evaluation")
+    data = Encoded.of(split, tuned.path, tuned.signature)
+    assert (len(data), data.each, len(data.lengths)) == (48, 2, 48)
+    rows = HostTokenizer.of(tuned.path, tuned.signature).encode([split.texts[place] for place in (5, 2)])
+    assert [row.text for row in rows] == [(text,) for place in (5, 2) for text in split.texts[place]]
+    for chosen, of in (([5, 2], data), ([1, 0], take(data, [2, 5]))):
+        batch = of.batch(chosen)
+        found = [ids[mask == 1].tolist() for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)]
+        assert found == [row.input_ids.tolist() for row in rows]
+        assert_array_equal(of.label_batch(chosen), data.labels[[5, 2]])
+
+
+def test_what_a_teacher_said_lies_beside_the_texts_it_was_said_of(tuned: Bundle, tmp_path: Path) -> None:
+    from palmtop.compress.distillation.keep_or_recompute import Recomputed
+    from palmtop.compress.distillation.teacher_signals import Wanted, fill, open_signals
+    from palmtop.compress.learning.encoded import Encoded
+    from palmtop.models.opening import open_with_head
+
+    task = tuned.task
+    assert task is not None
+    data, wanted = Encoded.of(task.load("evaluation"), tuned.path, tuned.signature), Wanted((2,), "float32")
+    model = open_with_head(tuned.path)
+    fill(model, data, wanted, tmp_path)
+    kept = open_signals(tmp_path, data, wanted, 0.0, False).batch([5, 2])
+    anew = Recomputed(model, data, wanted).batch([5, 2])
+    vectors = _vectors(tuned).reshape(48, 2, -1)[[5, 2]].reshape(4, -1)
+    for said in (kept, anew):
+        assert_allclose(said["teacher_logits"], vectors, atol=1e-5)
+    assert_allclose(kept["teacher_hidden_2"], anew["teacher_hidden_2"], atol=1e-5)
+
+
+def test_vectors_are_cut_to_their_first_numbers_and_brought_to_length_1_anew(tuned: Bundle, tmp_path: Path) -> None:
+    made = _made("cut_embedding", {"width": 8}, tuned, tmp_path / "cut")
+    first = _vectors(tuned)[:, :8]
+    assert_allclose(_vectors(made), first / np.linalg.norm(first, axis=1, keepdims=True), atol=1e-5)
+    with pytest.raises(UserError, match="width is 8, and the source's vectors have 8 numbers: give fewer"):
+        _made("cut_embedding", {"width": 8}, made, tmp_path / "again")
+
+
 def test_it_is_asked_for_a_vector_or_a_cosine(tuned: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     from palmtop.cli.main import main
 
@@ -313,3 +360,102 @@ def test_it_is_asked_for_a_vector_or_a_cosine(tuned: Bundle, capsys: pytest.Capt
             main(["predict", str(tuned.path), "rain and snow", *words])
         assert not ended.value.code
         assert head in capsys.readouterr().out.splitlines()[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+@pytest.mark.parametrize(
+    ("use", "settings"),
+    [("to_tflite", {"lengths": [24]}), ("to_tflite", {"lengths": "any"}), ("to_onnx", {}), ("to_tfjs", {})],
+    ids=["tflite", "any", "onnx", "tfjs"],
+)
+def test_an_exported_file_gives_torchs_vectors_whatever_the_pooling(
+    tuned: Bundle, use: str, settings: dict[str, Any], pooling: str, tmp_path: Path
+) -> None:
+    source = _pooled_by(tuned, pooling, tmp_path / "source")
+    made = _made(use, settings, source, tmp_path / use)
+    assert made.card.facts["parity_difference"] < FLOAT
+    found, expected = _vectors(made), _vectors(source)
+    assert (found * expected).sum(axis=1).min() > 0.9999
+
+
+def _pooled_by(bundle: Bundle, pooling: str, out: Path) -> Bundle:
+    """The same weights under another head."""
+    shutil.copytree(bundle.path, out)
+    config = json.loads((out / "config.json").read_text())
+    config["palmtop_embedding"]["pooling"] = pooling
+    (out / "config.json").write_text(json.dumps(config))
+    (out / "palmtop.json").unlink()
+    return sealed(out, "torch", "finetune", None)
+
+
+@pytest.mark.slow
+def test_it_is_quantized_measured_made_an_app_of_and_opened_by_mediapipe(tuned: Bundle, tmp_path: Path) -> None:
+    from palmtop.eval.measure import MeasureOptions, measure
+    from palmtop.eval.verify import verify
+    from palmtop.measurement import FILE, read
+
+    file = _made("to_tflite", {"lengths": "any"}, tuned, tmp_path / "file")
+    small = _made("quantize", {}, file, tmp_path / "int8")
+    app = _made("to_app", {"task_clients": "required"}, file, tmp_path / "app")
+    assert app.card.facts["clients"] == "LiteRT; MediaPipe TextEmbedder 1.2.2"
+    assert app.card.facts["page"] == "the page can't show the answers of sentence_embedding"
+    said: list[str] = []
+    verify(app.path, said.append)
+    verify(file.path, said.append)
+    with load(app) as model:
+        assert model(("rain", "rain")).as_dict()["similarity"] == pytest.approx(1)
+    given = {"teacher": tuned, "file": file, "int8": small, "app": app}
+    on = ("host_litert", "host_torch", "host_mediapipe")
+    measure(given, MeasureOptions(on=on, runs=50), tmp_path / "run", lambda _: None)
+    taken = {(one.name, one.target, one.metric): one.value for one in read(tmp_path / "run" / FILE)}
+    expected = taken["teacher", "host_torch", "spearman"]
+    assert expected == pytest.approx(_spearman(tuned), abs=1e-3)
+    assert taken["file", "host_litert", "spearman"] == pytest.approx(expected, abs=1e-3)
+    assert taken["app", "host_mediapipe", "spearman"] == pytest.approx(expected, abs=1e-3)
+    assert taken["app", "host_mediapipe", "tokenizer_mismatches"] == 0
+    assert (taken["file", "host_litert", "agreement_torch"] or 0) > 0.9999
+    assert (taken["int8", "host_litert", "agreement_torch"] or 0) > 0.99
+
+
+def test_clients_that_do_not_know_it_are_named_with_a_reason(tuned: Bundle, tmp_path: Path) -> None:
+    from palmtop.export.app import android_project, page, react_native_project
+
+    file, task = Bundle(tuned.path, tuned.card.model_copy(update={"format": "tflite"})), tuned.task
+    assert task is not None
+    with pytest.raises(UserError, match="the Android app doesn't know sentence embedding: put the folder that to_app"):
+        android_project.check(file, tmp_path / "android")
+    with pytest.raises(UserError, match="the React Native code doesn't know sentence embedding: add it in export"):
+        react_native_project.check(file, tmp_path / "native")
+    assert page.why_none("tflite", task) == "the page can't show the answers of sentence_embedding"
+
+
+@pytest.mark.parametrize(
+    ("written", "pooling"),
+    [
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+        ({"embedding_dimension": 32, "pooling_mode": "max"}, "max"),
+        (None, "mean"),
+    ],
+)
+def test_a_folder_of_sentence_transformers_is_adopted_as_it_pools(
+    written: dict[str, Any] | None, pooling: str, tmp_path: Path
+) -> None:
+    model = write_model(tmp_path / "model", "bert")
+    if written is not None:
+        (model / "1_Pooling").mkdir()
+        (model / "1_Pooling" / "config.json").write_text(json.dumps(written))
+    task = write_pairs(tmp_path / "data", evaluation=8)
+    made = _made("adopt", {"model": str(model), "task": task}, None, tmp_path / "made")
+    config = json.loads((made.path / "config.json").read_text())
+    assert config["palmtop_embedding"] == {"pooling": pooling, "normalize": True, "width": None}
+    assert made.signature.output == "embedding" and _vectors(made).shape == (16, 32)
+
+
+def test_a_folder_that_pools_otherwise_is_refused(tmp_path: Path) -> None:
+    from palmtop.compress.start.adopt_embedder import with_weightless_head
+
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode": "lasttoken"}')
+    with pytest.raises(UserError, match="pools by lasttoken, and palmtop by one of mean, cls, max: adopt it without"):
+        with_weightless_head({"model_type": "bert"}, write_pairs(tmp_path / "data", evaluation=2), tmp_path)
