@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback
 from transformers.integrations import TensorBoardCallback
 
+from palmtop.compress.learning.by_class import GroupedByClass
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.special import Special
 from palmtop.errors import UserError
@@ -70,8 +71,12 @@ class GroupedByLength:
         return [by_length[start : start + self._batch_size] for start in range(0, len(rows), self._batch_size)]
 
 
+Sampler = GroupedByLength | GroupedByClass
+"""What says in which order the rows of an epoch come."""
+
+
 class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
-    """Trainer with batches of similar lengths and losses of one value per text.
+    """Trainer with batches of similar lengths, or of few classes, and losses of one value per text.
 
     A step's gradient is the sum over its texts divided by their number, over all processes and accumulated batches: it
     does not depend on how they are shared out.
@@ -82,7 +87,7 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
         model: PreTrainedModel,
         arguments: Any,
         data: Encoded,
-        sampler: GroupedByLength,
+        sampler: Sampler,
         loss: Loss,
         signals: Signals | None,
         special: Special,
@@ -147,7 +152,7 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
             for name, values in self._terms.items()
         }
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> GroupedByLength:
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
         return self._sampler
 
     def _collate(self, rows: list[int]) -> Batch:
@@ -186,7 +191,7 @@ def _by_row(values: torch.Tensor, rows: int) -> torch.Tensor:
 class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
     """Tells the sampler its epoch, the stage its epoch and step, and marks checkpoints that are whole."""
 
-    def __init__(self, sampler: GroupedByLength, special: Special) -> None:
+    def __init__(self, sampler: Sampler, special: Special) -> None:
         self._sampler, self._special = sampler, special
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:

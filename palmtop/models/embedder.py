@@ -82,7 +82,7 @@ def embedder_class(body: type[PreTrainedModel]) -> type[PreTrainedModel]:
     """
     base = next(each for each in body.__mro__[1:] if issubclass(each, PreTrainedModel))
     name = f"{body.__name__.removesuffix('Model')}ForSentenceEmbedding"
-    pooler = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(body.__init__).parameters else {}
+    pooler = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(body).parameters else {}
 
     def build(self: Any, config: Any) -> None:
         base.__init__(self, config)

@@ -298,6 +298,15 @@ class TaskKind(ABC):
         """
         return None
 
+    def compared_in_batch(self, labels: Labels) -> Num[ndarray, " rows"] | None:
+        """A class for each row, where a loss compares the rows of a batch by it, so that a batch is to have several of
+        each; None: batches are of rows of similar length.
+
+        Args:
+            labels: as `trained` gives them.
+        """
+        return None
+
     def width(self, config: Any) -> int:
         """How many numbers an answer has, or that of a token, by a model's config."""
         return int(config.num_labels)

@@ -237,6 +237,10 @@ class SentenceEmbedding(TaskKind):
         """The loss that the task names, or that goes with such data."""
         return _usual_loss(labels) if self.chosen.loss == "auto" else self.chosen.loss
 
+    def compared_in_batch(self, labels: Labels) -> Num[ndarray, " rows"] | None:
+        """The classes of triplets."""
+        return labels if _usual_loss(labels) == "semi_hard" else None
+
     def label_loss(self, outputs: "Tensor", labels: "Tensor") -> "Tensor":
         """The loss of each row, [rows], the mean over the widths of Matryoshka.
 

@@ -200,6 +200,22 @@ def test_a_rows_loss_is_that_of_its_two_vectors_and_matryoshka_counts_each_width
     assert_allclose(hard, losses.hardest_triplet_loss(U, CLASSES, 0.9))
 
 
+def test_a_batch_of_triplets_has_four_of_a_class_and_an_epoch_each_row_once() -> None:
+    from palmtop.compress.learning.by_class import GroupedByClass
+
+    classes = np.random.default_rng(1).integers(0, 40, 640)
+    order = GroupedByClass(classes, 7)
+    rows = list(order)
+    assert sorted(rows) == list(range(640)) and rows == list(GroupedByClass(classes, 7))
+    batches = [classes[rows[start : start + 32]] for start in range(0, 640, 32)]
+    lonely = sum(int((np.unique(batch, return_counts=True)[1] == 1).sum()) for batch in batches)
+    assert lonely < 40  # what is left of a class after its fours
+    order.epoch = 1
+    assert list(order) != rows
+    assert_array_equal(KIND.compared_in_batch(classes), classes)
+    assert KIND.compared_in_batch(np.array([0.5, 1], np.float32)) is None
+
+
 # -- metrics --
 
 
@@ -421,12 +437,13 @@ def test_it_is_quantized_measured_made_an_app_of_and_opened_by_mediapipe(tuned: 
 def test_clients_that_do_not_know_it_are_named_with_a_reason(tuned: Bundle, tmp_path: Path) -> None:
     from palmtop.export.app import android_project, page, react_native_project
 
-    file, task = Bundle(tuned.path, tuned.card.model_copy(update={"format": "tflite"})), tuned.task
+    file, model = (Bundle(tuned.path, tuned.card.model_copy(update={"format": made})) for made in ("tflite", "tfjs"))
+    task = tuned.task
     assert task is not None
     with pytest.raises(UserError, match="the Android app doesn't know sentence embedding: put the folder that to_app"):
         android_project.check(file, tmp_path / "android")
     with pytest.raises(UserError, match="the React Native code doesn't know sentence embedding: add it in export"):
-        react_native_project.check(file, tmp_path / "native")
+        react_native_project.check(model, tmp_path / "native")
     assert page.why_none("tflite", task) == "the page can't show the answers of sentence_embedding"
 
 
