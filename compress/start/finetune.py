@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 class Finetune(TrainingStage, ChosenRates):
-    """Train a sequence classifier, a regression (squared error), or a head that finds the answer to a question in its
-    context."""
+    """Train a sequence classifier, a regression (squared error), a head that finds the answer to a question in its
+    context, or vectors by whose cosine texts are compared."""
 
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "torch"

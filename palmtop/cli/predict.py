@@ -50,8 +50,8 @@ def predict(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
         typer.Option(help="Labels to print, the most probable.", min=1, show_default="1; all with --json"),
     ] = None,
 ) -> None:
-    """Ask a model, and print its answers: a label and its probability, a number, or the words that answer a
-    question."""
+    """Ask a model, and print its answers: a label and its probability, a number, the words that answer a question, or a
+    text's vector, and with --second the cosine of two."""
     from palmtop.bundle import Bundle
     from palmtop.loaded import load, purpose_of
 

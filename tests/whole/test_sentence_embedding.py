@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import pearsonr, spearmanr
-from tiny import write_model, write_pairs
+from tiny import VOCABULARIES, write_model, write_pairs
 from tiny_bundles import sealed
 
 from palmtop import task_kinds
@@ -292,16 +292,19 @@ def _made(use: str, settings: dict[str, Any], source: Bundle | None, out: Path) 
     return make_by_name(use, settings, source, out, lambda _: None)
 
 
-def _vectors(bundle: Bundle) -> np.ndarray:
+def _task_of(bundle: Bundle) -> Task:
     task = bundle.task
     assert task is not None
-    rows = HostTokenizer.of(bundle.path, bundle.signature).encode(task.load("evaluation").texts)
+    return task
+
+
+def _vectors(bundle: Bundle) -> np.ndarray:
+    rows = HostTokenizer.of(bundle.path, bundle.signature).encode(_task_of(bundle).load("evaluation").texts)
     return answers((bundle.format, bundle.path), rows)
 
 
 def _spearman(bundle: Bundle) -> float:
-    task = bundle.task
-    assert task is not None
+    task = _task_of(bundle)
     split = task.load("evaluation")
     kept = _vectors(bundle).reshape(len(split), -1)
     return task.of_kind.of_outputs("spearman", task.of_kind.graded(kept, split.labels, split.texts, ()), split.labels)
@@ -323,9 +326,7 @@ def test_it_learns_and_its_student_learns_of_it(tuned: Bundle, tmp_path: Path) -
 def test_a_batch_has_both_texts_of_each_row_one_after_the_other(tuned: Bundle) -> None:
     from palmtop.compress.learning.encoded import Encoded, take
 
-    task = tuned.task
-    assert task is not None
-    split = task.load("evaluation")
+    split = _task_of(tuned).load("evaluation")
     data = Encoded.of(split, tuned.path, tuned.signature)
     assert (len(data), data.each, len(data.lengths)) == (48, 2, 48)
     rows = HostTokenizer.of(tuned.path, tuned.signature).encode([split.texts[place] for place in (5, 2)])
@@ -343,9 +344,8 @@ def test_what_a_teacher_said_lies_beside_the_texts_it_was_said_of(tuned: Bundle,
     from palmtop.compress.learning.encoded import Encoded
     from palmtop.models.opening import open_with_head
 
-    task = tuned.task
-    assert task is not None
-    data, wanted = Encoded.of(task.load("evaluation"), tuned.path, tuned.signature), Wanted((2,), "float32")
+    split, wanted = _task_of(tuned).load("evaluation"), Wanted((2,), "float32")
+    data = Encoded.of(split, tuned.path, tuned.signature)
     model = open_with_head(tuned.path)
     fill(model, data, wanted, tmp_path)
     kept = open_signals(tmp_path, data, wanted, 0.0, False).batch([5, 2])
@@ -438,13 +438,11 @@ def test_clients_that_do_not_know_it_are_named_with_a_reason(tuned: Bundle, tmp_
     from palmtop.export.app import android_project, page, react_native_project
 
     file, model = (Bundle(tuned.path, tuned.card.model_copy(update={"format": made})) for made in ("tflite", "tfjs"))
-    task = tuned.task
-    assert task is not None
     with pytest.raises(UserError, match="the Android app doesn't know sentence embedding: put the folder that to_app"):
         android_project.check(file, tmp_path / "android")
     with pytest.raises(UserError, match="the React Native code doesn't know sentence embedding: add it in export"):
         react_native_project.check(model, tmp_path / "native")
-    assert page.why_none("tflite", task) == "the page can't show the answers of sentence_embedding"
+    assert page.why_none("tflite", _task_of(tuned)) == "the page can't show the answers of sentence_embedding"
 
 
 @pytest.mark.parametrize(
@@ -469,6 +467,35 @@ def test_a_folder_of_sentence_transformers_is_adopted_as_it_pools(
     assert made.signature.output == "embedding" and _vectors(made).shape == (16, 32)
 
 
+@pytest.mark.parametrize("family", VOCABULARIES)
+def test_every_familys_vectors_are_the_means_of_its_own_states_and_an_export_computes_the_same(
+    family: str, tmp_path: Path
+) -> None:
+    from transformers import AutoModel
+
+    from palmtop.data.encoding import pad
+    from palmtop.export.graph.edge import edge_classifier
+    from palmtop.models.opening import open_with_head
+
+    task = write_pairs(tmp_path / "data", train=8, evaluation=4)
+    model = write_model(tmp_path / "model", family)
+    made = _made("adopt", {"model": str(model), "task": task}, None, tmp_path / "made")
+    rows = HostTokenizer.of(made.path, made.signature).encode(_task_of(made).load("evaluation").texts)
+    padded = {name: torch.from_numpy(ids) for name, ids in pad(rows, 24, made.signature.pad_id).items()}
+    given = {name: padded[name] for name in made.signature.inputs}
+    with torch.no_grad():
+        vectors = open_with_head(made.path)(**{name: ids.long() for name, ids in given.items()}).logits
+        exported = edge_classifier(made, probabilities=False)(**given)
+        plain = AutoModel.from_pretrained(made.path, attn_implementation="eager").eval()
+        for row, vector in zip(rows, vectors, strict=True):
+            types = {"token_type_ids": row.token_type_ids} if "token_type_ids" in given else {}
+            alone = {"input_ids": row.input_ids, "attention_mask": np.ones_like(row.input_ids), **types}
+            states = plain(**{name: torch.from_numpy(ids)[None].long() for name, ids in alone.items()})
+            mean = states.last_hidden_state[0].mean(0)
+            assert_allclose(vector, mean / mean.norm(), atol=1e-4)
+    assert_allclose(exported, vectors, atol=1e-5)
+
+
 def test_a_folder_that_pools_otherwise_is_refused(tmp_path: Path) -> None:
     from palmtop.compress.start.adopt_embedder import with_weightless_head
 
@@ -476,3 +503,42 @@ def test_a_folder_that_pools_otherwise_is_refused(tmp_path: Path) -> None:
     (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode": "lasttoken"}')
     with pytest.raises(UserError, match="pools by lasttoken, and palmtop by one of mean, cls, max: adopt it without"):
         with_weightless_head({"model_type": "bert"}, write_pairs(tmp_path / "data", evaluation=2), tmp_path)
+
+
+STEPS = [
+    ("minilm", {"layers": 1, "prediction_epochs": 1, "relation_heads": 4}),
+    ("tinybert", {"layers": 1, "prediction_epochs": 1}),
+    ("quantize_aware", {}),
+    ("magnitude", {"keep": 0.5}),
+]
+UNTRAINED: list[tuple[str, dict[str, Any]]] = [
+    ("prune_structures", {"keep": 0.5, "drop_layers": 1, "rows": 32}),
+    ("trim_vocabulary", {}),
+    ("factorize", {"embedding_size": 16, "form": "keep_norm"}),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("use", "settings"),
+    [
+        *((use, settings | {"epochs": 1, "batch_size": 32, "learning_rate": 1e-3}) for use, settings in STEPS),
+        *UNTRAINED,
+    ],
+)
+def test_a_stage_gives_a_model_of_vectors_again(
+    tuned: Bundle, use: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    made = _made(use, settings, tuned, tmp_path / use)
+    assert (made.signature.output, made.task) == ("embedding", tuned.task)
+    assert_allclose(np.linalg.norm(_vectors(made), axis=1), 1, rtol=1e-5)
+
+
+def test_what_makes_a_classifier_is_refused(tuned: Bundle, tmp_path: Path) -> None:
+    for use, settings, told in (
+        ("share", {}, "share isn't for sentence embedding: the ALBERT class that it makes ends in a classifier"),
+        ("factorize", {"embedding_size": 16, "form": "albert"}, "this one is to give a vector of it: take form"),
+        ("static", {}, "static isn't for sentence embedding"),
+    ):
+        with pytest.raises(UserError, match=told):
+            _made(use, settings, tuned, tmp_path / use)
