@@ -154,6 +154,8 @@ def _label_faults(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> li
         uneven = [row for row in rows if len(row.outputs) != each * len(row.input_ids)]
         return [f"{folder / GOLDEN} hasn't {kind.golden_wants} of {uneven[0].text!r}: {AGAIN}"] if uneven else []
     outputs = {len(row.outputs) for row in rows}
+    if not kind.names_outputs:
+        return [f"{folder / GOLDEN} has answers of different sizes: {AGAIN}"] if len(outputs) > 1 else []
     if outputs != {len(labels)}:
         return [
             f"{folder / LABELS} has {len(labels)} labels, the model gives {', '.join(map(str, sorted(outputs)))} "
@@ -283,17 +285,17 @@ def _verify_model(bundle: Bundle, say: Say) -> None:
     if (why := file_format.find(form).not_run) is not None:
         say(f"{form} is converted, not run: {why}")
         return
-    outputs = _plain_answers(bundle.path, form, len(task.columns))
-    if outputs.shape[1] != len(labels):
+    outputs = _plain_answers(bundle.path, form, task.texts_at_a_time)
+    if task.of_kind.names_outputs and outputs.shape[1] != len(labels):
         raise UserError(
             f"{bundle.path / LABELS} has {len(labels)} labels, the model gives {outputs.shape[1]} outputs: make it "
             "again"
         )
     if not np.isfinite(outputs).all():
         raise UserError(f"{bundle.path} answers with numbers that aren't finite: make the bundle again")
+    as_many = ", as many as labels" if task.of_kind.names_outputs else ""
     say(
-        f"{len(outputs)} plain texts in {target.for_format(form).name}: {outputs.shape[1]} finite outputs each, as "
-        "many as labels"
+        f"{len(outputs)} plain texts in {target.for_format(form).name}: {outputs.shape[1]} finite outputs each{as_many}"
     )
     say("its answers are compared with nothing: 'palmtop to_app' adds golden ones")
 

@@ -40,7 +40,7 @@ from palmtop.errors import MissingFile, UserError, raise_all
 from palmtop.export import stored_once
 from palmtop.export.app import layouts, model2vec, sentence_transformers, transformers_js
 from palmtop.export.app.android_project import ANDROID
-from palmtop.export.app.clients import QUESTION_ANSWERER, client_for, task_clients, why_not
+from palmtop.export.app.clients import EMBEDDER, QUESTION_ANSWERER, client_for, task_clients, why_not
 from palmtop.export.app.handover import readme
 from palmtop.export.app.page import why_none, write_page
 from palmtop.export.app.react_native_project import REACT_NATIVE
@@ -122,8 +122,8 @@ class ToApp(Stage):
     """Texts of golden.jsonl: task: 48 of the task's evaluation data, more where a label is the answer to none of them,
     and some hard ones; plain: no text of yours leaves this machine."""
     task_clients: Literal["if_possible", "required"] = "if_possible"
-    """required: refuse a model that MediaPipe's TextClassifier, or for questions BertQuestionAnswerer, can't answer
-    with."""
+    """required: refuse a model that MediaPipe's TextClassifier, for vectors its TextEmbedder, or for questions
+    BertQuestionAnswerer, can't answer with."""
     tolerance: float | None = Field(default=None, gt=0, le=LIMITS.difference)
     """Largest difference that 'palmtop verify' lets through on another machine, as a share of the outputs' spread; by
     default that of the precision: 0.01 for float and weight-only, 1 where activations are quantized."""
@@ -233,15 +233,14 @@ class ToApp(Stage):
         it."""
         from palmtop.data.wordpiece import vocabulary
         from palmtop.export.tflite_file.task_file import write_task_file
-        from palmtop.export.tflite_file.task_metadata import TENSORS, About, classifier, reader
+        from palmtop.export.tflite_file.task_metadata import TENSORS, About, classifier, embedder, reader
 
         (out / VOCABULARY).write_text("\n".join(vocabulary(source.path)) + "\n", encoding="utf-8")
         about = About(self._title(task), self._description(source, task), self.version, self.author, self.licence)
-        reads = client_for(task) == QUESTION_ANSWERER
-        files = {name: (out / name).read_bytes() for name in ((VOCABULARY,) if reads else (VOCABULARY, LABELS))}
-        old = write_task_file(
-            source.path / "model.tflite", out / "model.tflite", about, reader if reads else classifier, files
-        )
+        describe = {QUESTION_ANSWERER: reader, EMBEDDER: embedder}.get(client_for(task), classifier)
+        packed = (VOCABULARY, LABELS) if describe is classifier else (VOCABULARY,)
+        files = {name: (out / name).read_bytes() for name in packed}
+        old = write_task_file(source.path / "model.tflite", out / "model.tflite", about, describe, files)
         known = source.signature
         known.model_copy(
             update={"inputs": (*known.inputs, *(name for name in TENSORS if name not in known.inputs))}
@@ -267,12 +266,12 @@ class ToApp(Stage):
             own = parity.texts_for(source.path, signature) if self.golden == "task" else []
         except MissingFile as error:
             raise UserError(f"{error}: put the task's evaluation data back there, or set golden: plain") from None
-        hard = [text * len(task.columns) for text in (*parity.PLAIN, *HARD)]
+        hard = [text * task.texts_at_a_time for text in (*parity.PLAIN, *HARD)]
         return HostTokenizer.of(out, signature).encode(list(dict.fromkeys([*own, *hard])))
 
     def _write_readme(self, source: Bundle, task: Task, out: Path, clients: dict[str, str], page: bool) -> None:
         title, description = self._title(task), self._description(source, task)
-        text = readme(title, description, source.format, len(task.columns), clients, page)
+        text = readme(title, description, source.format, task.texts_at_a_time, clients, page)
         (out / README).write_text(text, encoding="utf-8")
 
     def _manifest(
@@ -296,7 +295,7 @@ class ToApp(Stage):
             precision=_precision(source),
             task=f"{task.name} v{task.version}",
             kind=task.kind,
-            texts=2 if len(task.columns) > 1 else 1,
+            texts=2 if task.texts_at_a_time > 1 else 1,
             clients=clients,
             licences=self._licences(source, task, out),
             tolerance=tolerance,

@@ -45,7 +45,7 @@ def answers(purpose: Purpose, encodings: Sequence[Encoding], outputs: Float32[nd
             f"the model answers {len(wrong)} of {len(outputs)} texts (the first: number {wrong[0]}) with something "
             "that is no finite number: its weights are damaged, or its numbers overflow; make it again, in float32"
         )
-    if outputs.shape[kind.axis_of_outputs] != len(purpose.labels):
+    if kind.names_outputs and outputs.shape[kind.axis_of_outputs] != len(purpose.labels):
         raise UserError(
             f"the model answers with {outputs.shape[kind.axis_of_outputs]} numbers where its task has "
             f"{len(purpose.labels)}: they don't belong together; make the bundle again"

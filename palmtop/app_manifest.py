@@ -149,7 +149,7 @@ def golden_outputs(rows: Sequence[GoldenRow], kind: "TaskKind") -> Float32[ndarr
 def unseen_labels(rows: Sequence[GoldenRow], kind: "TaskKind", labels: Sequence[str]) -> dict[int, str]:
     """Outputs that are the largest of no golden answer, not even for a token of it, and their labels; none where
     outputs are no labels."""
-    if kind.outputs_per_token is not None:
+    if kind.outputs_per_token is not None or not kind.names_outputs:
         return {}
     largest = (np.reshape(row.outputs, (-1, len(labels))).argmax(axis=1) for row in rows)
     seen = {int(place) for places in largest for place in places}

@@ -132,7 +132,8 @@ def _text(asked: object) -> Text:
 
 def _fault(text: Text, number: int, purpose: Purpose) -> str | None:
     """What is wrong with a text that is asked, the `number`th, or None."""
-    if len(text) != len(purpose.columns):
+    fits = len(text) in COUNTED if task_kinds.find(purpose.kind).apart else len(text) == len(purpose.columns)
+    if not fits:
         given = COUNTED.get(len(text), f"{len(text)} texts")
         return f"the model reads {wanted(purpose)} at a time, and text {number} is {given}"
     try:

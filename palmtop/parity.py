@@ -81,7 +81,8 @@ def check(reference: tuple[Format, Path], artefact: tuple[Format, Path], toleran
     kind, theirs = task_kinds.by_output(signature.output), Signature.read(reference[1])
     if signature.output == kind.probabilities and theirs.output != signature.output:
         expected = kind.made_probabilities(expected)
-    found = compare(expected, answers(artefact, encodings), texts, signature.output)
+    asked = [encoding.text for encoding in encodings]
+    found = compare(expected, answers(artefact, encodings), asked, signature.output)
     if not found.difference <= tolerance:  # a NaN is no parity
         raise UserError(
             f"the {artefact[0]} file answers otherwise than the {reference[0]} model: they differ by "
@@ -124,7 +125,7 @@ def _texts_or_plain(folder: Path, signature: Signature) -> tuple[list[Text], str
     except MissingFile as error:
         task = Task.of(folder)
         assert task is not None  # only a task's data can be missing
-        return [text * len(task.columns) for text in PLAIN], str(error)
+        return [text * task.texts_at_a_time for text in PLAIN], str(error)
 
 
 def texts_for(folder: Path, signature: Signature) -> list[Text]:
@@ -133,10 +134,9 @@ def texts_for(folder: Path, signature: Signature) -> list[Text]:
     task = Task.of(folder)
     if task is None:
         return list(PLAIN)
-    texts = task.load("evaluation").texts
-    lengths = np.array([len(row) for row in HostTokenizer.of(folder, signature).encode(texts)])
-    order = np.argsort(lengths, kind="stable")
+    rows = HostTokenizer.of(folder, signature).encode(task.load("evaluation").texts)
+    order = np.argsort([len(row) for row in rows], kind="stable")
     return [
-        texts[index]
+        rows[index].text
         for index in dict.fromkeys(order[np.linspace(0, len(order) - 1, min(TEXTS, len(order))).round().astype(int)])
     ]

@@ -62,12 +62,15 @@ class Task(Settings):
     text: str | tuple[str, str]
     """The column with the text, or the two columns of a pair; of question_answering those of the question and its
     context."""
-    label: str
+    label: str = ""
     """The column with the label, the number, or the answers: a text, or {text: [...], answer_start: [...]} as in
-    SQuAD."""
+    SQuAD. Pairs for sentence_embedding may be without."""
     labels: tuple[str, ...] | dict[str, str] | None = None
     """The labels in the model's order; or {value in the column: label}, where several values may be one label; or
     nothing: those of the training data, sorted."""
+    options: dict[str, Any] | None = None
+    """What the kind leaves open, by name: of sentence_embedding its pooling, normalize, loss, margin, scale, taught and
+    widths (`palmtop kinds sentence_embedding`)."""
     metric: str | None = None
     """The number that decides; by default accuracy, pearson or f1."""
     train: Source
@@ -104,6 +107,8 @@ class Task(Settings):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
+        if not self.label and not task_kinds.find(self.kind).label_optional:
+            raise ValueError("the setting 'label' is missing")
         metrics = self.of_kind.metrics
         if self.metric and self.metric not in metrics:
             raise ValueError(f"metric '{self.metric}' isn't for {self.kind}; choose one of {', '.join(metrics)}")
@@ -116,8 +121,8 @@ class Task(Settings):
 
     @property
     def of_kind(self) -> TaskKind:
-        """What is particular to its kind."""
-        return task_kinds.find(self.kind)
+        """What is particular to its kind, as the task's options settle it."""
+        return task_kinds.find(self.kind).settled_by(self.options)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -125,9 +130,14 @@ class Task(Settings):
         return (self.text,) if isinstance(self.text, str) else self.text
 
     @property
+    def texts_at_a_time(self) -> int:
+        """How many texts the model reads at a time: those of a row, unless each goes through it by itself."""
+        return 1 if self.of_kind.apart else len(self.columns)
+
+    @property
     def main_metric(self) -> str:
         """The metric that decides."""
-        return self.metric or self.of_kind.metrics[0]
+        return self.metric or self.of_kind.decides(self)
 
     @cached_property
     def label_names(self) -> tuple[str, ...]:
@@ -188,7 +198,7 @@ class Task(Settings):
     @cached_property
     def digest(self) -> str:
         """sha256 of the definition and of the data behind it, wherever that lies: what a trained bundle depends on."""
-        definition = self.model_dump(mode="json", exclude={"train", "validation", "evaluation"})
+        definition = self.model_dump(mode="json", exclude={"train", "validation", "evaluation", *self._unsaid})
         loaded = [self.load(split).digest for split in ("train", "evaluation")]
         return hashlib.sha256(json.dumps([definition, loaded]).encode()).hexdigest()
 
@@ -219,7 +229,8 @@ class Task(Settings):
         settled = self
         if self.of_kind.has_labels and not isinstance(self.labels, dict):
             settled = self.model_copy(update={"labels": self.label_names})
-        (folder / FILE).write_text(settled.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        written = settled.model_dump_json(indent=1, exclude=self._unsaid)
+        (folder / FILE).write_text(written + "\n", encoding="utf-8")
         (folder / "labels.txt").write_text("\n".join(self.label_names) + "\n", encoding="utf-8")
 
     @classmethod
@@ -230,6 +241,11 @@ class Task(Settings):
             return build(cls, json.loads(path.read_text(encoding="utf-8")), str(path)) if path.is_file() else None
         except ValueError:
             raise UserError(f"{path} is damaged: remove the folder and make the bundle again") from None
+
+    @property
+    def _unsaid(self) -> set[str]:
+        """Settings that tasks from before they were there must not have, or digests would change."""
+        return {"options"} if self.options is None else set()
 
     def _refuse_unfit_labels(self, where: str) -> None:
         names = self.label_names if self.of_kind.has_labels else ()
@@ -250,12 +266,12 @@ class Task(Settings):
             raise UserError(f"{where}, row {row}: {error}") from None
 
     def _clean(self, table: rows.Table) -> tuple[list[Text], list[Any]]:
-        columns = [table.column(name) for name in (*self.columns, self.label)]
+        columns = [table.column(name) for name in self.columns]
         texts = [
-            tuple(self._text(part, number, table.where) for part in row[:-1])
+            tuple(self._text(part, number, table.where) for part in row)
             for number, row in enumerate(zip(*columns, strict=True), 1)
         ]
-        values = list(columns[-1])
+        values = list(table.column(self.label)) if self.label else [None] * len(texts)
         long = [number for number, text in enumerate(texts, 1) if max(map(len, text)) > self.max_characters]
         empty = [number for number, text in enumerate(texts, 1) if not all(part.strip() for part in text)]
         faults = []

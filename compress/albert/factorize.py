@@ -40,6 +40,9 @@ FACTORIZED = tuple(name for name, family in FAMILIES.items() if family.narrow_ta
 """Families whose word embedding is narrower than the model already."""
 Form = Literal["albert", "keep_norm"]
 
+CLASSIFIER = "ForSequenceClassification"
+"""The head that ALBERT's class has here."""
+
 
 class Factorize(TrainingStage, GivenRates):
     """Truncated SVD of the table, weighed by how frequent tokens are; then the embeddings alone are fitted to the
@@ -87,7 +90,8 @@ class Factorize(TrainingStage, GivenRates):
         """A classifier of the form's family."""
         if source is None or source.labels is None or source.family is None:
             raise UserError("factorize needs a model with a task's head: put a 'finetune' step before it")
-        if self.form != "keep_norm" and source.task is not None and (kind := find(source.task)).per_token:
+        kind = find(source.task) if source.task is not None else None
+        if self.form != "keep_norm" and kind is not None and kind.architecture != CLASSIFIER:
             raise UserError(
                 f"form albert gives a model that answers for a whole text, and this one is to {kind.token_work}: take "
                 "form: keep_norm"

@@ -14,7 +14,7 @@ from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.torch_bundles import write_classifier
 from palmtop.compress.learning.training_settings import ChosenRates
 from palmtop.compress.learning.validation import Parts
-from palmtop.compress.start.finetune import check_kind
+from palmtop.compress.start.finetune import check_kind, learnt_by
 from palmtop.errors import UserError
 from palmtop.models.family import check_kept
 from palmtop.models.opening import keep_layers
@@ -68,4 +68,7 @@ class Distill(DistillationWeights, DistillingStage, ChosenRates):
             fitted = fit(student, data, loss, self, work.scratch, said.batch, validation=judge)
         write_classifier(student, source, teaching.task, teaching.signature, work.out, held=parts.validation)
         keep_logs(work)
-        return fitted.facts() | said.facts() | data.facts() | {"layers_copied": layers, "teacher": source.digest}
+        learnt = learnt_by(teaching.task.of_kind, data) if self.label_weight else {}
+        return (
+            fitted.facts() | said.facts() | data.facts() | learnt | {"layers_copied": layers, "teacher": source.digest}
+        )

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from palmtop.bundle import Bundle
-from palmtop.compress.learning.encoded import Encoded, padded
+from palmtop.compress.learning.encoded import Encoded, padded, sequences_of
 from palmtop.durably import write_durably
 from palmtop.errors import UserError
 from palmtop.folders import cache, fill_once
@@ -46,8 +46,8 @@ class Wanted:
 class TeacherSignals:
     """Memory-mapped signals for every row of a data set."""
 
-    logits: Float[ndarray, "rows_or_tokens outputs"]
-    """[rows, outputs]; of a kind that answers for every token, [tokens, outputs]."""
+    logits: Float[ndarray, "sequences_or_tokens outputs"]
+    """[sequences, outputs], a row being one or several; of a kind that answers for every token, [tokens, outputs]."""
     hidden: dict[int, Float[ndarray, "tokens width"]]
     offsets: Int[ndarray, " rows_plus_one"]
     size_bytes: int
@@ -59,6 +59,8 @@ class TeacherSignals:
     """Of the task that the teacher answers."""
     length: int | None = None
     """Tokens that every batch is padded to; None: to its longest row."""
+    each: int = 1
+    """Sequences of a row (`Encoded.each`)."""
 
     def batch(self, rows: Sequence[int]) -> "dict[str, Tensor]":
         """`teacher_logits` and `teacher_hidden_<i>` [batch, tokens, width] (padded with 0), float32.
@@ -67,10 +69,11 @@ class TeacherSignals:
         """
         import torch
 
+        rows = sequences_of(rows, self.each)
         if self.kind.per_token:
             made = {"teacher_logits": self.kind.by_token(self._padded(self.logits, rows, self.kind.filler))}
         else:
-            made = {"teacher_logits": torch.from_numpy(self.logits[list(rows)])}
+            made = {"teacher_logits": torch.from_numpy(self.logits[rows])}
         return made | {
             f"teacher_hidden_{layer}": self._padded(states, rows, 0.0) for layer, states in self.hidden.items()
         }
@@ -114,13 +117,14 @@ def open_signals(folder: Path, data: Encoded, wanted: Wanted, seconds: float, re
         reused,
         data.kind,
         data.length,
+        data.each,
     )
 
 
 def bytes_needed(config: Any, data: Encoded, wanted: Wanted) -> int:
     """Of the disk, for a teacher of this config."""
     hidden = len(data.ids) * int(config.hidden_size) * len(wanted.hidden) * np.dtype(wanted.dtype).itemsize
-    return int(_answers(data) * config.num_labels * FLOAT_BYTES + hidden)
+    return int(_answers(data) * data.kind.width(config) * FLOAT_BYTES + hidden)
 
 
 def weights_digest(model: Any) -> str:
@@ -165,7 +169,7 @@ def fill(model: Any, data: Encoded, wanted: Wanted, folder: Path) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     new = np.lib.format.open_memmap
-    logits = new(folder / "logits.npy", "w+", np.float32, (_answers(data), model.config.num_labels))
+    logits = new(folder / "logits.npy", "w+", np.float32, (_answers(data), data.kind.width(model.config)))
     hidden = {
         layer: new(
             folder / f"hidden-{layer}.npy", "w+", np.dtype(wanted.dtype), (len(data.ids), int(model.config.hidden_size))
@@ -181,7 +185,7 @@ def fill(model: Any, data: Encoded, wanted: Wanted, folder: Path) -> None:
             if data.kind.per_token:
                 _write_tokens(logits, _finite(data.kind.by_token(outputs_of(output)), np.inf), data, rows)
             else:
-                logits[rows] = _finite(outputs_of(output), np.inf)
+                logits[data.sequences(rows)] = _finite(outputs_of(output), np.inf)
             for layer, states in hidden.items():
                 values = _finite(output.hidden_states[layer], HALF_LIMIT if wanted.dtype == "float16" else np.inf)
                 _write_tokens(states, values, data, rows)
@@ -191,8 +195,8 @@ def fill(model: Any, data: Encoded, wanted: Wanted, folder: Path) -> None:
 
 
 def _answers(data: Encoded) -> int:
-    """How many answers of `num_labels` numbers there are: one a text, or one a token."""
-    return len(data.ids) if data.kind.per_token else len(data)
+    """How many answers there are: one a sequence, or one a token."""
+    return len(data.ids) if data.kind.per_token else len(data.offsets) - 1
 
 
 def _write_tokens(
@@ -201,8 +205,9 @@ def _write_tokens(
     data: Encoded,
     rows: Sequence[int],
 ) -> None:
-    for place, row in enumerate(rows):
-        into[data.offsets[row] : data.offsets[row + 1]] = values[place, : data.lengths[row]]
+    for place, one in enumerate(data.sequences(rows)):
+        start, end = data.offsets[one], data.offsets[one + 1]
+        into[start:end] = values[place, : end - start]
 
 
 def _finite(values: "Tensor", limit: float) -> Float[ndarray, "..."]:

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Rows of a split, tokenized once. Row r's tokens are `ids[offsets[r]:offsets[r + 1]]`."""
+    """Rows of a split, tokenized once. Sequence s's tokens are `ids[offsets[s]:offsets[s + 1]]`; a row is one sequence,
+    or `each` of them one after the other."""
 
     ids: Int32[ndarray, " tokens"]
     types: Int32[ndarray, " tokens"]
-    offsets: Int[ndarray, " rows_plus_one"]
+    offsets: Int[ndarray, " sequences_plus_one"]
     labels: Num[ndarray, "rows_or_tokens ..."]
     """As the kind of the task gives them to a loss: [rows]; first and last token of an answer, [rows, 2]; or one for
     each token, [tokens]."""
@@ -42,9 +43,11 @@ class Encoded:
     """What the signature of the model says of its outputs."""
     length: int | None = None
     """Tokens that every batch is padded to, where padding changes the model's answers; None: to its longest row."""
+    each: int = 1
+    """How many sequences a row has: 2 where each text of a pair is encoded by itself."""
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return (len(self.offsets) - 1) // self.each
 
     @property
     def kind(self) -> TaskKind:
@@ -59,8 +62,13 @@ class Encoded:
 
     @property
     def lengths(self) -> Int[ndarray, " rows"]:
-        """Tokens of each row, specials included."""
-        return np.diff(self.offsets)
+        """Tokens of each row, specials included; of its longest sequence where it has several."""
+        longest: Int[ndarray, " rows"] = np.diff(self.offsets).reshape(-1, self.each).max(axis=1)
+        return longest
+
+    def sequences(self, rows: Sequence[int]) -> list[int]:
+        """The sequences of some rows, in their order."""
+        return sequences_of(rows, self.each)
 
     @property
     def digest(self) -> str:
@@ -89,9 +97,10 @@ class Encoded:
             signature.inputs,
             signature.pad_id,
             sum(row.truncated for row in rows),
-            len(split) - len(rows) if kind.cut_rows_are_left_out else None,
+            len(split) - len(labels) if kind.cut_rows_are_left_out else None,
             signature.output,
             signature.only_length,
+            1 + max(row.part for row in rows),
         )
 
     def label_batch(self, rows: Sequence[int]) -> "Tensor":
@@ -104,19 +113,26 @@ class Encoded:
 
     def batch(self, rows: Sequence[int]) -> "dict[str, Tensor]":
         """The model's inputs for some rows, each [batch, tokens] int64, padded to the longest of them, or to `length`;
-        and the mask, which losses read even where the model takes none."""
+        of rows with several sequences [batch x sequences, tokens], a row's one after the other. The mask is there even
+        where the model takes none: losses read it."""
         import torch
 
+        chosen = self.sequences(rows)
         ids, types = (
-            padded(values, self.offsets, rows, filler, self.length)
+            padded(values, self.offsets, chosen, filler, self.length)
             for values, filler in ((self.ids, self.pad_id), (self.types, 0))
         )
-        real = np.arange(ids.shape[1]) < self.lengths[list(rows)][:, None]
+        real = np.arange(ids.shape[1]) < np.diff(self.offsets)[chosen][:, None]
         made = {
             name: torch.from_numpy(values.astype(np.int64))
             for name, values in (("input_ids", ids), ("attention_mask", real), ("token_type_ids", types))
         }
         return {name: made[name] for name in made if name in (*self.inputs, "attention_mask")}
+
+
+def sequences_of(rows: Sequence[int], each: int) -> list[int]:
+    """The sequences of some rows that have so many each."""
+    return [int(row) * each + part for row in rows for part in range(each)]
 
 
 def padded(
@@ -138,7 +154,7 @@ def padded(
 
 def take(data: Encoded, rows: Sequence[int]) -> Encoded:
     """Some of the rows, in this order."""
-    spans = [(int(data.offsets[row]), int(data.offsets[row + 1])) for row in rows]
+    spans = [(int(data.offsets[one]), int(data.offsets[one + 1])) for one in data.sequences(rows)]
     tokens = np.concatenate([np.arange(start, end) for start, end in spans])
     offsets = np.concatenate([[0], np.cumsum([end - start for start, end in spans])]).astype(np.int64)
     return replace(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from palmtop.compress.learning.best_epoch import BestEpoch
-    from palmtop.compress.learning.training_loop import Loop, Loss, Signals
+    from palmtop.compress.learning.training_loop import Loop, Loss, Sampler, Signals
 
 
 def fit(
@@ -106,13 +106,21 @@ class _Training:
     def _loop(self, arguments: Any, logs: Path | None) -> "Loop":
         import torch
 
-        from palmtop.compress.learning.training_loop import GroupedByLength, Loop
+        from palmtop.compress.learning.training_loop import Loop
 
-        settings, data = self.settings, self.used.data
-        sampler = GroupedByLength(data.lengths, settings.batch_size // settings.accumulation, settings.seed)
+        settings, sampler = self.settings, self._sampler()
+        data = self.used.data
         loop = Loop(self.model, arguments, data, sampler, self.loss, self.signals, self.special, logs)
         torch.manual_seed(settings.seed)  # dropout: the same stream however much was drawn while the model was made
         return loop
+
+    def _sampler(self) -> "Sampler":
+        from palmtop.compress.learning.training_loop import GroupedByClass, GroupedByLength
+
+        settings, data = self.settings, self.used.data
+        if (classes := data.kind.compared_in_batch(data.labels)) is not None:
+            return GroupedByClass(classes, settings.seed)
+        return GroupedByLength(data.lengths, settings.batch_size // settings.accumulation, settings.seed)
 
 
 def _chosen(training: _Training, validation: Validation) -> Fitted:

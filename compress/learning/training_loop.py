@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback
 from transformers.integrations import TensorBoardCallback
 
+from palmtop.compress.learning.by_class import GroupedByClass
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.special import Special
 from palmtop.errors import UserError
@@ -20,8 +21,8 @@ from palmtop.progress import Progress
 
 Batch = dict[str, torch.Tensor]
 Loss = Callable[[PreTrainedModel, Batch], dict[str, torch.Tensor]]
-"""(student, batch) -> the weighted terms of the loss, each one value per example, [batch]. The batch holds the model's
-inputs, `labels`, `rows` (row numbers) and whatever `Signals` added."""
+"""(student, batch) -> the weighted terms of the loss, each one value per example, [batch], or one per sequence where a
+row has several. The batch holds the model's inputs, `labels`, `rows` (row numbers) and whatever `Signals` added."""
 Signals = Callable[[Sequence[int]], Batch]
 """Rows of a batch -> what a teacher said about them."""
 
@@ -70,8 +71,12 @@ class GroupedByLength:
         return [by_length[start : start + self._batch_size] for start in range(0, len(rows), self._batch_size)]
 
 
+Sampler = GroupedByLength | GroupedByClass
+"""What says in which order the rows of an epoch come."""
+
+
 class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
-    """Trainer with batches of similar lengths and losses of one value per text.
+    """Trainer with batches of similar lengths, or of few classes, and losses of one value per text.
 
     A step's gradient is the sum over its texts divided by their number, over all processes and accumulated batches: it
     does not depend on how they are shared out.
@@ -82,7 +87,7 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
         model: PreTrainedModel,
         arguments: Any,
         data: Encoded,
-        sampler: GroupedByLength,
+        sampler: Sampler,
         loss: Loss,
         signals: Signals | None,
         special: Special,
@@ -116,7 +121,8 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
             self._terms[name].append(values.detach().mean())
         texts = num_items_in_batch if num_items_in_batch is not None else len(inputs["rows"])
         # the processes' gradients are averaged, not added: hence the factor
-        total: torch.Tensor = torch.stack(list(terms.values())).sum() / texts * self.accelerator.num_processes
+        by_row = [_by_row(values, len(inputs["rows"])) for values in terms.values()]
+        total: torch.Tensor = torch.stack(by_row).sum() / texts * self.accelerator.num_processes
         return total
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: Any) -> Any:
@@ -146,7 +152,7 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
             for name, values in self._terms.items()
         }
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> GroupedByLength:
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
         return self._sampler
 
     def _collate(self, rows: list[int]) -> Batch:
@@ -177,10 +183,15 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
         return False, self.args.learning_rate * (self._special.head_rate if new else 1.0)
 
 
+def _by_row(values: torch.Tensor, rows: int) -> torch.Tensor:
+    """A term with a value for each row: of a row's sequences, the mean."""
+    return values if len(values) == rows else values.view(rows, -1).mean(1)
+
+
 class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
     """Tells the sampler its epoch, the stage its epoch and step, and marks checkpoints that are whole."""
 
-    def __init__(self, sampler: GroupedByLength, special: Special) -> None:
+    def __init__(self, sampler: Sampler, special: Special) -> None:
         self._sampler, self._special = sampler, special
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -11,6 +11,7 @@ from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format, sha256_of
 from palmtop.compress.start.adopt_bundle import OWN, own_files, own_signature, own_task
 from palmtop.compress.start.adopt_config import built_config, copy_config, head_labels, read_config
+from palmtop.compress.start.adopt_embedder import POOLING, with_weightless_head
 from palmtop.compress.start.adopt_files import (
     PICKLES,
     TOKENIZER,
@@ -64,8 +65,8 @@ class Adopt(Stage):
     def outline(self, source: Outline | None) -> Outline:
         """Family, layers and labels as config.json has them; what can't be adopted is refused here."""
         here = is_local(self.model)
-        folder = local(self.model) if here else from_hub(self.model, self.revision, ["config.json", *OWN])
-        config = read_config(folder, self.model, self.trust_remote_code)
+        folder = local(self.model) if here else from_hub(self.model, self.revision, ["config.json", POOLING, *OWN])
+        config = with_weightless_head(read_config(folder, self.model, self.trust_remote_code), self.task, folder)
         if here:
             check_files(folder, self.model, self.read_pickle)
         task = self.task if self.task is not None else own_task(folder, config)
@@ -80,13 +81,14 @@ class Adopt(Stage):
             *TOKENIZER,
             *OWN,
             "config.json",
+            POOLING,
             "*.safetensors",
             "*.index.json",
             *(PICKLES if self.read_pickle else ()),
         ]
         folder = local(self.model) if is_local(self.model) else from_hub(self.model, self.revision, patterns)
         check_files(folder, self.model, self.read_pickle)
-        config = read_config(folder, self.model, self.trust_remote_code)
+        config = with_weightless_head(read_config(folder, self.model, self.trust_remote_code), self.task, folder)
         built = built_config(config, self.model)
         copy_weights(folder, work.out, self.read_pickle)
         copy_config(folder, work.out, config)

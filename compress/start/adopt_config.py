@@ -91,7 +91,7 @@ def head_labels(config: dict[str, Any], task: str | dict[str, Any] | None) -> tu
     wanted = Task.find(task) if task is not None else None
     if wanted is None or head_of(config) != wanted.of_kind.architecture:
         return None
-    if not wanted.of_kind.has_labels and wanted.of_kind.per_token:
+    if not wanted.of_kind.has_labels and (wanted.of_kind.per_token or not wanted.of_kind.names_outputs):
         return wanted.label_names
     said, meant = config.get("problem_type"), wanted.of_kind.problem_type
     if said is not None and said != meant:

@@ -18,6 +18,7 @@ from palmtop.models.family import check_kept, family_named
 from palmtop.models.opening import keep_layers, outputs_of, with_head
 from palmtop.stage import Outline, Work
 from palmtop.task import Task, task_input
+from palmtop.task_kinds.kind import TaskKind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 
 class Finetune(TrainingStage, ChosenRates):
-    """Train a sequence classifier, a regression (squared error), or a head that finds the answer to a question in its
-    context."""
+    """Train a sequence classifier, a regression (squared error), a head that finds the answer to a question in its
+    context, or vectors by whose cosine texts are compared."""
 
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "torch"
@@ -89,7 +90,13 @@ class Finetune(TrainingStage, ChosenRates):
         fitted = fit(model, data, loss, self, work.scratch, special=special, validation=judge)
         write_classifier(model, source, task, signature, work.out, held=parts.validation)
         keep_logs(work)
-        return fitted.facts() | data.facts() | {"new_weights": new}
+        return fitted.facts() | data.facts() | learnt_by(kind, data) | {"new_weights": new}
+
+
+def learnt_by(kind: TaskKind, data: Encoded) -> dict[str, str]:
+    """Fact: the loss that labels were learnt by, where the kind has several."""
+    loss = kind.learnt_by(data.labels)
+    return {} if loss is None else {"learnt_by": loss}
 
 
 def check_kind(tuned: Outline, max_length: int) -> None:

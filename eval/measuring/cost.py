@@ -115,8 +115,8 @@ class Cost:
             return side_by_side(runners, texts, self.plan.length, self.options.runs)
 
     def _texts(self, count: int) -> list[Text]:
-        """Texts spread evenly over the evaluation split."""
-        texts = self.plan.split.texts
+        """Texts spread evenly over the evaluation split, as the model is asked them: one sequence at a time."""
+        texts = [text for text, _ in self.plan.task.of_kind.sequences(self.plan.split.texts)]
         return [texts[index] for index in np.linspace(0, len(texts) - 1, min(count, len(texts))).astype(int)]
 
     def _timing(self, subject: Subject) -> dict[str, Any]:

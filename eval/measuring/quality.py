@@ -45,12 +45,15 @@ class Quality:
     def _metrics(self, subject: Subject) -> None:
         task, labels = self.plan.task, self._split(subject).labels
         longest, sampled = _longest(subject) | self._sampled(subject), self._sampled(subject)
-        known = self.ledger.knows(subject, task.of_kind.metrics, sampled)
+        known = self.ledger.knows(subject, task.of_kind.measured(labels), sampled)
         if known and self.ledger.knows(subject, ("truncated_texts",), longest):
             self.say(f"{subject}: answers measured before, kept")
             return
         given = self._answers(subject)
         taken = task.of_kind.scores(self._graded(subject), labels, task.label_names)
+        if task.main_metric not in taken:
+            why = f"undefined: {task.of_kind.undefined(task.main_metric)}"
+            taken[task.main_metric] = Score(None, n=len(labels), why=why)
         self.ledger.write(subject, {"truncated_texts": Score(given.truncated, "texts", n=len(labels))}, longest)
         if given.tokenizer_mismatches is not None:
             taken["tokenizer_mismatches"] = Score(given.tokenizer_mismatches, "texts", n=len(labels))

@@ -141,8 +141,9 @@ class Runner(target.Runner):
         The characters of tokens, which a kind of task may ask for, are the Hugging Face tokenizer's; there are none
         where the page makes another number of tokens of a text.
         """
-        rows = self._page.ask("tokenize", {"texts": [list(text) for text in texts]})
-        places: list[Int64[ndarray, "tokens 2"] | None] = [None] * len(texts)
+        asked = self._kind.sequences(texts)
+        rows = self._page.ask("tokenize", {"texts": [list(text) for text, _ in asked]})
+        places: list[Int64[ndarray, "tokens 2"] | None] = [None] * len(asked)
         if self._kind.per_token:
             host = HostTokenizer.of(self._folder, self._signature)
             places = [
@@ -151,9 +152,14 @@ class Runner(target.Runner):
             ]
         return [
             Encoding(
-                text, np.asarray(row["ids"], np.int32), np.asarray(row["types"], np.int32), row["truncated"], place
+                text,
+                np.asarray(row["ids"], np.int32),
+                np.asarray(row["types"], np.int32),
+                row["truncated"],
+                place,
+                part,
             )
-            for text, row, place in zip(texts, rows, places, strict=True)
+            for (text, part), row, place in zip(asked, rows, places, strict=True)
         ]
 
     def predict(self, encodings: Sequence[Encoding]) -> Float32[ndarray, "texts ..."]:

@@ -1,7 +1,8 @@
-"""The target host_mediapipe: an app's .tflite in MediaPipe's TextClassifier, which tokenizes too, as the app on a phone
-has it."""
+"""The target host_mediapipe: an app's .tflite in MediaPipe's TextClassifier or TextEmbedder, which tokenize too, as the
+app on a phone has it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from palmtop import target
+from palmtop import target, task_kinds
 from palmtop.app_manifest import ANSWERS, LABELS, Manifest
 from palmtop.data.encoding import Encoding, Text
 from palmtop.errors import UserError
@@ -19,8 +20,8 @@ from palmtop.signature import Signature
 from palmtop.target import OWN_LENGTH, Machine, Runner
 
 MODEL = "model.tflite"
-CLIENT = "MediaPipe TextClassifier"
-"""What the name of this client in manifest.json starts with."""
+CLIENTS = ("MediaPipe TextClassifier", "MediaPipe TextEmbedder")
+"""What the names of its clients in manifest.json start with."""
 RUNTIME = ("mediapipe.tasks.python.text.text_classifier", "numpy")
 """Imported before the clock of `cost_of_loading` starts."""
 
@@ -42,13 +43,11 @@ class Target(HostTarget):
         return target.host_machine(("mediapipe",))
 
     def refuses(self, folder: Path) -> str | None:
-        """MediaPipe's text classifier opens .tflite files with metadata, of models that it can classify with."""
-        found = next(
-            (said for client, said in Manifest.read(folder).clients.items() if client.startswith(CLIENT)), None
-        )
-        if found is None:
+        """MediaPipe's clients open .tflite files with metadata, of models that they can answer with."""
+        found = [said for client, said in Manifest.read(folder).clients.items() if client.startswith(CLIENTS)]
+        if not found:
             return "MediaPipe opens .tflite files, and there is none in this app"
-        return None if found == ANSWERS else f"its manifest says of MediaPipe: {found}"
+        return None if ANSWERS in found else f"its manifest says of MediaPipe: {found[-1]}"
 
     def padded_to(self, folder: Path, length: int) -> int | Literal["own"] | None:
         """MediaPipe pads to the length of the file; one that takes any length gets each text at its own."""
@@ -74,23 +73,19 @@ class MediapipeRunner(Runner):
     """Answers texts: tokens, padding and the softmax's labels are MediaPipe's own."""
 
     def __init__(self, folder: Path) -> None:
-        from mediapipe.tasks.python.core.base_options import BaseOptions
-        from mediapipe.tasks.python.text import text_classifier
-
-        options = text_classifier.TextClassifierOptions(
-            base_options=BaseOptions(model_asset_path=str(file_of(folder, MODEL)))
-        )
-        self._client: Any = text_classifier.TextClassifier.create_from_options(options)
         self._folder, self._signature = folder, Signature.read(folder)
-        labels = file_of(folder, LABELS).read_text(encoding="utf-8").splitlines()
-        self._places = {label: place for place, label in enumerate(labels)}
+        self._kind = task_kinds.by_output(self._signature.output)
+        opener = {"classifier": _classifier, "embedder": _embedder}[self._kind.task_client or "classifier"]
+        self._client, self._ask = opener(folder)
 
     def tokenize(self, texts: Sequence[Text]) -> list[Encoding]:
         """The ids that MediaPipe's own tokenizer gives, for comparison: `predict` goes by the texts."""
-        return mediapipe.tokenize(self._folder, self._signature.max_length, texts)
+        asked = self._kind.sequences(texts)
+        rows = mediapipe.tokenize(self._folder, self._signature.max_length, [text for text, _ in asked])
+        return [replace(row, part=part) for row, (_, part) in zip(rows, asked, strict=True)]
 
     def predict(self, encodings: Sequence[Encoding]) -> Float32[ndarray, "texts outputs"]:
-        """Probabilities of every label."""
+        """Probabilities of every label, or vectors."""
         return np.stack([self._answer(encoding) for encoding in encodings])
 
     def latencies_ms(self, encodings: Sequence[Encoding], length: int | None, runs: int) -> list[float]:
@@ -112,7 +107,39 @@ class MediapipeRunner(Runner):
         self._client.close()
 
     def _answer(self, encoding: Encoding) -> Float32[ndarray, " outputs"]:
-        found = np.zeros(len(self._places), np.float32)
-        for category in self._client.classify(encoding.text[0]).classifications[0].categories:
-            found[self._places[category.category_name]] = category.score
+        return self._ask(encoding.text[0])
+
+
+def _classifier(folder: Path) -> "tuple[Any, Callable[[str], Float32[ndarray, ' outputs']]]":
+    """The client, and what it makes of a text: the labels' probabilities."""
+    from mediapipe.tasks.python.core.base_options import BaseOptions
+    from mediapipe.tasks.python.text import text_classifier
+
+    options = text_classifier.TextClassifierOptions(
+        base_options=BaseOptions(model_asset_path=str(file_of(folder, MODEL)))
+    )
+    client: Any = text_classifier.TextClassifier.create_from_options(options)
+    labels = file_of(folder, LABELS).read_text(encoding="utf-8").splitlines()
+    places = {label: place for place, label in enumerate(labels)}
+
+    def ask(text: str) -> Float32[ndarray, " outputs"]:
+        found = np.zeros(len(places), np.float32)
+        for category in client.classify(text).classifications[0].categories:
+            found[places[category.category_name]] = category.score
         return found
+
+    return client, ask
+
+
+def _embedder(folder: Path) -> "tuple[Any, Callable[[str], Float32[ndarray, ' outputs']]]":
+    """The client, and what it makes of a text: its vector."""
+    from mediapipe.tasks.python.core.base_options import BaseOptions
+    from mediapipe.tasks.python.text import text_embedder
+
+    options = text_embedder.TextEmbedderOptions(base_options=BaseOptions(model_asset_path=str(file_of(folder, MODEL))))
+    client: Any = text_embedder.TextEmbedder.create_from_options(options)
+
+    def ask(text: str) -> Float32[ndarray, " outputs"]:
+        return np.asarray(client.embed(text).embeddings[0].embedding, np.float32)
+
+    return client, ask

@@ -28,6 +28,8 @@ from palmtop.target import Runner
 
 CLIENTS = {"tfjs": "browser", "tflite": "mediapipe"}
 """Who tokenizes for a format in its client: the page's own tokenizer, and MediaPipe's tasks in an app."""
+VECTOR_CHANGES = 0.99
+"""A vector is another where its cosine with the first is less."""
 NUMBER_CHANGES = 1e-3
 """From this difference on a regression's answer counts as another one."""
 
@@ -121,7 +123,8 @@ def token_parity(bundle: Bundle, client: str) -> TokenParity:
         ]
         hard = [index for index in differing if index < len(strings)]
         pairs = [(expected[index], found[index]) for index in hard]
-        answers = _answers(runner, pairs, _labels(bundle)) if pairs else []
+        named = task_kinds.by_output(bundle.signature.output).names_outputs
+        answers = _answers(runner, pairs, _labels(bundle) if named else None) if pairs else []
     said = tuple(
         _difference(strings[index], pair, answer) for index, pair, answer in zip(hard, pairs, answers, strict=True)
     )
@@ -174,10 +177,17 @@ def _labels(bundle: Bundle) -> list[str]:
 
 
 def _answers(
-    runner: Runner, pairs: Sequence[tuple[Encoding, Encoding]], labels: Sequence[str]
+    runner: Runner, pairs: Sequence[tuple[Encoding, Encoding]], labels: Sequence[str] | None
 ) -> list[tuple[str, str] | None]:
-    """For each pair of encodings what the model says to both, None where that is the same."""
+    """For each pair of encodings what the model says to both, None where that is the same.
+
+    Args:
+        labels: names of the outputs; None where these are the numbers of a vector.
+    """
     rows = zip(*(runner.predict([pair[side] for pair in pairs]) for side in (0, 1)), strict=True)
+    if labels is None:
+        cosines = [float(ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)) for ours, theirs in rows]
+        return [("cosine 1", f"cosine {cosine:.3f}") if cosine < VECTOR_CHANGES else None for cosine in cosines]
     return [(_said(ours, labels), _said(theirs, labels)) if _other(ours, theirs) else None for ours, theirs in rows]
 
 

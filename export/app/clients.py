@@ -14,9 +14,10 @@ LENGTH = 384
 """Tokens that BertQuestionAnswerer writes into a model's inputs, a constant of its C++ (kMaxSeqLen). It opens a file of
 another length, and dies of the first question (measured)."""
 TASK_CLIENTS = (MEDIAPIPE, TASK_LIBRARY, QUESTION_ANSWERER)
+EMBEDDER = "MediaPipe TextEmbedder 1.2.2"
 
 
-FIRST = {"classifier": MEDIAPIPE, "question_answerer": QUESTION_ANSWERER}
+FIRST = {"classifier": MEDIAPIPE, "question_answerer": QUESTION_ANSWERER, "embedder": EMBEDDER}
 """The client that asks a model of a kind of task, by the word of the kind."""
 
 
@@ -29,7 +30,7 @@ def why_not(source: Bundle, task: Task | None) -> str | None:
     """Why the Task clients can't answer with a .tflite; None when they can."""
     if task is None or task.of_kind.task_client is None:
         return task.of_kind.no_task_client if task else "they classify, this model doesn't"
-    if len(task.columns) > 1 and client_for(task) == MEDIAPIPE:
+    if task.texts_at_a_time > 1 and client_for(task) == MEDIAPIPE:
         return "they take one text, this model a pair"
     return no_wordpiece(source.path) or _why_not_file(source.signature)
 
@@ -65,6 +66,9 @@ def task_clients(task: Task, reason: str | None, old: str | None) -> dict[str, s
             TASK_LIBRARY: "no: this model doesn't classify",
             QUESTION_ANSWERER: answerer,
         }
+    if client_for(task) == EMBEDDER:
+        others = dict.fromkeys(TASK_CLIENTS, "no: this model gives a vector")
+        return others | {EMBEDDER: ANSWERS if reason is None else f"no: {reason}"}
     if reason is not None:
         return dict.fromkeys(TASK_CLIENTS, f"no: {reason}")
     return {MEDIAPIPE: ANSWERS, TASK_LIBRARY: _of_old(old), QUESTION_ANSWERER: "no: this model classifies"}

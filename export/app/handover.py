@@ -1,7 +1,7 @@
 """README.md of an app's folder: what is in it, and the lines that call the model."""
 
 from palmtop.app_manifest import ANSWERS, GOLDEN, LABELS, MANIFEST
-from palmtop.export.app.clients import MEDIAPIPE
+from palmtop.export.app.clients import EMBEDDER, MEDIAPIPE
 
 IN_PYTHON = """\
 ```python
@@ -20,6 +20,16 @@ categories.forEach { println("${it.categoryName()} ${it.score()}") }
 ```
 
 Tokenizer and labels lie inside model.tflite. Before you ship, compare its answers with golden.jsonl on the device.
+"""
+IN_KOTLIN_VECTORS = """\
+```kotlin
+// the dependency com.google.mediapipe:tasks-text; model.tflite in the app's assets
+val embedder = TextEmbedder.createFromFile(context, "model.tflite")
+fun vector(text: String) = embedder.embed(text).embeddingResult().embeddings()[0]
+println(TextEmbedder.cosineSimilarity(vector("a text"), vector("another text")))
+```
+
+The tokenizer lies inside model.tflite. Before you ship, compare its answers with golden.jsonl on the device.
 """
 OWN_TOKENIZER = """\
 Any other client of the runtime has to tokenize as tokenizer.json says, truncate and pad as signature.json says, and
@@ -84,4 +94,6 @@ def readme(title: str, description: str, made_of: str, texts: int, clients: dict
 
 
 def _android(clients: dict[str, str]) -> list[str]:
-    return ["## In an Android app, with MediaPipe", "", IN_KOTLIN] if clients.get(MEDIAPIPE) == ANSWERS else []
+    told = {MEDIAPIPE: IN_KOTLIN, EMBEDDER: IN_KOTLIN_VECTORS}
+    code = [lines for client, lines in told.items() if clients.get(client) == ANSWERS]
+    return ["## In an Android app, with MediaPipe", "", *code] if code else []

@@ -43,6 +43,9 @@ class EdgeClassifier(torch.nn.Module):
         self._additive = family(model).takes_additive_mask
         if (traced_by := family(model).traced_by) is not None:
             called(traced_by)(model)
+        if self._additive and self._kind.head_reads_mask:
+            self._additive = False
+            model.base_model.register_forward_pre_hook(_AdditiveMask(), with_kwargs=True)
         if (window := family(model).window) is not None:
             model.base_model.register_forward_pre_hook(
                 _MasksByLayerType(getattr(model.config, window)), with_kwargs=True
@@ -67,6 +70,15 @@ class EdgeClassifier(torch.nn.Module):
         if "token_type_ids" in self._inputs and token_type_ids is not None:
             named["token_type_ids"] = token_type_ids
         return self._kind.graph_outputs(self.model(**named), self._probabilities)
+
+
+class _AdditiveMask:
+    """Gives a transformer the additive mask of the plain one; a hook before its forward pass, so that a head that
+    counts real tokens still sees the plain one."""
+
+    def __call__(self, _: torch.nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """attention_mask [batch, tokens] -> [batch, 1, 1, tokens]."""
+        return given, named | {"attention_mask": hidden(named["attention_mask"])}
 
 
 class _MasksByLayerType:
@@ -106,9 +118,9 @@ def edge_classifier(source: Bundle, probabilities: bool) -> EdgeClassifier:
 def signature_of_export(source: Bundle, probabilities: bool) -> tuple[Signature, str]:
     """The signature of a torch bundle's export for any length, and the name of its output."""
     known, task = source.signature, source.task
-    if not probabilities:
-        return known, "logits"
     kind = task.of_kind if task else task_kinds.by_output(known.output)
+    if not probabilities:
+        return known, kind.output_name
     if kind.probabilities is None:
         raise UserError(kind.no_probabilities)
     return known.model_copy(update={"output": kind.probabilities}), "probabilities"

@@ -81,7 +81,7 @@ class Trials:
         found = self._answers(
             [name for name in self.file.layers() if name != layer], [self._encodings[row] for row in rows]
         )
-        texts, output = [self.split.texts[row] for row in rows], self.source.signature.output
+        texts, output = [self._encodings[row].text for row in rows], self.source.signature.output
         return parity.compare(self._float[rows], found, texts, output).typical
 
     def _answers(self, kept: Sequence[str], encodings: list[Encoding]) -> Float32[ndarray, "texts ..."]:

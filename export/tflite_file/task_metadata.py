@@ -66,6 +66,18 @@ def classifier(about: About, inputs: tuple[str, ...], _: tuple[str, ...]) -> byt
     )
 
 
+def embedder(about: About, inputs: tuple[str, ...], _: tuple[str, ...]) -> bytes:
+    """The metadata of a model that gives a vector.
+
+    Args:
+        about: the words on it.
+        inputs: our names of the three inputs, in the order of the file's graph.
+    """
+    return _metadata(
+        about, inputs, (_tensor("embedding", "The vector of the text; two are compared by their cosine."),)
+    )
+
+
 def reader(about: About, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> bytes:
     """The metadata of a model that answers questions on a context.
 

@@ -12,7 +12,9 @@ Rows = list[tuple[str, ...]]
 
 
 def kinds(
-    kind: Annotated[str | None, typer.Argument(help="One kind: why each stage that refuses it does.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="One kind: why each stage that refuses it does, and its options.")
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
 ) -> None:
     """List the kinds of tasks, and which stages work for them."""
@@ -24,6 +26,12 @@ def kinds(
     found = task_kinds.find(kind)
     rows = [(stage, why_not_kind(stage, kind)) for stage in _stages() if not found.works(stage)]
     _show(("stage", f"why it isn't for {kind.replace('_', ' ')}"), rows, markdown)
+    if found.options is not None:
+        told = [
+            (name, str(field.get_default(call_default_factory=True)), " ".join((field.description or "").split()))
+            for name, field in found.options.model_fields.items()
+        ]
+        _show(("a task's options", "by default", "what it is"), told, markdown)
 
 
 def families(

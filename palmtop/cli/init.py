@@ -17,6 +17,7 @@ from palmtop.cli.say import note
 from palmtop.errors import UserError
 
 TABLES = (".csv", ".tsv", ".jsonl")
+NO_LABEL = '""                    # none: each first text learns to find its own second'
 NO_VALIDATION = (
     "  # validation: a third split of the same columns, to choose by; without one a tenth of train is held out for it"
 )
@@ -82,7 +83,7 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
             "text": _yaml(columns.texts[0])
             if len(columns.texts) == 1
             else json.dumps(list(columns.texts), ensure_ascii=False),
-            "label": _yaml(columns.label),
+            "label": _yaml(columns.label) if columns.label else NO_LABEL,
         }
     values |= {
         "file": str(file),

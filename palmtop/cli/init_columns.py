@@ -31,7 +31,9 @@ PAIR_NAMES = (
     ("first", "second"),
     ("question", "sentence"),
     ("question", "context"),
+    ("anchor", "positive"),
 )
+PAIR = 2
 LABEL_NAMES = (
     "label",
     "labels",
@@ -55,6 +57,7 @@ class Columns:
 
     texts: tuple[str, ...]
     label: str
+    """Nothing where there is none: pairs alone."""
 
 
 def guessed_columns(data: str, known: list[str], texts: tuple[str | None, str | None], label: str | None) -> Columns:
@@ -77,6 +80,8 @@ def guessed_columns(data: str, known: list[str], texts: tuple[str | None, str | 
     named = tuple(name for name in texts if name) or _guessed_texts(
         [name for name in known if name != chosen], chosen is not None
     )
+    if chosen is None and len(named) == PAIR == len(known):
+        return Columns(named, "")
     if chosen is None or not named:
         lacking = " and ".join(option for option, there in (("--text", named), ("--label", chosen)) if not there)
         raise UserError(f"{data} has the columns {', '.join(known)}: say with {lacking} which are meant")
@@ -85,6 +90,8 @@ def guessed_columns(data: str, known: list[str], texts: tuple[str | None, str | 
 
 def guessed_kind(rows: Mapping[str, Sequence[Any]], columns: Columns) -> str | None:
     """The one kind of task that the rows show, or None."""
+    if not columns.label:
+        return _only([name for name in task_kinds.names() if task_kinds.find(name).label_optional])
     texts, labels = rows[columns.texts[0]], rows[columns.label]
     return _only([name for name in task_kinds.names() if task_kinds.find(name).shows(texts, labels)])
 

@@ -50,8 +50,8 @@ def predict(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
         typer.Option(help="Labels to print, the most probable.", min=1, show_default="1; all with --json"),
     ] = None,
 ) -> None:
-    """Ask a model, and print its answers: a label and its probability, a number, or the words that answer a
-    question."""
+    """Ask a model, and print its answers: a label and its probability, a number, the words that answer a question, or a
+    text's vector, and with --second the cosine of two."""
     from palmtop.bundle import Bundle
     from palmtop.loaded import load, purpose_of
 
@@ -82,19 +82,21 @@ def _faults(
 ) -> list[str]:
     """What of the options doesn't fit together, or doesn't fit the model."""
     from palmtop.loaded import wanted
+    from palmtop.task_kinds import find
 
     pair, faults = len(purpose.columns) == PAIR, []
+    apart = find(purpose.kind).apart  # a text alone may be asked, or a pair
     plain = file is None or file.name.removesuffix(".gz").endswith(".txt")
     if file is not None and texts:
         faults.append("there are texts and a --file: give the one or the other")
     if plain and columns != (None, None):
         faults.append("--text and --text2 name columns of a .csv, .tsv or .jsonl: give one with --file")
-    if pair and plain and second is None:
+    if pair and plain and second is None and not apart:
         faults.append(
             f"the model reads {wanted(purpose)} at a time: give the second with --second, or a --file with columns of "
             "both"
         )
-    if not pair and (second is not None or columns[1] is not None):
+    if not pair and not apart and (second is not None or columns[1] is not None):
         faults.append(f"the model reads {wanted(purpose)} at a time: leave out --second and --text2")
     if pair and second is not None and columns[1] is not None:
         faults.append("--second and --text2 both name the second text: give the one or the other")

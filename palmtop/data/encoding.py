@@ -22,6 +22,8 @@ class Encoding:
     places: Int64[ndarray, "tokens 2"] | None = None
     """Of a question and its context: the characters of the context that a token stands for, -1 for all other tokens;
     else None."""
+    part: int = 0
+    """Which text of its row it is, from 0, where each text of a row is encoded by itself (`TaskKind.apart`)."""
 
     def __len__(self) -> int:
         return len(self.input_ids)

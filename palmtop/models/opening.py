@@ -1,5 +1,6 @@
 """Opening the model in a torch bundle's folder, with the head its config names, and keeping some of its layers."""
 
+import importlib
 import json
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,8 @@ SAID = 200
 """Characters of a library's own words in a message, at most."""
 HEADS = tuple({part for family in FAMILIES.values() for part in (*family.new_head, *family.span_head)})
 """Modules that a task trains anew, of any family."""
+OWN_HEADS = {"ForSentenceEmbedding": "palmtop.models.embedder"}
+"""Heads of palmtop's own, and the module with their Auto class."""
 
 
 def open_classifier(folder: Path, attention: str = "eager") -> "PreTrainedModel":
@@ -109,9 +112,11 @@ def in_one_line(error: Exception) -> str:
 
 
 def _auto(head: str) -> Any:
-    """transformers' Auto class for a head; for none, the body's."""
+    """transformers' Auto class for a head, or palmtop's where transformers has none; for no head, the body's."""
     import transformers
 
+    if head in OWN_HEADS:
+        return getattr(importlib.import_module(OWN_HEADS[head]), f"AutoModel{head}")
     return getattr(transformers, f"AutoModel{head}")
 
 
@@ -232,4 +237,6 @@ def with_head(folder: Path, task: Task, seed: int) -> "tuple[PreTrainedModel, li
             f"the weights in {folder} lack {len(body)} of the transformer's own ({body[0]}, ...): they don't belong "
             "to its config.json"
         )
+    for key, value in task.of_kind.in_config(model.config.to_dict()).items():
+        setattr(model.config, key, value)
     return model, new

@@ -77,6 +77,7 @@ class Classification(TaskKind):
     has_labels: ClassVar[bool] = True
     one_label: ClassVar[bool] = True
     probabilities: ClassVar[str | None] = "probabilities"
+    refuses: ClassVar[Mapping[str, str]] = {"cut_embedding": "each number of its answer is a label's, none can go"}
     outputs: ClassVar[tuple[str, ...]] = ("logits", "probabilities")
     task_client: ClassVar[Any] = "classifier"
     pipeline: ClassVar[str | None] = "text-classification"

@@ -14,6 +14,7 @@ from palmtop.data.encoding import Encoding, Text
 from palmtop.data.rows import Table
 from palmtop.errors import UserError, clipped
 from palmtop.metrics import Score, bootstrapped, bootstrapped_mean, faults_of
+from palmtop.settings import Settings
 from palmtop.signature import Signature
 from palmtop.task_kinds.answer import Answer
 
@@ -60,7 +61,8 @@ class Differences:
 
 
 class TaskKind(ABC):
-    """A kind of task. One object of it serves all tasks of the kind: it keeps nothing."""
+    """A kind of task. One object of it serves all tasks of the kind: it keeps nothing but what a task settles with
+    `options`."""
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
@@ -101,12 +103,24 @@ class TaskKind(ABC):
     """Whether the React Native code (export/react_native) knows it: its reader makes answers of its outputs."""
     settles: ClassVar[bool] = False
     """Whether `settled` has something to choose when a training is over."""
-    task_client: ClassVar[Literal["classifier", "question_answerer"] | None] = None
+    task_client: ClassVar[Literal["classifier", "question_answerer", "embedder"] | None] = None
     """Which of Google's Task clients asks such a model."""
     no_task_client: ClassVar[str] = ""
     """Why none of them does."""
     pipeline: ClassVar[str | None] = None
     """The pipeline of transformers.js that asks such a model; None: none that a folder is written for."""
+    options: ClassVar[type[Settings] | None] = None
+    """What a task of this kind may settle besides, under `options`."""
+
+    def settled_by(self, options: Mapping[str, Any] | None) -> "TaskKind":
+        """The kind as a task settles it.
+
+        Raises:
+            ValueError: it has no such options.
+        """
+        if options is not None:
+            raise ValueError(f"{self.name} has no options; remove 'options'")
+        return self
 
     @property
     def has_floor(self) -> bool:
@@ -118,6 +132,21 @@ class TaskKind(ABC):
         return stage not in self.refuses and (self.stages is None or stage in self.stages)
 
     # -- the task --
+
+    label_optional: ClassVar[bool] = False
+    """Whether rows may be without a label: a task needn't name its column then."""
+
+    def decides(self, task: Definition) -> str:
+        """The metric that decides where the task names none."""
+        return self.metrics[0]
+
+    def in_config(self, written: Mapping[str, Any]) -> dict[str, Any]:
+        """What a model's config.json says of a head that has no weights: palmtop's own keys.
+
+        Args:
+            written: what it says already.
+        """
+        return {}
 
     one_label: ClassVar[bool] = False
     """Whether a row's label is one word, of which there are few: a part of the rows can have its share of each."""
@@ -193,6 +222,18 @@ class TaskKind(ABC):
 
     # -- texts --
 
+    apart: ClassVar[bool] = False
+    """Whether each text of a row goes through the model by itself, so that a row of two gives two encodings and two
+    answers, one after the other; otherwise a row is one sequence, and a pair is joined in it."""
+    head_reads_mask: ClassVar[bool] = False
+    """Whether the head looks at which tokens are real, so that an exported graph shows it the plain mask."""
+
+    def sequences(self, texts: Sequence[Text]) -> list[tuple[Text, int]]:
+        """What is encoded each by itself, in order, with its place in its row."""
+        if not self.apart:
+            return [(text, 0) for text in texts]
+        return [((side,), place) for text in texts for place, side in enumerate(text)]
+
     least_tokens: ClassVar[int] = 0
     """Fewer hold no such text."""
     text_is: ClassVar[str] = "a text"
@@ -205,10 +246,17 @@ class TaskKind(ABC):
     def encode(self, tokenizer: "Tokenizer", texts: Sequence[Text], max_length: int) -> list[Encoding]:
         """Texts as token ids, cut at `max_length`; the tokenizer pads nothing."""
         tokenizer.enable_truncation(max_length=max_length)
-        rows = tokenizer.encode_batch([text[0] if len(text) == 1 else text for text in texts])
+        asked = self.sequences(texts)
+        rows = tokenizer.encode_batch([text[0] if len(text) == 1 else text for text, _ in asked])
         return [
-            Encoding(text, np.asarray(row.ids, np.int32), np.asarray(row.type_ids, np.int32), bool(row.overflowing))
-            for text, row in zip(texts, rows, strict=True)
+            Encoding(
+                text,
+                np.asarray(row.ids, np.int32),
+                np.asarray(row.type_ids, np.int32),
+                bool(row.overflowing),
+                part=part,
+            )
+            for (text, part), row in zip(asked, rows, strict=True)
         ]
 
     def trained(self, encodings: list[Encoding], labels: Labels) -> tuple[list[Encoding], Labels]:
@@ -244,6 +292,27 @@ class TaskKind(ABC):
         """The loss of each text by labels drawn from the outputs themselves, [batch]: the mean of its gradients' outer
         products is the Fisher information."""
 
+    def learnt_by(self, labels: Labels) -> str | None:
+        """Which loss labels are learnt by, where the kind has several.
+
+        Args:
+            labels: as `trained` gives them.
+        """
+        return None
+
+    def compared_in_batch(self, labels: Labels) -> Num[ndarray, " rows"] | None:
+        """A class for each row, where a loss compares the rows of a batch by it, so that a batch is to have several of
+        each; None: batches are of rows of similar length.
+
+        Args:
+            labels: as `trained` gives them.
+        """
+        return None
+
+    def width(self, config: Any) -> int:
+        """How many numbers an answer has, or that of a token, by a model's config."""
+        return int(config.num_labels)
+
     def by_token(self, outputs: "Tensor") -> "Tensor":
         """What a head gives, with an axis of tokens after that of texts; and back again."""
         return outputs
@@ -256,6 +325,11 @@ class TaskKind(ABC):
         return signature
 
     # -- answers --
+
+    output_name: ClassVar[str] = "logits"
+    """What an exported graph calls its output, where it has one."""
+    names_outputs: ClassVar[bool] = True
+    """Whether each output goes by one of `label_names`."""
 
     def graph_outputs(self, answer: Any, probabilities: bool) -> "Tensor | dict[str, Tensor]":
         """What an exported graph gives of what a head answers."""
@@ -328,11 +402,15 @@ class TaskKind(ABC):
     def scores(
         self, graded: Float[ndarray, "texts marks"], labels: Labels, label_names: Sequence[str]
     ) -> dict[str, Score]:
-        """Every metric with its 95 % interval."""
+        """Every metric that such labels have, with its 95 % interval."""
         fault = faults_of(graded, self.marks(label_names))
         if fault:
-            return {metric: Score(None, n=len(labels), why=fault) for metric in self.metrics}
-        return {metric: self.score(metric, graded, labels) for metric in self.metrics}
+            return {metric: Score(None, n=len(labels), why=fault) for metric in self.measured(labels)}
+        return {metric: self.score(metric, graded, labels) for metric in self.measured(labels)}
+
+    def measured(self, labels: Labels) -> tuple[str, ...]:
+        """The metrics that are asked of rows with such labels."""
+        return self.metrics
 
     def score(self, metric: str, graded: Float[ndarray, "texts marks"], labels: Labels) -> Score:
         """A metric with the bootstrap's interval."""

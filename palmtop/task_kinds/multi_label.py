@@ -69,6 +69,7 @@ class MultiLabel(TaskKind):
     probabilities: ClassVar[str | None] = "label_probabilities"
     outputs: ClassVar[tuple[str, ...]] = ("label_probabilities",)
     refuses: ClassVar[Mapping[str, str]] = {
+        "cut_embedding": "each number of its answer is a label's, none can go",
         "tfidf": "the linear floor gives one label a text",
     }
     no_task_client: ClassVar[str] = "they show one list of scores, and know nothing of a threshold for each label"

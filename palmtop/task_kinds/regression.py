@@ -47,7 +47,10 @@ class Regression(TaskKind):
     has_labels: ClassVar[bool] = False
     texts_have: ClassVar[str] = "a number each"
     no_probabilities: ClassVar[str] = "probabilities is for classification; a regression's answer is a number as it is"
-    refuses: ClassVar[Mapping[str, str]] = {"tfidf": "tfidf classifies"}
+    refuses: ClassVar[Mapping[str, str]] = {
+        "tfidf": "tfidf classifies",
+        "cut_embedding": "its answer is one number, no vector",
+    }
     no_task_client: ClassVar[str] = "they classify, this model doesn't"
     pipeline: ClassVar[str | None] = "text-classification"
 

@@ -92,6 +92,7 @@ class TokenClassification(TaskKind):
     head: ClassVar[Any] = "token_head"
     labels_per_token: ClassVar[bool] = True
     refuses: ClassVar[Mapping[str, str]] = {
+        "cut_embedding": "each number of its answer is a tag's, none can go",
         "tfidf": "the linear floor gives one label a text",
         "static": "a model without layers knows no word from another",
         "mobilebert": "the student it builds answers for a whole text: distil to fewer layers with 'distill' or "

@@ -94,7 +94,8 @@ def test_the_bootstrap_of_a_mean_is_the_bootstrap_on_the_same_resamples(rows: in
 def test_a_metric_with_a_part_for_each_text_is_their_mean(kind: str, metric: str) -> None:
     looked, labels = RANDOM.integers(0, 3, 50), RANDOM.integers(0, 3, 50)
     parts = find(kind).by_text(metric, looked, labels)
-    assert (parts is not None) == (metric in ("accuracy", "f1", "exact_match"))
+    found = ("ndcg_at_10", "recall_at_1", "recall_at_10")
+    assert (parts is not None) == (metric in ("accuracy", "f1", "exact_match", *found))
     assert parts is None or parts.mean() == pytest.approx(find(kind).value(metric, looked, labels, 3))
 
 

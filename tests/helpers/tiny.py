@@ -148,6 +148,45 @@ def _question(chosen: random.Random) -> dict[str, Any]:
     }
 
 
+def write_pairs(folder: Path, label: str = "rating", train: int = 1536, evaluation: int = 48) -> dict[str, Any]:
+    """A task of sentence embeddings, with its JSONL files in `folder`: texts are alike by how many topics they share.
+
+    Args:
+        label: rating (0 to 5), same (0 or 1), none (pairs of one topic), or topic (single
+            texts with their class).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, count, seed in (("train", train, 1), ("evaluation", evaluation, 2)):
+        rows = [_pair(random.Random(1000 * seed + number), label) for number in range(count)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {
+        "name": "alike",
+        "kind": "sentence_embedding",
+        "text": "first" if label == "topic" else ["first", "second"],
+        **({} if label == "none" else {"label": label}),
+        "train": str(folder / "train.jsonl"),
+        "evaluation": str(folder / "evaluation.jsonl"),
+    }
+
+
+def _pair(chosen: random.Random, label: str) -> dict[str, Any]:
+    topics = [frozenset(chosen.sample(sorted(WORDS), chosen.randint(1, 2))) for _ in range(2)]
+    if label in ("none", "topic"):
+        topics = [frozenset([chosen.choice(sorted(WORDS))])] * 2
+    words = [
+        [chosen.choice(WORDS[topic]) for topic in sorted(of) for _ in range(chosen.randint(1, 3))] for of in topics
+    ]
+    texts = [" ".join([*chosen.sample(FILLERS, chosen.randint(0, 4)), *side]) for side in words]
+    shared = len(topics[0] & topics[1]) / len(topics[0] | topics[1])
+    return {
+        "first": texts[0],
+        "second": texts[1],
+        "rating": 5 * shared,
+        "same": int(shared == 1),
+        "topic": min(topics[0]),
+    }
+
+
 @dataclass(frozen=True)
 class _Vocabulary:
     special: tuple[str, ...]

@@ -32,6 +32,8 @@ def _rows(kind: str, count: int) -> list[dict[str, Any]]:
         elif kind == "question_answering":
             answers = {"text": [str(row)], "answer_start": [text.index(str(row))]}
             rows.append({"question": "which number?", "context": text, "answers": answers})
+        elif kind == "sentence_embedding":
+            rows.append({"anchor": text, "positive": f"{text} {row}"})
         else:
             raise NotImplementedError(f"no rows of the kind {kind} here: add them")
     return rows

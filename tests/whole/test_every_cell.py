@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tiny import write_model, write_multi_label, write_questions, write_tags, write_task
+from tiny import write_model, write_multi_label, write_pairs, write_questions, write_tags, write_task
 
 from palmtop import stage, target, task_kinds
 from palmtop.bundle import Bundle
@@ -36,6 +36,7 @@ ROWS: dict[str, Any] = {
     "multi_label": write_multi_label,
     "token_classification": write_tags,
     "question_answering": write_questions,
+    "sentence_embedding": write_pairs,
 }
 """What writes a tiny task of a kind."""
 REFUSED = {
