@@ -3,7 +3,6 @@ file."""
 
 from pathlib import Path
 
-from palmtop.data import rows
 from palmtop.errors import UserError
 
 HELD = 0.2
@@ -23,6 +22,8 @@ def guessed_splits(
     Raises:
         UserError: no split can be measured on, with the splits there are.
     """
+    from palmtop.data import rows
+
     there = [name for name in rows.splits_of(dataset, config) if name != train]
 
     def first(names: tuple[str, ...]) -> str | None:
@@ -37,6 +38,8 @@ def guessed_splits(
 
 
 def _labelled(dataset: str, config: str | None, split: str, label: str) -> bool:
+    from palmtop.data import rows
+
     values = rows.read(rows.Source(dataset=dataset, config=config, split=split)).columns.get(label, ())
     return any(value != values[0] for value in values)
 
