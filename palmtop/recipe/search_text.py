@@ -35,7 +35,7 @@ class SearchText(Settings):
     """Where a search looks."""
 
     source: str | None = Field(default=None, alias="from")
-    """The fine-tuned step that every candidate starts from; by default the recipe's last one."""
+    """The fine-tuned step that every candidate starts from; by default the teacher of `measure`, or the first."""
     choose: dict[str, tuple[Chain, ...]] = Field(default={})
     """By place, in the order of the chain, what may stand there: 'none', a step, or a list of steps. By default
     palmtop/spaces/default.yaml."""

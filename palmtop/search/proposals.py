@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from palmtop.durably import write_durably
 from palmtop.errors import UserError
 from palmtop.search.space import Space
 from palmtop.search.tried import Tried
@@ -43,6 +44,7 @@ class Proposals:
             from optuna.storages.journal import JournalFileBackend
         except ImportError:
             raise UserError("a search needs Optuna: pip install 'palmtop[search]'") from None
+        _cut_to_whole_lines(run / FILE)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -70,8 +72,8 @@ class Proposals:
         return [Tried.model_validate(trial.user_attrs[TRIED]) for trial in done if TRIED in trial.user_attrs]
 
     def proposed(self) -> "Iterator[tuple[optuna.Trial, dict[str, str]]]":
-        """New candidates, for as long as there are any and each is told; the one that was being
-        tried when the search was killed comes first."""
+        """New candidates, for as long as there are any and each is told; first the one that was being tried when the
+        search was killed."""
         from optuna.trial import Trial, TrialState
 
         if self.space.size <= self.space.search.trials:
@@ -119,3 +121,13 @@ class Proposals:
         from optuna.trial import TrialState
 
         return bool(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+
+def _cut_to_whole_lines(journal: Path) -> None:
+    """Take off what a killed process left of a line: Optuna would write its next one behind it, and read neither."""
+    if not journal.is_file():
+        return
+    text = journal.read_text(encoding="utf-8", errors="replace")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        write_durably(journal, whole)

@@ -207,7 +207,8 @@ def shortened(recipe: Recipe, space: Space, share: float, rows: int) -> Recipe:
 
 
 def _source(named: str | None, base: Recipe, faults: list[str]) -> str:
-    """The step that candidates start from."""
+    """The step that candidates start from: as it is named, or the recipe's teacher, or the first with a head."""
+    named = named or base.measure.teacher
     able = [name for name, made in base.outlines.items() if made.format == "torch" and made.labels is not None]
     if named is not None and named not in base.outlines:
         faults.append(f"search: from is '{named}', which is no step; {did_you_mean(named, base.outlines)}")
@@ -215,7 +216,7 @@ def _source(named: str | None, base: Recipe, faults: list[str]) -> str:
         faults.append(f"search: from is '{named}', which has no head of the task: name a fine-tuned step")
     elif not able:
         faults.append("search: no step is fine-tuned, so there is nothing to start from: add a 'finetune' step")
-    return named or (able[-1] if able else "")
+    return named or (able[0] if able else "")
 
 
 def _choices(chains: Sequence[Sequence[ChoiceText]]) -> tuple[Choice, ...]:

@@ -87,25 +87,24 @@ def test_a_recipe_without_files_has_no_price(recipe: str) -> None:
 
 
 def test_the_default_space_fits_a_usual_teacher(recipe: str) -> None:
-    Path(recipe).write_text(LEAST_TASK + STEPS.replace("name: student", "name: smaller"))
     found = Space.read(recipe)
-    assert found.source == "smaller" and found.size == 2 * 13 * 8 * 7
+    assert found.source == "teacher" and found.size == 2 * 13 * 8 * 7
     chosen = {
-        "words": "none",
-        "student": "distill layers=2",
-        "shape": "prune_structures keep=0.5 + recover",
-        "file": "to_tflite + quantize scheme=dynamic_int8",
+        "vocabulary": "none",
+        "depth": "distill layers=2",
+        "form": "prune_structures keep=0.5 + recover",
+        "artefact": "to_tflite + quantize scheme=dynamic_int8",
     }
     made = fitting(found, chosen)
     assert not isinstance(made, str), made
     own = [step for step in made.steps if step.name not in {one.name for one in found.base.steps}]
     assert [(step.name, step.source, step.bundles) for step in own] == [
-        ("student", "smaller", {}),
-        ("shape-prune_structures", "student", {}),
-        ("shape", "shape-prune_structures", {"teacher": "smaller"}),
-        ("file-to_tflite", "shape", {}),
-        ("file", "file-to_tflite", {}),
+        ("depth", "teacher", {}),
+        ("form-prune_structures", "depth", {}),
+        ("form", "form-prune_structures", {"teacher": "teacher"}),
+        ("artefact-to_tflite", "form", {}),
+        ("artefact", "artefact-to_tflite", {}),
     ]
-    assert made.measure.on == ("host_litert",) and made.measure.bundles == ("file",)
-    static = fitting(found, chosen | {"student": "static width=64"})
+    assert made.measure.on == ("host_litert",) and made.measure.bundles == ("artefact",)
+    static = fitting(found, chosen | {"depth": "static width=64"})
     assert "prune_structures works on transformer layers" in str(static)

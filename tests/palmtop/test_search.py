@@ -134,6 +134,8 @@ def test_killed_and_started_again_it_ends_as_one_that_was_not(folder: Path, at: 
     whole = search(space(folder, trials=6), folder / "whole", limits).outcome
     with pytest.raises(KeyboardInterrupt):
         search(space(folder, trials=6), folder / "run", limits, Killed(at))
+    with (folder / "run/search.log").open("a") as journal:
+        journal.write('{"op_code": 4, "wor')
     again = search(space(folder, trials=6), folder / "run", limits).outcome
     assert without_times(again) == without_times(whole)
 
