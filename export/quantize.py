@@ -10,7 +10,7 @@ from palmtop.bundle import Bundle, Format
 from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.export import check_export
-from palmtop.export.quantization.kept_modules import layers_of
+from palmtop.export.quantization.kept_modules import kept_anyway, layers_of
 from palmtop.stage import Outline, Stage, Work
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ class Quantize(Stage):
             raise UserError(f"{source.name} is {source.card.facts.get('precision')} already: quantize the float32 file")
         file = _quantizable(self, source)
         chosen = Trials(source, file, work.scratch, self.sample).choose(self.max_drop) if self.auto else None
-        kept = chosen.kept if chosen else layers_of(self.kept_modules, file.layers())
+        named = chosen.kept if chosen else layers_of(self.kept_modules, file.layers())
+        kept = list(dict.fromkeys((*named, *kept_anyway(file.layers()))))
         copy_beside(source, file, work.out)
         write(file, work.out, kept)
         found = check_export.check(

@@ -9,6 +9,16 @@ LISTS = frozenset({"layer", "layers", "albert_layer_groups", "albert_layers"})
 """Lists of modules: torch never calls them, so that converters leave them out of a layer's name."""
 
 
+FLOAT = ("fourier",)
+"""Modules that no scheme makes coarser: FNet's transform adds up all numbers of a text, and that sum is so far above
+the others that a common scale leaves nothing of them (measured in ONNX Runtime). It has no learnt weights."""
+
+
+def kept_anyway(layers: Sequence[str]) -> list[str]:
+    """The layers of a file that stay as they are, whatever is asked."""
+    return [layer for layer in layers if any(_is_in(layer, module) for module in FLOAT)]
+
+
 def layers_of(modules: Sequence[str], layers: Sequence[str]) -> list[str]:
     """The layers of a file, in its order, that have one of the modules in their names: 'classifier', 'layer.0',
     'bert.encoder.layer.0'.

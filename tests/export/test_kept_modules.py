@@ -8,6 +8,7 @@ import pytest
 from palmtop import stage
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError
+from palmtop.export.quantization.kept_modules import kept_anyway
 from palmtop.export.tflite_file import old_runtimes
 from palmtop.export.tflite_file.layers import layers, read, scope_of
 from palmtop.making import make
@@ -28,6 +29,11 @@ def several(random_bert: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bu
 def onnx(random_bert: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The same model as ONNX."""
     return _make("to_onnx", {}, random_bert, tmp_path_factory.mktemp("onnx") / "float")
+
+
+def test_a_fourier_transform_is_made_coarser_by_no_scheme() -> None:
+    layers = ["fnet.encoder.layer.0.fourier.self [32, 32]", "fnet.encoder.layer.0.output.dense [32, 64]"]
+    assert kept_anyway(layers) == layers[:1]
 
 
 def test_named_modules_are_kept_in_higher_precision(several: Bundle, tmp_path: Path) -> None:
