@@ -105,7 +105,7 @@ def test_config_says_what_transformers_js_asks_for(both: Bundle, exported: dict[
 
 
 def test_the_lines_in_the_folders_readme_answer(both: Bundle, tmp_path: Path) -> None:
-    assert any(f"'{label}'" in said_by_the_readme(both, tmp_path) for label in ("money", "music", "weather"))
+    assert SAYS["classification", 1].search(said_by_the_readme(both, tmp_path))
     written = (both.path / "README.md").read_text(encoding="utf-8")
     assert written.startswith("# Tiny\n") and "is cut after the special tokens were added" in written
 
