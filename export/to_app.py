@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
-from pydantic import Field
+from pydantic import Field, field_serializer
 
 from palmtop import format as file_format
 from palmtop import parity, target
@@ -58,10 +58,10 @@ SAME = 1e-5
 weights are the same bytes and the runtime is the same one."""
 BY_FLOAT = Tolerance(difference=1e-2, typical=1e-3, agreement=0.98)
 BY_INTEGER = Tolerance(difference=1.0, typical=0.1, agreement=0.9)
-SEARCHED = 512
-"""Texts more that are asked for answers with labels that no golden answer has yet, those of such a label first."""
 """What computes in float32 differs from machine to machine by rounding only; activations that are rounded to 8 bits
 fall to another side of a step when the float part before them was rounded otherwise."""
+SEARCHED = 512
+"""Texts more that are asked for answers with labels that no golden answer has yet, those of such a label first."""
 
 HARD: tuple[Text, ...] = tuple(
     (text,)
@@ -127,6 +127,11 @@ class ToApp(Stage):
     tolerance: float | None = Field(default=None, gt=0, le=LIMITS.difference)
     """Largest difference that 'palmtop verify' lets through on another machine, as a share of the outputs' spread; by
     default that of the precision: 0.01 for float and weight-only, 1 where activations are quantized."""
+
+    @field_serializer("quantized", when_used="json")
+    def _last_part(self, folder: str | None) -> str | None:
+        """As the card has it, which is handed out; `inputs` says which bundle it was."""
+        return Path(folder).name if folder else None
 
     def inputs(self) -> dict[str, str]:
         """The int8 bundle."""

@@ -30,7 +30,8 @@ vectors = model.encode(["a text", "another"])
 
 The student's own vector of a text is the mean over all its tokens, the special ones too. model2vec leaves those out,
 and unknown tokens as well, so that its vectors are close to the student's and not equal. sentence-transformers leaves
-out the special ones alone: its vectors are equal to model2vec's where a text has no unknown token.
+out the special ones alone: its vectors are equal to model2vec's where a text has no unknown token. A text of more than
+{tokens} tokens is cut by each at another place, for the special ones count as tokens only here.
 With the special tokens in, the vector is the student's own, to the last bits of float32, for every text:
 
 ```python
@@ -68,7 +69,7 @@ def lay_out(source: Bundle, title: str, description: str, out: Path) -> None:
     _write(out / "config.json", config(table.shape[1], source.signature.max_length))
     static = {"idx": 0, "name": "0", "path": ".", "type": "sentence_transformers.models.StaticEmbedding"}
     _write(out / "modules.json", [static])
-    text = README.format(title=title, description=description)
+    text = README.format(title=title, description=description, tokens=source.signature.max_length)
     if _answers(source):
         dense = "dense.weight" in weights
         text += ANSWERS.format(
