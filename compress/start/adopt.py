@@ -83,9 +83,9 @@ class Adopt(Stage):
         pads = pad_id(built, tokenizer, self.model, work.say)
         open_as_named(work.out, self.model)
         output = task_kinds.find(outline.task).output if outline.task is not None else "logits"
-        longest, why = longest_input(config), family_named(outline.family).why_longest
-        if why:
-            work.say(f"{self.model} takes {longest} tokens at most: {why}")
+        longest, family = longest_input(config), family_named(outline.family)
+        if family.why_longest and family.positions is not None and longest < config[family.positions]:
+            work.say(f"{self.model} takes {longest} tokens at most: {family.why_longest}")
         Signature(inputs=inputs_of(config), output=output, max_length=longest, pad_id=pads).write(work.out)
         if outline.labels is not None and self.task is not None:
             Task.find(self.task).write(work.out)
