@@ -17,7 +17,7 @@ from palmtop.compress.learning.torch_bundles import shortened, task_of, write_cl
 from palmtop.compress.learning.training_settings import GivenRates, TrainingStage
 from palmtop.effect import Effect
 from palmtop.errors import UserError
-from palmtop.models.family import FAMILIES
+from palmtop.models.family import FAMILIES, family_named
 from palmtop.models.opening import open_with_head
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Work
@@ -142,7 +142,10 @@ class Factorize(TrainingStage, GivenRates):
             "tokens_in_texts": int((counts > 0).sum()),
             **_sizes(model, made),
         }
-        if self.fit_output:
+        normed = family_named(model.config.model_type).normed_embeddings
+        if self.fit_output and not normed:
+            work.say("no norm stands behind the embeddings, so the SVD is their nearest already: nothing is fitted")
+        if self.fit_output and normed:
             without_dropout(student)
             fitted = fit(student, data, _fit_loss(teacher, data), self, work.scratch, special=Special(whole_table=True))
             facts |= {"output_error_after_fit": output_error(student.cpu(), teacher.cpu(), held)} | fitted.facts()

@@ -97,7 +97,7 @@ class Adopt(Stage):
         open_as_named(work.out, self.model)
         output = task_kinds.find(outline.task).output if outline.task is not None else "logits"
         longest, family = longest_input(config), family_named(outline.family)
-        if family.why_longest:
+        if family.why_longest and family.positions is not None and longest < config[family.positions]:
             work.say(f"{self.model} takes {longest} tokens at most: {family.why_longest}")
         if family.padding_counts:
             work.say(

@@ -41,12 +41,13 @@ def _attention(attention: Any, hidden_states: Tensor, attention_mask: Tensor, **
     """What a layer adds to its first stream, [batch, tokens, width]."""
     core, states = attention.self_attention, attention.layer_norm(hidden_states)
     parts = dict(core.named_children())
-    query, key, value = (
-        _split(core, parts.get(name) or parts["query_key"], states) for name in ("query", "key", "value")
-    )
     shared = "query_key" in parts
-    if shared:
-        key = key * torch.rsqrt((key * key).mean(-1, keepdim=True) + NORM_EPSILON)
+    query = _split(core, parts["query_key" if shared else "query"], states)
+    if shared:  # computed once: a scale folded into one of two would store the matrix twice
+        key = query * torch.rsqrt((query * query).mean(-1, keepdim=True) + NORM_EPSILON)
+    else:
+        key = _split(core, parts["key"], states)
+    value = _split(core, parts["value"], states)
     scores = query @ key.transpose(-1, -2) / math.sqrt(core.attention_head_size)
     if shared:
         same = _same(attention_mask)

@@ -157,6 +157,9 @@ class Family:
     narrow_norm: bool = False
     """Whether its own class has the norm on the narrow side of a factorized table, as ALBERT's has."""
 
+    normed_embeddings: bool = True
+    """Whether a norm stands behind the sum of its embeddings; else a factorized table has nothing to be fitted to: its
+    truncated SVD is the nearest there is."""
     plain_layers: bool = False
     """Whether a layer ends with a LayerNorm, embeddings are a sum under one, and attention knows no other positions."""
     bottlenecks: bool = False

@@ -38,6 +38,7 @@ FAMILY = Family(
     token_head=(),
     word_head="lm_head",
     token_rows=LM_HEAD,
+    normed_embeddings=False,
     no_albert="its layers feed two streams, ALBERT's one",
     refuses=dict.fromkeys(
         ("magnitude", "movement", "prune_structures", "shrink", "share"),

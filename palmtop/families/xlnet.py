@@ -47,6 +47,7 @@ FAMILY = Family(
     new_head=("sequence_summary", "logits_proj"),
     table="word_embedding",
     token_rows=("lm_loss.weight", "lm_loss.bias"),
+    normed_embeddings=False,
     no_albert="its attention has relative positions, ALBERT's has none",
     refuses=dict.fromkeys(
         ("magnitude", "movement", "prune_structures", "shrink", "share"),

@@ -71,6 +71,9 @@ def open_language_model(folder: Path, kind: Kind = "masked", new_head: bool = Fa
             f"{folder} has no head over the vocabulary: {len(lacking)} of its weights are missing ({lacking[0]}, "
             "...), and random ones would teach noise; train them first with the stage 'masked_lm'"
         )
+    for name, weight in model.named_parameters():
+        if name in new and name.endswith("bias"):  # transformers leaves Longformer's as the memory was
+            weight.data.zero_()
     return Opened(model.eval(), new)
 
 

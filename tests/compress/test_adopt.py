@@ -237,6 +237,19 @@ def test_a_body_may_lack_pooler_and_head(family: str, kind: str, tmp_path: Path)
         _adopt(tmp_path / "again", model=str(folder))
 
 
+def test_what_is_shorter_than_its_positions_is_told_with_what_there_is_instead(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = {"block_size": 2, "num_random_blocks": 1}
+    sparse = _adopt(tmp_path / "sparse", model=str(write_model(tmp_path / "model", "big_bird", **small)))
+    assert sparse.signature.max_length == 14
+    told = " takes 14 tokens at most: so far its attention is full; beyond, it would be sparse with blocks drawn"
+    assert told in " ".join(capsys.readouterr().out.split())
+    full = write_model(tmp_path / "full", "big_bird", attention_type="original_full", **small)
+    assert _adopt(tmp_path / "whole", model=str(full)).signature.max_length == 70
+    assert "at most" not in capsys.readouterr().out
+
+
 def test_a_model_in_parts_must_have_all_of_them(folder: Path, tmp_path: Path) -> None:
     model = AutoModel.from_pretrained(folder)
     (folder / "model.safetensors").unlink()
