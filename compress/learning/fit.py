@@ -110,7 +110,8 @@ class _Training:
         return loop
 
     def _sampler(self) -> "Sampler":
-        from palmtop.compress.learning.training_loop import GroupedByClass, GroupedByLength
+        from palmtop.compress.learning.by_class import GroupedByClass
+        from palmtop.compress.learning.training_loop import GroupedByLength
 
         settings, data = self.settings, self.used.data
         if (classes := data.kind.compared_in_batch(data.labels)) is not None:

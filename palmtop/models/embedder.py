@@ -80,7 +80,7 @@ def embedder_class(body: type[PreTrainedModel]) -> type[PreTrainedModel]:
     The transformer stands where it stands in the family's other classes with heads. Its pooler, which is a
     classifier's, is left out where the class can do without.
     """
-    base = next(each for each in body.__mro__[1:] if issubclass(each, PreTrainedModel))
+    base: Any = next(each for each in body.__mro__[1:] if issubclass(each, PreTrainedModel))
     name = f"{body.__name__.removesuffix('Model')}ForSentenceEmbedding"
     pooler = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(body).parameters else {}
 
