@@ -125,7 +125,7 @@ def readme(title: str, description: str, task: Task, signature: Signature, files
 
 def code(task: Task, in_int8: bool, folder: str = NODE_FOLDER) -> str:
     """The lines that ask the model."""
-    kind, pair = task.of_kind, len(task.columns) > 1
+    kind, pair = task.of_kind, task.texts_at_a_time > 1
     options = f", {EXACT}" if in_int8 else ""
     if kind.pipeline in ASKED:
         return PIPELINE.format(pipeline=kind.pipeline, folder=folder, options=options, asked=ASKED[kind.pipeline])
@@ -148,7 +148,7 @@ def _traps(task: Task, signature: Signature) -> list[str]:
     several = kind.has_labels and not kind.one_label and not kind.per_token
     return [
         *([SPANS] if kind.pipeline == "question-answering" else []),
-        *([PAIRS] if len(task.columns) > 1 and kind.pipeline not in ASKED else []),
+        *([PAIRS] if task.texts_at_a_time > 1 and kind.pipeline not in ASKED else []),
         *([NUMBER] if not kind.has_labels and not kind.per_token else []),
         *([TAGS] if kind.labels_per_token else []),
         *([SEVERAL] if several else []),
