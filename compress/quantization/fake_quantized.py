@@ -123,7 +123,9 @@ def _stored(model: "PreTrainedModel") -> Iterator[tuple[str, nn.Linear | nn.Embe
     for name, module in model.named_modules():
         # positions that don't depend on the text end in the file as float constants, and relative ones pass a norm
         # first
-        constant = name.endswith("rel_embeddings") or (name.endswith("position_embeddings") and not counted)
+        constant = name.endswith(("rel_embeddings", "embed_positions")) or (
+            name.endswith("position_embeddings") and not counted
+        )
         # layers that pruning left without heads or neurons have linears without weights
         if isinstance(module, nn.Linear | nn.Embedding) and not constant and module.weight.numel():
             yield name, module

@@ -2,7 +2,7 @@
 
 from palmtop.families.family import Family
 
-_MIXED = "half of its attention is convolutions with kernels that it makes of the text"
+_MIXED = "its heads are half attention, half convolutions with kernels made of the text"
 _CUT_BY_LAYERS = "distil it to fewer layers with 'distill', or quantize it"
 
 FAMILY = Family(

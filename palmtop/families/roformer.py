@@ -15,4 +15,8 @@ FAMILY = Family(
     extra_parts=True,
     score_terms="queries and keys turned by their positions",
     no_albert="it turns queries and keys by their positions, ALBERT doesn't",
+    refuses={
+        "share": "it turns numbers of queries and keys in pairs by their positions, so these have an order, "
+        "which sharing changes: distil it to fewer layers with 'distill', or prune it with 'prune_structures'"
+    },
 )

@@ -2,7 +2,7 @@
 
 from palmtop.families.family import Family
 
-_LISTS = "the parts of its layers lie in four lists, with no module for a layer"
+_LISTS = "its layers lie part by part in four lists, with no module for a layer"
 _CUT_BY_LAYERS = "distil it to fewer layers with 'distill', or quantize it"
 
 FAMILY = Family(
