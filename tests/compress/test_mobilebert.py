@@ -282,7 +282,7 @@ def test_teachers_that_cannot_be_taken_are_refused_by_name(use: str) -> None:
     with pytest.raises(UserError, match=f"{use} needs a teacher that was fine-tuned: put a 'finetune' step before it"):
         kind().outline(Outline("torch", "bert", 6))
     with pytest.raises(
-        UserError, match=rf"{use} takes a teacher of the families bert, distilbert, .* but this one is 'albert'"
+        UserError, match=rf"{use} takes a teacher of the families bert, camembert, distilbert, .* but this one is 'albert'"
     ):
         kind().outline(Outline("torch", "albert", 6, ("a", "b")))
     with pytest.raises(
