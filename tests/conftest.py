@@ -21,8 +21,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 LONGEST = (
     "test_families.py",
+    "test_sentence_embedding.py",
     "test_every_cell.py",
     "test_quickstart.py",
+    "test_search_whole.py",
+    "test_price.py",
+    "test_transformers_js.py",
     "test_apk.py",
     "test_app_page_litert.py",
     "test_app_page_kinds.py",
@@ -37,11 +41,31 @@ LONGEST = (
 )
 """Files, by the time they take."""
 
+SLOW_FAMILIES = frozenset({"fnet", "longformer", "xlnet"})
+"""Families that are exported by a graph of their own: what is made of them is tested with the slow tests."""
+LONG_FAMILIES = frozenset({"big_bird", "camembert", "convbert", "deberta", "reformer", "roformer", "xlm"})
+"""Families whose layers are like others' here: what is made of them is tested by `-m long`."""
 
+
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
 def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
-    """The longest files start first: at the end one worker would wait for the other's alone."""
+    """Mark the tests that make something of a family, and start the longest files first: at the end one worker would
+    wait for the other's alone."""
+    for item in items:
+        made_of = _families_made(item)
+        if made_of & (SLOW_FAMILIES | LONG_FAMILIES):
+            item.add_marker(pytest.mark.slow)
+        if made_of & LONG_FAMILIES:
+            item.add_marker(pytest.mark.long)
     turn = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: turn.get(item.path.name, len(turn)))
+
+
+def _families_made(item: "pytest.Item") -> set[str]:
+    """What a test is given by parameters, where it makes a model: it has a folder for it, or a fixture has."""
+    given: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+    here = "tmp_path" in getattr(item, "fixturenames", ())
+    return {value for name, value in given.items() if isinstance(value, str) and (here or name != "family")}
 
 
 @pytest.fixture(scope="session", autouse=True)
