@@ -41,10 +41,13 @@ LONGEST = (
 )
 """Files, by the time they take."""
 
-SLOW_FAMILIES = frozenset({"fnet", "longformer", "xlnet"})
-"""Families that are exported by a graph of their own: what is made of them is tested with the slow tests."""
-LONG_FAMILIES = frozenset({"big_bird", "camembert", "convbert", "deberta", "reformer", "roformer", "xlm"})
-"""Families whose layers are like others' here: what is made of them is tested by `-m long`."""
+SLOW_FAMILIES = frozenset({"fnet"})
+"""A family that is exported by a graph of its own and at one length: what is made of it is tested with the slow
+tests."""
+LONG_FAMILIES = frozenset(
+    {"big_bird", "camembert", "convbert", "deberta", "longformer", "reformer", "roformer", "xlm", "xlnet"}
+)
+"""Families for whose likes CI has no time: what is made of them is tested by `-m long`."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
