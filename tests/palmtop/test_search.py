@@ -2,6 +2,7 @@
 it ends as one that wasn't."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -89,9 +90,22 @@ class Killed:
         return grade(*given)
 
 
-def search(space: Space, run: Path, limits: Limits, judge: Any = grade, minutes: float | None = None) -> Found:
+def weigh_slowly(*asked: Any) -> dict[tuple[str, str], Costs]:
+    """Takes a fifth of a second."""
+    time.sleep(0.2)
+    return weigh(*asked)
+
+
+def search(
+    space: Space,
+    run: Path,
+    limits: Limits,
+    judge: Any = grade,
+    minutes: float | None = None,
+    price: Any = weigh,
+) -> Found:
     run.mkdir(exist_ok=True)
-    return Search(Workshop(space, run, weigh, size, judge, lambda _: None), limits, minutes).go()
+    return Search(Workshop(space, run, price, size, judge, lambda _: None), limits, minutes).go()
 
 
 def by_label(outcome: Outcome) -> dict[str, Tried]:
@@ -232,7 +246,7 @@ def test_minutes_cut_the_epochs_of_the_later_rounds() -> None:
 
 
 def test_no_more_candidates_are_asked_for_than_there_is_time_for(folder: Path) -> None:
-    """A tenth of a second: the first that fits has used it up."""
-    outcome = search(space(folder), folder / "run", Limits(), minutes=0.1 / 60).outcome
+    """A tenth of a second: the price of the first that fits has used it up."""
+    outcome = search(space(folder), folder / "run", Limits(), minutes=0.1 / 60, price=weigh_slowly).outcome
     assert len(outcome.tried) == 1 and outcome.share == halving.LEAST
     assert outcome.tried[0].fate == "chosen"

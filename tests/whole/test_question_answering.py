@@ -229,7 +229,9 @@ def test_every_family_goes_the_way(family: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(stage_files.names().keys() - (QA.stages or set())))
 def test_what_is_not_for_questions_says_so_before_work(name: str, task_of_questions: dict[str, Any]) -> None:
     kind = stage.find(name)
-    told = f"^{name} isn't for question answering yet; what is: adopt, distill, finetune, quantize, to_app, to_tflite$"
+    why = QA.refuses.get(name)
+    told = f": {why}" if why else " yet; what is: adopt, distill, finetune, quantize, to_app, to_tflite"
+    told = f"^{name} isn't for question answering{told}$"
     with pytest.raises(UserError, match=told):
         check_task(name, kind.model_construct(), READER)
     if "task" in kind.model_fields:
