@@ -41,13 +41,10 @@ LONGEST = (
 )
 """Files, by the time they take."""
 
-SLOW_FAMILIES = frozenset({"fnet"})
-"""A family that is exported by a graph of its own and at one length: what is made of it is tested with the slow
-tests."""
 LONG_FAMILIES = frozenset(
-    {"big_bird", "camembert", "convbert", "deberta", "longformer", "reformer", "roformer", "xlm", "xlnet"}
+    {"big_bird", "camembert", "convbert", "deberta", "fnet", "longformer", "reformer", "roformer", "xlm", "xlnet"}
 )
-"""Families for whose likes CI has no time: what is made of them is tested by `-m long`."""
+"""Families for which CI has no time: what is made of them is tested by `-m long`, what their graphs answer every day."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
@@ -55,10 +52,8 @@ def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
     """Mark the tests that make something of a family, and start the longest files first: at the end one worker would
     wait for the other's alone."""
     for item in items:
-        made_of = _families_made(item)
-        if made_of & (SLOW_FAMILIES | LONG_FAMILIES):
+        if _families_made(item) & LONG_FAMILIES:
             item.add_marker(pytest.mark.slow)
-        if made_of & LONG_FAMILIES:
             item.add_marker(pytest.mark.long)
     turn = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: turn.get(item.path.name, len(turn)))

@@ -22,6 +22,7 @@ from palmtop.compress.start.adopt_files import (
     local,
 )
 from palmtop.compress.start.adopt_tokenizer import copy_tokenizer, pad_id
+from palmtop.compress.start.finetune import check_padding
 from palmtop.effect import Effect
 from palmtop.models.family import family_named, inputs_of, lengths_of, longest_input
 from palmtop.models.opening import open_as_named
@@ -72,6 +73,8 @@ class Adopt(Stage):
         task = self.task if self.task is not None else own_task(folder, config)
         labels = head_labels(config, task)
         kind = Task.find(task).kind if labels is not None and task is not None else None
+        if kind is not None:
+            check_padding(task_kinds.find(kind), config["model_type"])
         return replace(outline_of_config("torch", config, labels), task=kind)
 
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:

@@ -99,12 +99,23 @@ def learnt_by(kind: TaskKind, data: Encoded) -> dict[str, str]:
     return {} if loss is None else {"learnt_by": loss}
 
 
+def check_padding(kind: TaskKind, model_type: str | None) -> None:
+    """Raises: UserError: the kind's answers would depend on how a text is padded."""
+    family = family_named(model_type)
+    if kind.head_reads_mask and family.padding_counts:
+        raise UserError(
+            f"a model of the family '{family.model_type}' {family.padding_counts}, so that a text would have another "
+            "vector at each length: take another family, such as bert"
+        )
+
+
 def check_kind(tuned: Outline, max_length: int) -> None:
     """Raises: UserError: the model or the length isn't for the kind of task."""
     if tuned.task is None:
         return
     kind = task_kinds.find(tuned.task)
     kind.check_length(max_length)
+    check_padding(kind, tuned.family)
     if kind.per_token and not family_named(tuned.family).has_layers:
         raise UserError(
             f"a model of the family '{tuned.family}' knows no token from another, so it can't {kind.token_work}: "

@@ -31,6 +31,8 @@ FAMILY = Family(
     | {
         "quantize_aware": "its Fourier transform is a product with constants in the file, which would stay unrounded "
         "in training and be rounded there: distil it to fewer layers with 'distill', or quantize it as it is with "
-        "'quantize'"
+        "'quantize'",
+        "to_executorch": "ExecuTorch's lowering keeps the Fourier transform's matrices in float64 and computes them "
+        "anew for each text: export it with 'to_tflite', 'to_onnx' or 'to_tfjs'",
     },
 )

@@ -17,6 +17,8 @@ FAMILY = Family(
     no_albert="it turns queries and keys by their positions, ALBERT doesn't",
     refuses={
         "share": "it turns numbers of queries and keys in pairs by their positions, so these have an order, "
-        "which sharing changes: distil it to fewer layers with 'distill', or prune it with 'prune_structures'"
+        "which sharing changes: distil it to fewer layers with 'distill', or prune it with 'prune_structures'",
+        "to_executorch": "ExecuTorch's XNNPACK partitioner makes parts of it that wait for each other: export it with "
+        "'to_tflite', 'to_onnx' or 'to_tfjs'",
     },
 )
