@@ -44,7 +44,7 @@ LONGEST = (
 LONG_FAMILIES = frozenset(
     {"big_bird", "camembert", "convbert", "deberta", "fnet", "longformer", "reformer", "roformer", "xlm", "xlnet"}
 )
-"""Families for which CI has no time: what is made of them is tested by `-m long`, what their graphs answer every day."""
+"""Families for which CI has no time: what is made of them is tested by `-m long`, their graphs every day."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
