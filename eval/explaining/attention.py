@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from palmtop.bundle import Bundle
-from palmtop.data.encoding import Text
+from palmtop.data.encoding import Text, pad
 from palmtop.data.special_tokens import Vocabulary, plain_tokenizer
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
@@ -81,8 +81,9 @@ def attention_of(bundle: Bundle, text: Text) -> Attention:
         )
     _check_texts(bundle, text)
     signature = bundle.signature
-    (encoding,) = HostTokenizer.of(bundle.path, signature).encode([text])[:1]
-    layers = _layers(bundle, {name: getattr(encoding, name) for name in signature.inputs if name != "attention_mask"})
+    encoding = HostTokenizer.of(bundle.path, signature).encode([text])[0]  # of a long context its first window
+    padded = pad([encoding], signature.only_length or len(encoding), signature.pad_id)
+    layers = _layers(bundle, {name: padded[name] for name in signature.inputs}, len(encoding))
     spelt = plain_tokenizer(bundle.path)
     vocabulary = Vocabulary.of(bundle.path)
     added = set(vocabulary.special) - {vocabulary.unknown}
@@ -91,13 +92,14 @@ def attention_of(bundle: Bundle, text: Text) -> Attention:
     return Attention(bundle.name, words, tuple(number in added for number in ids), layers)
 
 
-def _layers(bundle: Bundle, inputs: dict[str, ndarray]) -> tuple[Map, ...]:
+def _layers(bundle: Bundle, inputs: dict[str, ndarray], tokens: int) -> tuple[Map, ...]:
+    """Each layer's maps of the first so many tokens, which are the real ones."""
     import torch
 
     from palmtop.models.opening import open_as_named
 
     model = open_as_named(bundle.path, bundle.name).eval()
-    given = {name: torch.from_numpy(values)[None].long() for name, values in inputs.items()}
+    given = {name: torch.from_numpy(values).long() for name, values in inputs.items()}
     with torch.inference_mode():
         answer = model(**given, output_attentions=True)
     layers: Sequence[torch.Tensor] = getattr(answer, "attentions", None) or ()
@@ -105,17 +107,21 @@ def _layers(bundle: Bundle, inputs: dict[str, ndarray]) -> tuple[Map, ...]:
         raise UserError(
             f"{bundle.name} is a {model.config.model_type}, a model without attention: there is none to show"
         )
-    return tuple(layer[0].float().numpy() for layer in layers)
+    whole = len(inputs["input_ids"][0])
+    if any(layer.shape[-2:] != (whole, whole) for layer in layers):
+        raise UserError(
+            f"{bundle.name} is a {model.config.model_type}, whose attention transformers gives by windows or chunks, "
+            "not as a map of all tokens: there is none to show"
+        )
+    return tuple(layer[0, :, :tokens, :tokens].float().numpy() for layer in layers)
 
 
 def _check_texts(bundle: Bundle, text: Text) -> None:
-    columns = bundle.task.columns if bundle.task is not None else ()
-    if columns and len(text) != len(columns):
-        several = "s" if len(columns) > 1 else ""
-        do = "leave out --second" if len(text) > len(columns) else "give the second with --second"
-        raise UserError(
-            f"{bundle.name} reads {len(columns)} text{several} at a time ({', '.join(columns)}), not {len(text)}: {do}"
-        )
+    if bundle.task is None or len(text) == (wanted := bundle.task.texts_at_a_time):
+        return
+    several, columns = "s" if wanted > 1 else "", ", ".join(bundle.task.columns)
+    do = "leave out --second" if len(text) > wanted else "give the second with --second"
+    raise UserError(f"{bundle.name} reads {wanted} text{several} at a time ({columns}), not {len(text)}: {do}")
 
 
 def _kl(first: Float[ndarray, "queries keys"], second: Float[ndarray, "queries keys"]) -> Float[ndarray, " queries"]:

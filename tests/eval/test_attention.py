@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 from command_line import told
-from tiny_bundles import Taught
+from tiny_bundles import Taught, adopted
 
 from palmtop.cli.main import main
+from palmtop.data.encoding import pad
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.eval.explaining.attention import Attention, attention_of, divergence
 from palmtop.eval.explaining.attention_picture import draw
-from palmtop.models.opening import open_with_head
+from palmtop.models.opening import open_classifier, open_with_head
 
 
 def _model(maps: Any, special: tuple[bool, ...] = (True, False, True)) -> Attention:
@@ -57,6 +59,19 @@ def test_maps_are_those_of_transformers(taught_bert: Taught) -> None:
     assert all(np.allclose(layer.sum(-1), 1, atol=1e-5) for layer in found.layers)
 
 
+def test_a_model_that_is_run_at_one_length_is_asked_at_it_and_shows_its_real_tokens(tmp_path: Path) -> None:
+    bundle = adopted(tmp_path, "convbert")
+    found = attention_of(bundle, ("rain",))
+    (encoding,) = HostTokenizer.of(bundle.path, bundle.signature).encode([("rain",)])
+    padded = pad([encoding], bundle.signature.only_length or 0, bundle.signature.pad_id)
+    given = {name: torch.from_numpy(padded[name]).long() for name in bundle.signature.inputs}
+    with torch.no_grad():
+        whole = open_classifier(bundle.path)(**given, output_attentions=True).attentions
+    assert len(found.tokens) == len(encoding) < whole[0].shape[-1]
+    for mine, theirs in zip(found.layers, whole, strict=True):
+        assert np.allclose(mine, theirs[0, :, : len(encoding), : len(encoding)], atol=1e-6)
+
+
 def test_the_command_compares_draws_and_writes_numbers(
     taught_bert: Taught, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,5 +97,8 @@ def test_what_has_no_attention_is_refused(
     assert "reads 1 text at a time (text), not 2: leave out --second" in told(
         capsys, "attention", teacher, "rain", "--second", "snow"
     )
+    for family, why in (("longformer", "by windows or chunks"), ("fnet", "a model without attention")):
+        with pytest.raises(UserError, match=why):
+            attention_of(adopted(tmp_path / family, family), ("rain",))
     with pytest.raises(UserError, match="has to end in"):
         draw([_model([np.eye(3)])], tmp_path / "a.jpg")
