@@ -22,9 +22,8 @@ from palmtop.compress.start.adopt_files import (
     local,
 )
 from palmtop.compress.start.adopt_tokenizer import copy_tokenizer, pad_id
-from palmtop.compress.start.finetune import check_padding
 from palmtop.effect import Effect
-from palmtop.models.family import family_named, inputs_of, lengths_of, longest_input
+from palmtop.models.family import check_padding, family_named, inputs_of, lengths_of, longest_input
 from palmtop.models.opening import open_as_named
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage, Work, outline_of_config

@@ -14,7 +14,7 @@ from palmtop.compress.learning.torch_bundles import shortened, task_of, write_cl
 from palmtop.compress.learning.training_settings import ChosenRates, TrainingStage
 from palmtop.compress.learning.validation import Parts
 from palmtop.errors import UserError
-from palmtop.models.family import check_kept, family_named
+from palmtop.models.family import check_kept, check_padding, family_named
 from palmtop.models.opening import keep_layers, outputs_of, with_head
 from palmtop.stage import Outline, Work
 from palmtop.task import Task, task_input
@@ -97,16 +97,6 @@ def learnt_by(kind: TaskKind, data: Encoded) -> dict[str, str]:
     """Fact: the loss that labels were learnt by, where the kind has several."""
     loss = kind.learnt_by(data.labels)
     return {} if loss is None else {"learnt_by": loss}
-
-
-def check_padding(kind: TaskKind, model_type: str | None) -> None:
-    """Raises: UserError: the kind's answers would depend on how a text is padded."""
-    family = family_named(model_type)
-    if kind.head_reads_mask and family.padding_counts:
-        raise UserError(
-            f"a model of the family '{family.model_type}' {family.padding_counts}, so that a text would have another "
-            "vector at each length: take another family, such as bert"
-        )
 
 
 def check_kind(tuned: Outline, max_length: int) -> None:

@@ -4,19 +4,17 @@ precision."""
 from collections.abc import Sequence
 
 from palmtop.errors import did_you_mean, raise_all
+from palmtop.models.family import FAMILIES
 
 LISTS = frozenset({"layer", "layers", "albert_layer_groups", "albert_layers"})
 """Lists of modules: torch never calls them, so that converters leave them out of a layer's name."""
-
-
-FLOAT = ("fourier",)
-"""Modules that no scheme makes coarser: FNet's transform adds up all numbers of a text, and that sum is so far above
-the others that a common scale leaves nothing of them (measured in ONNX Runtime). It has no learnt weights."""
+NEVER_ROUNDED = tuple({module for family in FAMILIES.values() for module in family.never_rounded})
+"""Modules that no scheme makes coarser, of any family."""
 
 
 def kept_anyway(layers: Sequence[str]) -> list[str]:
     """The layers of a file that stay as they are, whatever is asked."""
-    return [layer for layer in layers if any(_is_in(layer, module) for module in FLOAT)]
+    return [layer for layer in layers if any(_is_in(layer, module) for module in NEVER_ROUNDED)]
 
 
 def layers_of(modules: Sequence[str], layers: Sequence[str]) -> list[str]:

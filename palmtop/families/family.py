@@ -130,6 +130,9 @@ class Family:
     at_one_length: str | None = None
     """Dotted name of what changes that further where one text of one length is traced, at which it may cost less."""
 
+    never_rounded: tuple[str, ...] = ()
+    """Modules that no scheme makes coarser in a file."""
+
     new_head: tuple[str, ...] = ("classifier",)
     """Modules that a task trains anew, on their own learning rate."""
     span_head: tuple[str, ...] = ("qa_outputs",)

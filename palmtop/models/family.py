@@ -12,6 +12,8 @@ from palmtop.families.family import Family, Kind, LayerPlan
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+    from palmtop.task_kinds.kind import TaskKind
+
 
 def _found() -> dict[str, Family]:
     """Every family by its model_type; a family is a file beside family.py, and says that it is what its file is
@@ -86,6 +88,16 @@ def check_kept(model_type: str, layers: Sequence[int]) -> None:
         raise UserError(
             f"layers {list(layers)} of a model of the family '{model_type}' can't stand without layer 0, which {why}: "
             "choose layers from 0 on, such as those of choose: spread"
+        )
+
+
+def check_padding(kind: "TaskKind", model_type: str | None) -> None:
+    """Raises: UserError: the kind's answers would depend on how a text is padded."""
+    family = family_named(model_type)
+    if kind.head_reads_mask and family.padding_counts:
+        raise UserError(
+            f"a model of the family '{family.model_type}' {family.padding_counts}, so that a text would have another "
+            "vector at each length: take another family, such as bert"
         )
 
 
