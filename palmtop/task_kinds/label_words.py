@@ -34,6 +34,34 @@ def is_blank(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value)) or not str(value).strip()
 
 
+def numbers(values: Sequence[Any], column: str, where: str, meant: str = "") -> list[float]:
+    """A column of numbers.
+
+    Args:
+        meant: what the numbers are, for a message.
+
+    Raises:
+        UserError: rows without a finite number, by number.
+    """
+    found = [_finite(value) for value in values]
+    wrong = [row for row, number in enumerate(found, 1) if number is None]
+    if wrong:
+        first = clipped(values[wrong[0] - 1])
+        raise UserError(
+            f"{where}: {have(wrong)} no finite number in column '{column}' (the first: {first})"
+            + (f": {meant}" if meant else "")
+        )
+    return [number for number in found if number is not None]
+
+
+def _finite(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
 def checked(words: Iterable[str], column: str, where: str) -> tuple[str, ...]:
     """Labels that nobody listed, sorted.
 

@@ -9,14 +9,13 @@ from jaxtyping import Float, Float32, Num
 from numpy import ndarray
 
 from palmtop.data.encoding import Encoding, Text
-from palmtop.data.rows import Table, have
-from palmtop.errors import UserError, clipped
+from palmtop.data.rows import Table
 from palmtop.metrics import Score, pearson, ranks
 from palmtop.signature import Signature
 from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.classification import plain_differences
 from palmtop.task_kinds.kind import Definition, Differences, Labels, TaskKind
-from palmtop.task_kinds.label_words import are_amounts, is_blank
+from palmtop.task_kinds.label_words import are_amounts, is_blank, numbers
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -69,21 +68,7 @@ class Regression(TaskKind):
 
     def read_labels(self, task: Definition, texts: Sequence[Text], values: Sequence[Any], table: Table) -> Labels:
         """Values, float32 [rows]."""
-        numbers, wrong = [], []
-        for row, value in enumerate(values, 1):
-            try:
-                numbers.append(float(value))
-            except (TypeError, ValueError):
-                wrong.append(row)
-                continue
-            if not np.isfinite(numbers[-1]):
-                wrong.append(row)
-        if wrong:
-            raise UserError(
-                f"{table.where}: {have(wrong)} no finite number in column '{task.label}' (the first: "
-                f"{clipped(values[wrong[0] - 1])})"
-            )
-        return np.asarray(numbers, np.float32)
+        return np.asarray(numbers(values, task.label, table.where), np.float32)
 
     def describe(self, task: Definition) -> str:
         """The number's name."""

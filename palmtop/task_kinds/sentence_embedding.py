@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from palmtop.data.encoding import Encoding, Text
 from palmtop.data.rows import Table, have
-from palmtop.errors import UserError, clipped
+from palmtop.errors import UserError
 from palmtop.metrics import Score, bootstrapped_mean, pearson, ranks
 from palmtop.models.embedding_head import KEY, Head
 from palmtop.settings import Settings, build
@@ -21,7 +21,7 @@ from palmtop.task_kinds import embedding_ranks
 from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.classification import plain_differences
 from palmtop.task_kinds.kind import Definition, Differences, Labels, TaskKind
-from palmtop.task_kinds.label_words import is_blank
+from palmtop.task_kinds.label_words import is_blank, numbers
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -200,7 +200,7 @@ class SentenceEmbedding(TaskKind):
             )
         if len(task.columns) < PAIR:
             return np.unique([str(value) for value in values], return_inverse=True)[1].astype(np.int64)
-        return np.asarray(_numbers(values, task.label, table), np.float32)
+        return np.asarray(numbers(values, task.label, table.where, "a pair's label is a rating, or 0 or 1"), np.float32)
 
     def check_learnable(self, task: Definition, labels: Labels, where: str) -> None:
         """Raises: UserError: ratings are all the same, no two texts have a class in common, or the loss that is named
@@ -403,24 +403,6 @@ class SentenceEmbedding(TaskKind):
     ) -> Sequence[str | None]:
         """Nothing beside the numbers."""
         return [None] * len(outputs)
-
-
-def _numbers(values: Sequence[Any], column: str, table: Table) -> list[float]:
-    made, wrong = [], []
-    for row, value in enumerate(values, 1):
-        try:
-            made.append(float(value))
-        except (TypeError, ValueError):
-            wrong.append(row)
-            continue
-        if not np.isfinite(made[-1]):
-            wrong.append(row)
-    if wrong:
-        raise UserError(
-            f"{table.where}: {have(wrong)} no finite number in column '{column}' (the first: "
-            f"{clipped(values[wrong[0] - 1])}): a pair's label is a rating, or 0 or 1"
-        )
-    return made
 
 
 def _brought(labels: Labels) -> Labels:
