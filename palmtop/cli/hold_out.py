@@ -53,6 +53,15 @@ def hold_out(
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def refuse_overwriting(parts: tuple[Path, Path], data: Path, force: bool) -> None:
+    """Raises: UserError: a part of a file would be written over the file itself, or over another without --force."""
+    for path in parts:
+        if path.exists() and path.samefile(data):
+            raise UserError(f"the rows to train on would be written over {data} itself: give the recipe another name")
+        if path.exists() and not force:
+            raise UserError(f"{path} exists: choose another name for the recipe, or overwrite it with --force")
+
+
 def _chosen(strata: Sequence[str], share: float) -> set[int]:
     """The places that are held out: of each stratum its share, rounded, never all."""
     order = np.random.default_rng(SEED).permutation(len(strata))

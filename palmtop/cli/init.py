@@ -12,7 +12,7 @@ import typer
 from palmtop import task_kinds
 from palmtop.cli.init_columns import Columns, guessed_columns, guessed_kind
 from palmtop.cli.init_recipe import TEMPLATE, formats_and_targets, lengths
-from palmtop.cli.init_splits import HELD, guessed_splits, refuse_overwriting
+from palmtop.cli.init_splits import HELD, guessed_splits
 from palmtop.cli.say import note
 from palmtop.errors import UserError
 
@@ -165,7 +165,7 @@ def _parted(
     force: bool,
 ) -> tuple[str, str]:
     """The two files that one is parted into, beside the recipe."""
-    from palmtop.cli.hold_out import hold_out
+    from palmtop.cli.hold_out import hold_out, refuse_overwriting
 
     if evaluation is not None or not _is_file(data):
         raise UserError("--hold-out parts one data file: leave out --evaluation, and name a file with --data")

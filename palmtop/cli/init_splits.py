@@ -1,8 +1,6 @@
 """Which rows 'palmtop init' measures on and chooses by, where nobody says: a data set's own splits, or a share of a
 file."""
 
-from pathlib import Path
-
 from palmtop.errors import UserError
 
 HELD = 0.2
@@ -42,12 +40,3 @@ def _labelled(dataset: str, config: str | None, split: str, label: str) -> bool:
 
     values = rows.read(rows.Source(dataset=dataset, config=config, split=split)).columns.get(label, ())
     return any(value != values[0] for value in values)
-
-
-def refuse_overwriting(parts: tuple[Path, Path], data: Path, force: bool) -> None:
-    """Raises: UserError: a part of a file would be written over the file itself, or over another without --force."""
-    for path in parts:
-        if path.exists() and path.samefile(data):
-            raise UserError(f"the rows to train on would be written over {data} itself: give the recipe another name")
-        if path.exists() and not force:
-            raise UserError(f"{path} exists: choose another name for the recipe, or overwrite it with --force")

@@ -85,4 +85,4 @@ def test_pruning_by_trained_weights_is_priced_about(teacher: Bundle, tmp_path: P
     priced = make("prune_structures", stage.untrained(), teacher, tmp_path / "priced", lambda _: None)
     trained = make("prune_structures", stage, teacher, tmp_path / "trained", lambda _: None)
     sizes = [sum(path.stat().st_size for path in one.path.glob("*.safetensors")) for one in (priced, trained)]
-    assert sizes[0] == pytest.approx(sizes[1], rel=0.1)
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.1)  # about: which heads go, and so of which layers, may differ
