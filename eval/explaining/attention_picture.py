@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palmtop.errors import UserError
+from palmtop.eval import picture_file
 from palmtop.eval.explaining.attention import Attention
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ENDINGS = (".svg", ".png")
 SIDE = 0.85
 """Inches of a head's square; the mean over the heads, which has the words, is twice as wide."""
 WORDS_SHOWN = 40
@@ -24,18 +23,11 @@ def draw(models: Sequence[Attention], path: Path) -> None:
     Raises:
         UserError: another ending than .svg or .png, or matplotlib isn't installed.
     """
-    if path.suffix not in ENDINGS:
-        raise UserError(f"--picture {path}: the name has to end in {' or '.join(ENDINGS)}")
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("--picture needs matplotlib: pip install 'palmtop[chart]'") from None
+    picture_file.check(path)
     heads = [max(len(layer) for layer in model.layers) for model in models]
     layers = max(len(model.layers) for model in models)
-    with rc_context({"svg.hashsalt": "palmtop", "svg.fonttype": "none", "font.size": 7}):
-        width = sum(count + 3.5 for count in heads) * SIDE
-        figure = Figure(figsize=(width, (2 * layers + 1) * SIDE), dpi=130, layout="constrained")
+    width = sum(count + 3.5 for count in heads) * SIDE
+    with picture_file.figure(path, width, (2 * layers + 1) * SIDE, 130, 7) as figure:
         for block, model, count in zip(_blocks(figure, heads), models, heads, strict=True):
             block.suptitle(model.name, fontsize=10)
             grid: Any = block.subplots(
@@ -43,7 +35,6 @@ def draw(models: Sequence[Attention], path: Path) -> None:
             )
             for row, squares in enumerate(grid):
                 _draw_layer(model, row, squares)
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _blocks(figure: Any, heads: Sequence[int]) -> list[Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palmtop.errors import UserError
+from palmtop.eval import picture_file
 from palmtop.eval.reports.chart import STYLES
 from palmtop.eval.reports.draw_table import Table
 from palmtop.eval.reports.table import Row, Section
@@ -14,7 +15,6 @@ from palmtop.measurement import Measurement
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ENDINGS = (".svg", ".png")
 NEAR, ALIKE = 1.15, 0.004
 """Points closer than this factor across and this much up share one label, or their numbers would lie on each other."""
 
@@ -38,21 +38,14 @@ def picture(table: Table, path: Path) -> str:
     Raises:
         UserError: another ending than .svg or .png, matplotlib isn't installed, or nothing there can be drawn.
     """
-    if path.suffix not in ENDINGS:
-        raise UserError(f"--picture {path}: the name has to end in {' or '.join(ENDINGS)}")
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("--picture needs matplotlib: pip install 'palmtop[chart]'") from None
+    picture_file.check(path)
     section = next(iter(table.sections), None)
     sizes = dots(section, "model_mb") if section is not None else []
     if section is None or not sizes:
         raise UserError("there is nothing to draw: no file has both a size and a valid metric")
     times = dots(section, "latency_ms")
     formats = list(dict.fromkeys(row.format for row in section.rows))
-    with rc_context({"svg.hashsalt": "palmtop", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(11, 4.2), dpi=160, layout="constrained")
+    with picture_file.figure(path, 11, 4.2, 160, 9) as figure:
         first, second, key = figure.subplots(1, 3, width_ratios=(4, 4, 2))
         second.sharey(first)
         numbers = {name: place for place, name in enumerate(dict.fromkeys(row.name for row in section.rows), 1)}
@@ -63,7 +56,6 @@ def picture(table: Table, path: Path) -> str:
         key.text(0, 1, "\n".join(f"{number}  {name}" for name, number in numbers.items()), va="top", fontsize=8.5)
         figure.legend(*first.get_legend_handles_labels(), loc="outside upper right", ncols=len(formats), frameon=False)
         figure.suptitle(f"{section.task.split(' ')[0]}: what each file costs and keeps", x=0.01, ha="left", fontsize=11)
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     return _left_out(section, times)
 
 

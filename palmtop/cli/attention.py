@@ -30,9 +30,12 @@ def attention(
     from rich.console import Console
 
     from palmtop.bundle import Bundle
+    from palmtop.eval import picture_file
     from palmtop.eval.explaining.attention import attention_of
     from palmtop.eval.explaining.attention_picture import draw
 
+    if picture is not None:
+        picture_file.check(picture)
     asked = (text,) if second is None else (text, second)
     models = [attention_of(Bundle.open(path.resolve()), asked) for path in (bundle, beside) if path is not None]
     if picture is not None:

@@ -97,6 +97,7 @@ def test_what_has_no_attention_is_refused(
     assert "reads 1 text at a time (text), not 2: leave out --second" in told(
         capsys, "attention", teacher, "rain", "--second", "snow"
     )
+    assert "has to end in .svg or .png" in told(capsys, "attention", "nowhere", "rain", "--picture", "a.jpg")
     for family, why in (("longformer", "by windows or chunks"), ("fnet", "a model without attention")):
         with pytest.raises(UserError, match=why):
             attention_of(adopted(tmp_path / family, family), ("rain",))
