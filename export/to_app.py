@@ -147,7 +147,20 @@ class ToApp(Stage):
             raise UserError(f"to_app takes golden answers from the model's own runtime, but {lack}")
         if self.task_clients == "required" and source.format != "tflite":
             raise UserError(f"task_clients: required is for tflite, this is {source.format}: leave it out")
-        return Outline("app", source.family, source.layers, source.labels, task=source.task)
+        if self.task_clients == "required" and source.not_wordpiece:
+            raise UserError(
+                f"task_clients: required, but the Task clients can't take this model: {source.not_wordpiece}; "
+                "leave it out: the folder's page, its Kotlin and its TypeScript know WordPiece, byte-level BPE and "
+                "Unigram"
+            )
+        return Outline(
+            "app",
+            source.family,
+            source.layers,
+            source.labels,
+            task=source.task,
+            not_wordpiece=source.not_wordpiece,
+        )
 
     def format_of(self, source: Format | None) -> Format:
         """sentence-transformers' files lie beside a torch bundle's own: it stays one."""

@@ -45,6 +45,9 @@ class Outline:
     """palmtop's own keys in its config.json (palmtop.models.reshaped), as far as they are known."""
     task: str | None = None
     """The kind of the task that its head is for; None when it has none."""
+    not_wordpiece: str | None = None
+    """Why clients with a vocab.txt and BERT's own rules can't stand in for its tokenizer; None where they can, or
+    nothing is known of it yet."""
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,8 @@ class Target(ABC):
     in place of a phone."""
     own_tokenizer: ClassVar[bool] = False
     """Texts go through a tokenizer of the target's own, whose ids are compared with the Hugging Face tokenizer's."""
+    wordpiece_only: ClassVar[bool] = False
+    """Whether that tokenizer is BERT's own, with a vocab.txt: it can't stand in for any other."""
     untimed: ClassVar[str | None] = None
     """Why its clock says nothing of the machine that it stands for: no time and no memory is ever told then; None where
     they are measured."""

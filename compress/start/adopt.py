@@ -3,6 +3,7 @@ package."""
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -22,6 +23,7 @@ from palmtop.compress.start.adopt_files import (
     local,
 )
 from palmtop.compress.start.adopt_tokenizer import copy_tokenizer, pad_id
+from palmtop.data.wordpiece import why_not
 from palmtop.effect import Effect
 from palmtop.models.family import check_padding, family_named, inputs_of, lengths_of, longest_input
 from palmtop.models.opening import open_as_named
@@ -74,7 +76,8 @@ class Adopt(Stage):
         kind = Task.find(task).kind if labels is not None and task is not None else None
         if kind is not None:
             check_padding(task_kinds.find(kind), config["model_type"])
-        return replace(outline_of_config("torch", config, labels), task=kind)
+        not_wordpiece = _not_wordpiece(folder) if here else None
+        return replace(outline_of_config("torch", config, labels), task=kind, not_wordpiece=not_wordpiece)
 
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Copy weights, config and tokenizer; add signature.json and, with a head, task.json."""
@@ -127,3 +130,11 @@ class Adopt(Stage):
 
 def _hub_commit(model: str, revision: str | None) -> str:
     return from_hub(model, revision, ["config.json"]).name  # the hub's cache names a snapshot by its commit
+
+
+def _not_wordpiece(folder: Path) -> str | None:
+    """What `Outline.not_wordpiece` says; nothing of a file that can't be read, which is told when it is opened."""
+    try:
+        return why_not(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

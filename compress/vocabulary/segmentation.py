@@ -25,6 +25,8 @@ class Pair:
     """Texts that are cut in the same places."""
     tokens: list[int] = field(default_factory=lambda: [0, 0])
     unknown: list[int] = field(default_factory=lambda: [0, 0])
+    used: tuple[set[int], set[int]] = field(default_factory=lambda: (set(), set()))
+    """The ids that occur."""
 
     def facts(self) -> dict[str, Any]:
         """As a bundle's card holds it; unknown tokens as a share of all tokens."""
@@ -73,6 +75,7 @@ def compare(before: Vocabulary, after: Vocabulary, new: Mapping[int, int], texts
         pair.unchanged += [new.get(number) for number in old.ids] == other.ids
         for side, (encoding, vocabulary) in enumerate(((old, before), (other, after))):
             pair.tokens[side] += len(encoding.ids)
+            pair.used[side].update(encoding.ids)
             pair.unknown[side] += encoding.ids.count(vocabulary.unknown) if vocabulary.unknown is not None else 0
     return pair
 

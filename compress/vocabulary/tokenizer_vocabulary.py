@@ -84,18 +84,34 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.tokens) + len(self.outside)
 
-    def floor(self) -> set[int]:
+    @cached_property
+    def of_bytes(self) -> bool:
+        """Whether its single characters stand for bytes (GPT-2's way), so that every text can be written with them."""
+        return any(
+            part.get("type") == "ByteLevel"
+            for where in (self.written.get("pre_tokenizer"), self.written.get("decoder"))
+            if where is not None
+            for part in (where, *where.get("pretokenizers", ()), *where.get("decoders", ()))
+        )
+
+    def floor(self, characters: bool = True) -> set[int]:
         """Ids that can't go: added and special tokens, the unknown one, every single character and byte; see above for
         Unigram's last.
 
         A special token or a byte is what it is by being added, and so is matched as a whole: none of them goes.
+
+        Args:
+            characters: False: single characters may go, unless they stand for bytes.
         """
         added = {token["id"] for token in self.written.get("added_tokens") or ()}
         named = {
             number for number, token in self.tokens.items() if token in _specials(self.written.get("post_processor"))
         }
+        stay = characters or self.of_bytes
         short = {
-            number for number, token in self.tokens.items() if len(self._bare(token)) <= 1 or BYTE.fullmatch(token)
+            number
+            for number, token in self.tokens.items()
+            if (stay and len(self._bare(token)) <= 1) or BYTE.fullmatch(token)
         }
         fixed = {number for number in (self.unknown,) if number is not None}
         if self.kind == "Unigram":

@@ -14,9 +14,9 @@ so that no text becomes unreadable.
 import json
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -62,7 +62,12 @@ class TrimVocabulary(Stage):
     max_length: int | None = Field(default=None, ge=4, le=8192)
     """Tokens of the longest text, specials included, for which positions are kept; by default what the source takes."""
     language: str | None = None
-    """A column of the evaluation data with each row's language: facts are given for each."""
+    """A column of the data with each row's language: facts are given for each of the evaluation data."""
+    languages: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Languages of that column in the training data: only their rows are covered; by default all are."""
+    characters: Literal["all", "covered"] = "all"
+    """Single characters that stay: all: every one of the vocabulary; covered: those of the texts alone, so that scripts
+    without a text go, and what is written in them becomes unknown. Bytes stay in any case."""
 
     @model_validator(mode="after")
     def _one_measure(self) -> Self:
@@ -70,6 +75,11 @@ class TrimVocabulary(Stage):
             raise ValueError(
                 f"min_count is {self.min_count} and keep is {self.keep}: give one of them, both say which tokens are "
                 "too rare"
+            )
+        if self.languages is not None and self.language is None:
+            raise ValueError(
+                f"languages is {', '.join(self.languages)}, but no column says which row is in which: name it with "
+                "'language'"
             )
         return self
 
@@ -92,7 +102,9 @@ class TrimVocabulary(Stage):
         assert source is not None  # the driver checked `accepts`
         config, signature = json.loads((source.path / CONFIG).read_text(encoding="utf-8")), source.signature
         family, vocabulary = family_of(config, source.name), Vocabulary.read(source.path)
-        floor = vocabulary.floor() | (token_ids(config) & {*vocabulary.tokens, *vocabulary.outside})
+        self._check_characters(vocabulary)
+        known = {*vocabulary.tokens, *vocabulary.outside}
+        floor = vocabulary.floor(self.characters == "all") | (token_ids(config) & known)
         self._check(vocabulary, floor, signature)
         task = Task.find(self.task) if self.task is not None else source.task
         held_out, texts = _held_out(task, self.language), self._texts(task)
@@ -120,10 +132,18 @@ class TrimVocabulary(Stage):
             | facts
             | {"covered": covered.facts()}
             | {
-                name: compare(vocabulary, trimmed.vocabulary, trimmed.new, group).facts()
+                name: _in_bytes(compare(vocabulary, trimmed.vocabulary, trimmed.new, group), facts, len(vocabulary))
                 for name, group in held_out.items()
             }
         )
+
+    def _check_characters(self, vocabulary: Vocabulary) -> None:
+        """Characters may only go where a token says that they are gone."""
+        if self.characters == "covered" and vocabulary.unknown is None and not vocabulary.of_bytes:
+            raise UserError(
+                f"characters is covered, but this {vocabulary.kind} tokenizer has no token for what it doesn't know: "
+                "other characters would be dropped without a trace; leave it out"
+            )
 
     def _check(self, vocabulary: Vocabulary, floor: set[int], signature: Signature) -> None:
         """What the tokenizer and the source's length make impossible."""
@@ -150,11 +170,24 @@ class TrimVocabulary(Stage):
 
     def _texts(self, task: Task | None) -> list[str]:
         """All that is covered: training texts, labels, and plain text."""
-        found = _parts(task.load("train").texts) if task else []
+        found: list[str] = []
+        if task:
+            found = self._of_languages(task) if self.languages else _parts(task.load("train").texts)
         if task and task.of_kind.has_labels:
             found += task.label_names
         documents = Corpus.find(self.text).documents() if self.text is not None else []
         return found + [text for document in documents for text in document]
+
+    def _of_languages(self, task: Task) -> list[str]:
+        """The training texts of `languages`."""
+        assert self.languages is not None and self.language is not None  # as checked
+        groups = _by_language(task, task.train, self.language)
+        if gone := [name for name in self.languages if name not in groups]:
+            raise UserError(
+                f"languages: {', '.join(gone)} stands nowhere in column '{self.language}' of {task.train.shown}; there "
+                f"are {', '.join(sorted(groups)[:20])}"
+            )
+        return [text for name in dict.fromkeys(self.languages) for text in groups[name]]
 
     def _covered(self, vocabulary: Vocabulary, trimmed: Renumbered, texts: Sequence[str]) -> Pair:
         """What became of the texts that were to be covered: none is cut otherwise, unless rare tokens were to go."""
@@ -237,11 +270,24 @@ def _held_out(task: Task | None, language: str | None) -> dict[str, list[str]]:
     found = {"evaluation": _parts(task.load("evaluation").texts)}
     if language is None:
         return found
-    table = rows.read(task.evaluation)
-    for spoken, *parts in zip(table.column(language), *(table.column(name) for name in task.columns), strict=True):
+    by_language = _by_language(task, task.evaluation, language)
+    return found | {f"evaluation, {spoken}": texts for spoken, texts in by_language.items()}
+
+
+def _by_language(task: Task, source: rows.Source, column: str) -> dict[str, list[str]]:
+    """The texts of some data by what a column says of their rows; rows without a text are left out."""
+    table, found = rows.read(source), dict[str, list[str]]()
+    for spoken, *parts in zip(table.column(column), *(table.column(name) for name in task.columns), strict=True):
         if all(part is not None and str(part).strip() for part in parts):
-            found.setdefault(f"evaluation, {spoken}", []).extend(map(str, parts))
+            found.setdefault(str(spoken), []).extend(map(str, parts))
     return found
+
+
+def _in_bytes(pair: Pair, facts: Mapping[str, Any], tokens: int) -> dict[str, Any]:
+    """What became of some texts, and how many bytes of the embedding before and after are rows that they use."""
+    row = facts["embedding_bytes_before"] / tokens
+    before, after = (round(len(used) * row) for used in pair.used)
+    return pair.facts() | {"embedding_bytes_used_before": before, "embedding_bytes_used_after": after}
 
 
 def _parts(texts: Sequence[tuple[str, ...]]) -> list[str]:

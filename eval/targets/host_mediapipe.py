@@ -33,6 +33,7 @@ class Target(HostTarget):
     name: ClassVar[str] = "host_mediapipe"
     formats: ClassVar[frozenset[str]] = frozenset({"app"})
     own_tokenizer: ClassVar[bool] = True
+    wordpiece_only: ClassVar[bool] = True
 
     def missing(self) -> str | None:
         """MediaPipe is needed, and what reads its tokenizer."""

@@ -188,7 +188,14 @@ def outline_of_export(stage: str, source: Outline | None, produces: Any, probabi
         raise UserError(task_kinds.find(source.task).no_probabilities)
     if probabilities and len(source.labels) == 1:
         raise UserError("probabilities is for classification; a regression's answer is a number as it is")
-    return Outline(produces, source.family, source.layers, source.labels, task=source.task)
+    return Outline(
+        produces,
+        source.family,
+        source.layers,
+        source.labels,
+        task=source.task,
+        not_wordpiece=source.not_wordpiece,
+    )
 
 
 def task_lengths(source: Bundle) -> "list[int]":

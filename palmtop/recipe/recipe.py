@@ -111,6 +111,7 @@ class Recipe:
         outlines = _check_fit(steps, written, faults)
         _check_measure(text.measure, written, {outline.format for outline in outlines.values()}, faults)
         raise_all(faults)
+        notes = (*notes, *_unanswered(text.measure, outlines))
         name = f"{path.stem}-{found.name}" if other_task and found is not None else path.stem
         return cls(name, tuple(steps), text.measure, found, notes, outlines, text.minutes)
 
@@ -308,6 +309,20 @@ def _check_measure(measure: MeasureText, written: list[str], formats: set[Format
             continue
         if wanted.formats & formats and (lack := wanted.missing()):
             faults.append(f"measure: {lack}; or leave '{name}' out of measure: on")
+
+
+def _unanswered(measure: MeasureText, outlines: Mapping[str, Outline]) -> list[str]:
+    """What is to be noted of targets that have BERT's tokenizer only, where no model's tokenizer is that."""
+    found = []
+    for name in measure.on:
+        wanted = target.find(name)
+        asked = [outline for outline in outlines.values() if outline.format in wanted.formats]
+        if wanted.wordpiece_only and asked and all(outline.not_wordpiece for outline in asked):
+            found.append(
+                f"measure: {name} will answer with none of the models: {asked[0].not_wordpiece}; leave it out of "
+                "measure: on. Browsers, and palmtop's Kotlin and TypeScript, take WordPiece, byte-level BPE and Unigram"
+            )
+    return found
 
 
 def _check_chart(chart: ChartText, written: list[str], faults: list[str]) -> None:
