@@ -101,5 +101,5 @@ def write_language_model(model: "PreTrainedModel", source: Bundle, signature: Si
     if rank() > 0:
         return
     model.save_pretrained(out)
-    copy_tokenizer(source, out)
+    copy_tokenizer(source.path, out)
     signature.model_copy(update={"inputs": inputs_of(model.config.to_dict())}).write(out)

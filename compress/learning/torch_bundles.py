@@ -51,34 +51,40 @@ def shortened(source: Bundle, max_length: int) -> Signature:
 
 
 def write_classifier(
-    model: "PreTrainedModel", source: Bundle, task: Task, signature: Signature, out: Path, held: Split | None = None
+    model: "PreTrainedModel",
+    source: Bundle,
+    task: Task,
+    signature: Signature,
+    out: Path,
+    held: Split | None = None,
+    tokenizer: Path | None = None,
 ) -> None:
     """Write weights, tokenizer, task and signature; only the first process of a distributed run does.
 
     Args:
         held: rows that weren't learnt from, where the task has no validation split; thresholds are chosen on them.
+        tokenizer: a folder with the model's tokenizer, where it isn't the source's.
     """
     from palmtop.processes import rank
 
     if rank() > 0:
         return
-    signature = _settled(model, source, task, signature, held)
+    words = tokenizer or source.path
+    signature = _settled(model, words, task, signature, held)
     model.save_pretrained(out)
-    copy_tokenizer(source, out)
+    copy_tokenizer(words, out)
     task.write(out)
     signature.write(out)
 
 
-def _settled(
-    model: "PreTrainedModel", source: Bundle, task: Task, signature: Signature, held: Split | None
-) -> Signature:
+def _settled(model: "PreTrainedModel", words: Path, task: Task, signature: Signature, held: Split | None) -> Signature:
     """The signature with what the kind of the task chooses on the validation rows when a training is over."""
     rows = task.load("validation") if task.validation is not None else held
     if not task.of_kind.settles or rows is None:
         return signature
     import torch
 
-    data, training = Encoded.of(rows, source.path, signature), model.training
+    data, training = Encoded.of(rows, words, signature), model.training
     model.eval()
     with torch.inference_mode():
         batches = [range(start, min(start + BATCH, len(data))) for start in range(0, len(data), BATCH)]
@@ -90,9 +96,9 @@ def _settled(
     return task.of_kind.settled(torch.cat(outputs).float().numpy(), data.labels, signature)
 
 
-def copy_tokenizer(source: Bundle, out: Path) -> None:
-    """Copy what belongs to a bundle's tokenizer."""
-    for path in source.path.iterdir():
+def copy_tokenizer(folder: Path, out: Path) -> None:
+    """Copy what belongs to the tokenizer in a folder."""
+    for path in folder.iterdir():
         if path.name.startswith(
             ("tokenizer", "special_tokens", "vocab", "merges", "spiece", "spm", "sentencepiece", "added_tokens")
         ):

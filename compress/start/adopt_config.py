@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from palmtop.errors import UserError
 from palmtop.families.family import Family
+from palmtop.format import called
 from palmtop.models.family import check_dropped, family_named, family_of
 from palmtop.models.opening import building, head_of
 from palmtop.task import Task
@@ -63,10 +64,8 @@ def built_config(config: dict[str, Any], model: str) -> "PreTrainedConfig":
     """
     from transformers import AutoConfig
 
-    from palmtop.models.static_model import register  # brings torch
-
-    if family_named(config["model_type"]).own_class:
-        register()
+    if (own := family_named(config["model_type"]).own_class) is not None:
+        called(own)()
     rest = {word: value for word, value in config.items() if word != "model_type"}
     with building(config, model):
         built: PreTrainedConfig = AutoConfig.for_model(config["model_type"], **rest)
@@ -189,7 +188,7 @@ def _words(family: Family) -> list[str]:
 
 def _with_defaults(config: dict[str, Any], family: Family, model: str) -> dict[str, Any]:
     left_out = [word for word in _words(family) if word not in config]
-    if family.own_class or not left_out:
+    if family.own_class is not None or not left_out:
         return config
     built = built_config(config, model)
     return config | {word: value for word in left_out if (value := getattr(built, word, None)) is not None}

@@ -13,7 +13,6 @@ so that no text becomes unreadable.
 
 import json
 import shutil
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -23,8 +22,9 @@ from pydantic import Field, model_validator
 from palmtop.bundle import Bundle, Format
 from palmtop.compress.language_models.corpus import Corpus
 from palmtop.compress.vocabulary.segmentation import Pair, compare, counts
+from palmtop.compress.vocabulary.token_choice import check_room, chosen, trimmed
 from palmtop.compress.vocabulary.tokenizer_files import Renumbered, is_tokenizer_file, write_tokenizer
-from palmtop.compress.vocabulary.tokenizer_vocabulary import UNUSED, Vocabulary
+from palmtop.compress.vocabulary.tokenizer_vocabulary import Vocabulary
 from palmtop.compress.vocabulary.weight_rows import INDEX, Cut, cut_config, cut_weights, token_ids, weight_files
 from palmtop.data import rows
 from palmtop.effect import Effect
@@ -108,19 +108,19 @@ class TrimVocabulary(Stage):
         self._check(vocabulary, floor, signature)
         task = Task.find(self.task) if self.task is not None else source.task
         held_out, texts = _held_out(task, self.language), self._texts(task)
-        kept = self._chosen(vocabulary, floor, counts(vocabulary, texts))
+        kept = chosen(vocabulary, floor, counts(vocabulary, texts), self.keep, self.min_count)
         longest = min(self.max_length or signature.max_length, signature.max_length)
-        trimmed = _trimmed(vocabulary, kept, int(config["pad_token_id"]), longest)
-        covered = self._covered(vocabulary, trimmed, texts)
+        made = trimmed(vocabulary, kept, int(config["pad_token_id"]), longest)
+        covered = self._covered(vocabulary, made, texts)
         facts = _write(
             source,
             work.out,
             config,
             family,
-            Cut(trimmed.order, _positions(config, family, trimmed.pad, longest)),
-            trimmed,
+            Cut(made.order, _positions(config, family, made.pad, longest)),
+            made,
         )
-        signature.model_copy(update={"max_length": longest, "pad_id": trimmed.pad}).write(work.out)
+        signature.model_copy(update={"max_length": longest, "pad_id": made.pad}).write(work.out)
         sizes = {
             "tokenizer": vocabulary.kind,
             "tokens_before": len(vocabulary),
@@ -132,7 +132,7 @@ class TrimVocabulary(Stage):
             | facts
             | {"covered": covered.facts()}
             | {
-                name: _in_bytes(compare(vocabulary, trimmed.vocabulary, trimmed.new, group), facts, len(vocabulary))
+                name: _in_bytes(compare(vocabulary, made.vocabulary, made.new, group), facts, len(vocabulary))
                 for name, group in held_out.items()
             }
         )
@@ -147,11 +147,8 @@ class TrimVocabulary(Stage):
 
     def _check(self, vocabulary: Vocabulary, floor: set[int], signature: Signature) -> None:
         """What the tokenizer and the source's length make impossible."""
-        if self.keep is not None and self.keep < len(floor):
-            raise UserError(
-                f"keep is {self.keep}, but {len(floor)} tokens can't go (special tokens, single characters, bytes): "
-                "give at least as many"
-            )
+        if self.keep is not None:
+            check_room("keep", self.keep, floor)
         if self.keep is not None and self.keep >= len(vocabulary):
             raise UserError(
                 f"keep is {self.keep}, but the vocabulary has {len(vocabulary)} tokens: give fewer, or leave the "
@@ -198,31 +195,6 @@ class TrimVocabulary(Stage):
                 f"{changed} of {covered.texts} texts are cut into other tokens, though all of theirs stayed"
             )
         return covered
-
-    def _chosen(self, vocabulary: Vocabulary, floor: set[int], needed: Counter[int]) -> set[int]:
-        """The tokens that stay."""
-        ranked = [
-            token
-            for token, count in sorted(needed.items(), key=lambda item: (-item[1], item[0]))
-            if count >= self.min_count
-        ]
-        kept = set(floor)
-        if self.keep is None:
-            return kept.union(*(vocabulary.with_its_parts(token) for token in ranked))
-        others = (
-            token for token, word in vocabulary.tokens.items() if token not in needed and not UNUSED.fullmatch(word)
-        )
-        for token in (*ranked, *others):
-            more = vocabulary.with_its_parts(token) - kept
-            if len(kept) + len(more) <= self.keep:
-                kept |= more
-        return kept
-
-
-def _trimmed(vocabulary: Vocabulary, kept: set[int], pad: int, longest: int) -> Renumbered:
-    """The vocabulary of the tokens that stay."""
-    order = vocabulary.order(kept, pad)
-    return Renumbered(Vocabulary(vocabulary.rewritten(order, longest)), order, order.index(pad), longest)
 
 
 def _positions(config: dict[str, Any], family: Family, pad: int, longest: int) -> range:

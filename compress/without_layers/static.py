@@ -1,7 +1,6 @@
 """The smallest student: a table of token vectors made of the teacher's, their mean, a small head, taught by the
 teacher's answers."""
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -19,6 +18,14 @@ from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
 from palmtop.compress.learning.training_settings import GivenRates, TrainingStage
+from palmtop.compress.without_layers.table_student import (
+    INPUTS,
+    answers_of,
+    check_width,
+    config_of,
+    labels_in,
+    unasked,
+)
 from palmtop.compress.without_layers.token_vectors import (
     Reduced,
     by_counts,
@@ -28,18 +35,13 @@ from palmtop.compress.without_layers.token_vectors import (
     text_scale,
     token_counts,
 )
-from palmtop.errors import UserError
-from palmtop.models.family import STATIC, family_named
+from palmtop.models.family import STATIC
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Work
 from palmtop.task import Task, task_input
 
 if TYPE_CHECKING:
     from palmtop.models.static_model import StaticForSequenceClassification
-
-
-INPUTS = ("input_ids", "attention_mask")
-"""Of the student: it knows no kinds of token."""
 
 
 class Static(AnswerWeights, TrainingStage, GivenRates):
@@ -88,32 +90,22 @@ class Static(AnswerWeights, TrainingStage, GivenRates):
 
     def outline(self, source: Outline | None) -> Outline:
         """A model without layers."""
-        if source is None or (source.labels is None and self.soft_weight):
-            raise UserError(
-                "static needs a teacher that was fine-tuned: put a 'finetune' step before it, or set soft_weight: 0 "
-                "to learn from the labels alone"
-            )
-        task = Task.find(self.task) if self.task is not None else None
-        if task is None and source.labels is None:
-            raise UserError("static needs a task: the name of a shipped one, or of a task's YAML file")
-        if task is not None and source.labels is not None and self.soft_weight:
-            check_labels(dict(enumerate(source.labels)), task)
+        answers = answers_of("static", source, self.task, self.soft_weight > 0)
+        assert source is not None  # it was asked for its answers
         if source.width is not None:
-            self._check_width(source.width)
-        labels = task.label_names if task is not None else source.labels
-        kind = task.kind if task is not None else source.task
-        return Outline("torch", STATIC.model_type, 0, labels, self.width, self.width, 0, task=kind)
+            check_width("width", self.width, source.width)
+        return Outline("torch", STATIC.model_type, 0, answers.labels, self.width, self.width, 0, task=answers.kind)
 
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Make the table, ask the teacher once, train, and write a Hugging Face folder that palmtop opens."""
         assert source is not None  # the driver checked `accepts`
         task, signature = task_of(source, self.task), shortened(source, self.max_length)
-        config = json.loads((source.path / "config.json").read_text(encoding="utf-8"))
+        config = config_of(source)
         if self.soft_weight:
-            check_labels({int(index): label for index, label in config["id2label"].items()}, task)
+            check_labels(labels_in(config), task)
         data = Encoded.of(self.rows_of(task.load("train")), source.path, signature)
-        states = states_of_tokens(source, self.pooling, work.say) if self.learns else self._unasked(config)
-        self._check_width(states.shape[1])
+        states = states_of_tokens(source, self.pooling, work.say) if self.learns else unasked(config, self.seed)
+        check_width("width", self.width, states.shape[1])
         made = reduced(states, self.width)
         said = signals(source, data, Wanted(), work.say) if self.soft_weight else None
         model = self._model(self._weighted(made, data), task, signature)
@@ -140,17 +132,6 @@ class Static(AnswerWeights, TrainingStage, GivenRates):
                 "teacher": source.digest,
             }
         )
-
-    def _unasked(self, config: dict[str, Any]) -> Float32[ndarray, "tokens hidden"]:
-        """Random states, as many and as wide as the teacher's would be."""
-        shape = (config["vocab_size"], config[family_named(config["model_type"]).width])
-        return np.random.default_rng(self.seed).standard_normal(shape, np.float32)
-
-    def _check_width(self, hidden: int) -> None:
-        if self.width > hidden:
-            raise UserError(
-                f"width is {self.width}, but the teacher's hidden states have {hidden} numbers: choose 1 to {hidden}"
-            )
 
     def _weighted(self, made: Reduced, data: Encoded) -> Float32[ndarray, "tokens width"]:
         """The vectors with their weights, scaled so that the texts' means have numbers of size 1: rates mean the same

@@ -59,16 +59,18 @@ def faults(name: Name, source: Outline, changed: frozenset[str]) -> list[str]:
 
 def _model_faults(name: Name, source: Outline) -> list[str]:
     """Models that a tool has no class for."""
-    own = source.family is not None and family_named(source.family).own_class
-    if name == "model2vec" and not own:
+    family = family_named(source.family) if source.family is not None else None
+    if name == "model2vec" and not (family and family.mean_of_rows):
         return [
             f"model2vec opens tables of token vectors, and this is a {source.family}: make a static student of it with "
             "'palmtop static', or take layout: sentence-transformers"
         ]
     if name != "sentence-transformers":
         return []
-    if own:
+    if family and family.mean_of_rows:
         return ["sentence-transformers has no class for a static student: take layout: model2vec, which it opens too"]
+    if family and family.own_class is not None:
+        return [f"sentence-transformers has no class for a {family.name} student: take layout: palmtop"]
     return [
         f"sentence-transformers opens what transformers has a class for, and this model differs from any ({key} in its "
         "config.json): it stays palmtop's own"

@@ -143,8 +143,10 @@ class Family:
     """The first module of its head over the vocabulary: what takes the last hidden states."""
     order_head: tuple[str, ...] = ()
     """What a head for the order of two segments adds to a masked language model; empty where its class has none."""
-    own_class: bool = False
-    """Whether its class is palmtop's own (palmtop.models.static_model)."""
+    own_class: str | None = None
+    """Dotted name of what tells transformers of its classes, where they are palmtop's own (palmtop.models)."""
+    mean_of_rows: bool = False
+    """Whether all that it knows of a text is the mean of its table's rows, so that model2vec can open it."""
 
     table: str = "embeddings.word_embeddings"
     """The word embedding's table, below the transformer itself."""

@@ -32,7 +32,7 @@ _ALL = _found()
 FAMILIES = {name: family for name, family in _ALL.items() if family.kind == "encoder" and family.has_layers}
 """Transformers, by model_type."""
 
-KNOWN = FAMILIES | {name: family for name, family in _ALL.items() if family.own_class}
+KNOWN = FAMILIES | {name: family for name, family in _ALL.items() if family.own_class is not None}
 """All families that are opened, fine-tuned, exported and measured."""
 
 DECODERS = {name: family for name, family in _ALL.items() if family.kind == "decoder"}
@@ -42,6 +42,8 @@ EVERY_FAMILY = KNOWN | DECODERS
 
 STATIC = EVERY_FAMILY["palmtop-static"]
 """palmtop's own, without layers: token vectors, their mean, a head (palmtop.models.static_model)."""
+CONVOLUTION = EVERY_FAMILY["palmtop-convolution"]
+"""palmtop's own, which sees each token beside its neighbours (palmtop.models.convolution_model)."""
 
 
 def family_named(model_type: str | None) -> Family:

@@ -100,10 +100,8 @@ def opener(folder: Path, auto: Any) -> Any:
 
     written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     family = family_of(written, str(folder))
-    if family.own_class:
-        from palmtop.models.static_model import register
-
-        register()
+    if family.own_class is not None:
+        called(family.own_class)()
     if not changed(written) and family.mended_by is None:
         return auto
     config = AutoConfig.from_pretrained(folder, local_files_only=True)

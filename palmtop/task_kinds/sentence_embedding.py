@@ -143,6 +143,7 @@ class SentenceEmbedding(TaskKind):
         "share": "the ALBERT class that it makes ends in a classifier: take fewer layers with 'distill', or a narrower "
         "table with 'factorize'",
         "static": "the student that it builds ends in a head for labels: distil to fewer layers with 'distill'",
+        "convolution": "the student that it builds ends in a head for labels: distil to fewer layers with 'distill'",
         "mobilebert": "the student that it builds ends in a classifier: distil to fewer layers with 'distill' or "
         "'minilm'",
         "inverted_bottleneck": "the teacher that it builds ends in a classifier: distil to fewer layers with 'distill'",

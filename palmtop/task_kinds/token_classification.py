@@ -95,6 +95,7 @@ class TokenClassification(TaskKind):
         "cut_embedding": "each number of its answer is a tag's, none can go",
         "tfidf": "the linear floor gives one label a text",
         "static": "a model without layers knows no word from another",
+        "convolution": "the student that it builds answers for a whole text: distil to fewer layers with 'distill'",
         "mobilebert": "the student it builds answers for a whole text: distil to fewer layers with 'distill' or "
         "'tinybert'",
         "inverted_bottleneck": "the teacher it builds answers for a whole text: distil to fewer layers with 'distill'",
