@@ -122,6 +122,11 @@ class Stage(Settings, ABC):
         known = source or Outline(made)
         return replace(known, format=made)
 
+    def beside_faults(self, source: Outline, besides: Mapping[str, Outline]) -> list[str]:
+        """What doesn't fit of the bundles that settings name, by the name of the setting, and the source; a recipe asks
+        it before any work."""
+        return []
+
     def format_of(self, source: Format | None) -> Format:
         """The format of the result."""
         if self.produces != "same":

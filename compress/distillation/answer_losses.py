@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from palmtop.compress.distillation.across import HEARD
 from palmtop.compress.learning.batches import model_inputs
 from palmtop.models.opening import outputs_of
 from palmtop.settings import Settings
@@ -52,7 +53,13 @@ def cosine_loss(student: "Tensor", teacher: "Tensor", mask: "Tensor") -> "Tensor
     from torch.nn.functional import cosine_similarity
 
     distance = (1 - cosine_similarity(student.float(), teacher, dim=-1)) * mask
-    return distance.sum(-1) / mask.sum(-1)
+    return distance.sum(-1) / mask.sum(-1).clamp(min=1)
+
+
+def heard(batch: "Batch") -> "Tensor":
+    """The student's tokens of which its teacher says something, [batch, tokens]: all real ones, or, where the teacher
+    reads other tokens, those that it covers."""
+    return batch[HEARD if HEARD in batch else "attention_mask"]
 
 
 def distillation_loss(weights: AnswerWeights, task: Task, cosine_weight: float = 0.0) -> "Loss":
@@ -76,7 +83,7 @@ def distillation_terms(
         found = by_answers(logits, batch)
         if cosine_weight:
             assert last is not None  # whoever gives a weight asks for hidden states
-            found["cosine"] = cosine_weight * cosine_loss(last, _last_hidden(batch), batch["attention_mask"])
+            found["cosine"] = cosine_weight * cosine_loss(last, _last_hidden(batch), heard(batch))
         return found
 
     return terms
@@ -90,7 +97,7 @@ def answer_terms(weights: AnswerWeights, task: Task) -> "Callable[[Tensor, Batch
     def terms(logits: "Tensor", batch: "Batch") -> "dict[str, Tensor]":
         found, logits = {}, logits.float()
         if weights.soft_weight:
-            soft = kind.soft_loss(logits, batch["teacher_logits"], weights.temperature, batch["attention_mask"])
+            soft = kind.soft_loss(logits, batch["teacher_logits"], weights.temperature, heard(batch))
             found["soft"] = weights.soft_weight * soft
         if weights.label_weight:
             found["labels"] = weights.label_weight * kind.label_loss(logits, batch["labels"])

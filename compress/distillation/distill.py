@@ -1,26 +1,31 @@
 """Distil a fine-tuned teacher into a student with fewer of its layers (DistilBERT's task form, Sanh et al. 2019)."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import model_validator
 
 from palmtop.bundle import Bundle
 from palmtop.compress.distillation.answer_losses import DistillationWeights, distillation_loss
-from palmtop.compress.distillation.distilling_stage import DistillingStage
+from palmtop.compress.distillation.distilling_stage import DistillingStage, new_head_of
 from palmtop.compress.distillation.guards import unchanged
-from palmtop.compress.distillation.teachers import fine_tuned
+from palmtop.compress.distillation.teachers import Teaching, fine_tuned, width_fault
 from palmtop.compress.learning.fit import fit, keep_logs
+from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import write_classifier
 from palmtop.compress.learning.training_settings import ChosenRates
 from palmtop.compress.learning.validation import Parts
 from palmtop.compress.start.finetune import check_kind, learnt_by
 from palmtop.errors import UserError
 from palmtop.models.family import check_kept
-from palmtop.models.opening import keep_layers
+from palmtop.models.opening import keep_layers, open_with_head
 from palmtop.stage import Outline, Work
 from palmtop.task import task_input
 from palmtop.task_kinds import find
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Distill(DistillationWeights, DistillingStage, ChosenRates):
@@ -43,32 +48,48 @@ class Distill(DistillationWeights, DistillingStage, ChosenRates):
 
     def outline(self, source: Outline | None) -> Outline:
         """The teacher with fewer layers."""
-        teacher = fine_tuned("distill", source, self.task)
+        teacher = fine_tuned("distill", source, self.task)  # or, beside one that is named, its student
         assert teacher.layers is not None and teacher.family is not None  # `fine_tuned` has looked
         check_kind(teacher, self.max_length)
         if teacher.task is not None and self.augment_with is not None and (lost := find(teacher.task).lost_with_words):
             raise UserError(f"augment_with makes texts with other words, in which {lost} would be lost: leave it out")
+        if self.teacher is not None:
+            return teacher
         chosen = self.chosen_layers(teacher.layers)
         check_kept(teacher.family, chosen)
         return replace(teacher, layers=len(chosen), layer_sets=None)
+
+    def beside_faults(self, source: Outline, besides: Mapping[str, Outline]) -> list[str]:
+        """Why the teacher that is named can't teach the source."""
+        faults, teacher = super().beside_faults(source, besides), besides.get("teacher")
+        if not faults and teacher is not None and self.cosine_weight and (fault := width_fault(source, teacher)):
+            return [fault]
+        return faults
 
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Make the student, ask the teacher once, train, and write a Hugging Face folder."""
         assert source is not None  # the driver checked `accepts`
         teaching = self.teaching(source)
         last = teaching.model.config.num_hidden_layers
-        layers = self.chosen_layers(last)
-        student = keep_layers(teaching.model, layers)
+        student, copied = self.student(source, teaching)
         parts = Parts.of(teaching.task, self, work.say)
         judge = parts.judge(teaching.task, source.path, teaching.signature, work.say)
-        data = self.training_data(parts.train, source, teaching.signature, work)
+        lesson = self.lesson(parts.train, source, teaching, work)
+        data = lesson.data
         loss = distillation_loss(self, teaching.task, self.cosine_weight)
+        head = new_head_of(source)
+        special = Special(head, self.rate_of_head(bool(head)))
         with unchanged(teaching.model):
-            said = self.ask(source, data, self.last(last), self.passes(len(data)), work)
-            fitted = fit(student, data, loss, self, work.scratch, said.batch, validation=judge)
+            said = self.ask_for(lesson, teaching, self.last(last), self.passes(len(data)), work)
+            fitted = fit(student, data, loss, self, work.scratch, said.batch, special, judge)
         write_classifier(student, source, teaching.task, teaching.signature, work.out, held=parts.validation)
         keep_logs(work)
         learnt = learnt_by(teaching.task.of_kind, data) if self.label_weight else {}
-        return (
-            fitted.facts() | said.facts() | data.facts() | learnt | {"layers_copied": layers, "teacher": source.digest}
-        )
+        return fitted.facts() | said.facts() | data.facts() | learnt | copied | {"teacher": teaching.bundle.digest}
+
+    def student(self, source: Bundle, teaching: Teaching) -> "tuple[PreTrainedModel, dict[str, Any]]":
+        """The student before it learns, and which layers it has of its teacher."""
+        if self.teacher is not None:
+            return open_with_head(source.path), {}
+        layers = self.chosen_layers(teaching.model.config.num_hidden_layers)
+        return keep_layers(teaching.model, layers), {"layers_copied": layers}

@@ -1,24 +1,49 @@
-"""What every stage that distils a fine-tuned teacher into fewer of its layers has in common: which layers, and more
-texts."""
+"""What every stage that distils a fine-tuned teacher has in common: the student, fewer of its layers or a bundle of its
+own, and more texts."""
 
 from abc import ABC
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from palmtop.bundle import Bundle
+from palmtop.compress.distillation.across import Across, Readings
 from palmtop.compress.distillation.augment import Augmentation, augmented_once, weights_in
-from palmtop.compress.distillation.teachers import TaughtBySource
+from palmtop.compress.distillation.guards import check_inputs, check_labels
+from palmtop.compress.distillation.keep_or_recompute import Asked
+from palmtop.compress.distillation.teachers import TaughtBySource, Teaching, taught_faults, teacher_input, torch_teacher
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.layer_choice import Choice, start_layers
+from palmtop.errors import raise_all
+from palmtop.models.opening import open_with_head
 from palmtop.signature import Signature
-from palmtop.stage import Work
+from palmtop.stage import Outline, Work, outline_of
 from palmtop.task import Split
 
 
-class DistillingStage(TaughtBySource, ABC):
-    """A student of the teacher's family, taught by its signals."""
+@dataclass(frozen=True)
+class Lesson:
+    """Texts as a student reads them, and, where its teacher is another bundle, as that one reads them."""
 
+    data: Encoded
+    readings: Readings | None
+
+
+def new_head_of(student: Bundle) -> tuple[str, ...]:
+    """The modules of a student's head that are random numbers still, as its card says."""
+    return tuple(student.card.facts.get("new_head", ()))
+
+
+class DistillingStage(TaughtBySource, ABC):
+    """A student that is taught by a fine-tuned teacher: some of its layers, or the source as it is."""
+
+    teacher: str | None = None
+    """Folder of the torch bundle that teaches, where the source is its student already, whatever the family, the widths
+    and the tokenizer of the two (new_student makes one); in a recipe a step's, as 'with: {teacher: STEP}'. By default
+    the source is the teacher, and some of its layers are the student."""
     layers: int | tuple[int, ...] | None = None
     """How many layers the student has, or which of the teacher's (0-based) it starts from; half of them by default."""
     choose: Choice | None = "spread"
@@ -33,23 +58,79 @@ class DistillingStage(TaughtBySource, ABC):
     augment_probability: float = Field(default=0.4, gt=0, le=1)
     """p: probability that a word is replaced."""
 
+    @model_validator(mode="after")
+    def _one_student(self) -> Self:
+        if self.teacher is not None and self.layers is not None:
+            raise ValueError("with a teacher the source is the student, whose layers are all kept: leave layers out")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Where the source teaches, as it was always written: bundles made before there was the setting stay equal."""
+        written: dict[str, Any] = write(self)
+        return {name: value for name, value in written.items() if name != "teacher" or value is not None}
+
     def inputs(self) -> dict[str, str]:
-        """The data, where the task is named here, and the model that makes more of them."""
-        return super().inputs() | (
-            {"augment_with": weights_in(Path(self.augment_with))} if self.augment_with is not None else {}
-        )
+        """The data, where the task is named here, the model that makes more of them, and a teacher that is named."""
+        augmenting = {"augment_with": weights_in(Path(self.augment_with))} if self.augment_with is not None else {}
+        return super().inputs() | augmenting | teacher_input(self.teacher)
+
+    def beside_faults(self, source: Outline, besides: Mapping[str, Outline]) -> list[str]:
+        """Why the teacher that is named can't teach the source."""
+        teacher = besides.get("teacher")
+        return taught_faults(source, teacher) if teacher is not None else []
+
+    def teaching(self, source: Bundle) -> Teaching:
+        """Open the teacher: the source, or the bundle that is named.
+
+        Raises:
+            UserError: it can't teach this student.
+        """
+        if self.teacher is None:
+            return super().teaching(source)
+        teacher = torch_teacher(self.teacher)
+        raise_all(self.beside_faults(outline_of(source), {"teacher": outline_of(teacher)}))
+        student = super().teaching(source)
+        model = open_with_head(teacher.path)
+        if student.task.of_kind.has_labels or not student.task.of_kind.per_token:
+            check_labels(model.config.id2label, student.task)
+        check_inputs(model.config, teacher.signature.inputs, teacher.name)
+        return Teaching(model, student.task, student.signature, teacher)
+
+    def lesson(self, split: Split, source: Bundle, teaching: Teaching, work: Work) -> Lesson:
+        """The training texts, with those that were made of them, tokenized for all who read them."""
+        if teaching.bundle.digest == source.digest:
+            return Lesson(self.training_data(split, source, teaching.signature, work), None)
+        read = Readings.of(self._texts(split, work), source, teaching.signature, teaching.bundle)
+        if not read.alike:
+            work.say(
+                f"{teaching.bundle.name} reads other tokens than {source.name}: {read.share:.1%} of the student's are "
+                "covered by characters of the teacher's, the others learn nothing from it"
+            )
+        return Lesson(read.ours, read)
+
+    def ask_for(
+        self, lesson: Lesson, teaching: Teaching, hidden: Sequence[int], passes: float, work: Work
+    ) -> Asked | Across:
+        """The teacher's signals for the student's rows and tokens."""
+        if lesson.readings is None:
+            return self.ask(teaching.bundle, lesson.data, hidden, passes, work)
+        return Across(self.ask(teaching.bundle, lesson.readings.theirs, hidden, passes, work), lesson.readings)
 
     def training_data(self, split: Split, source: Bundle, signature: Signature, work: Work) -> Encoded:
         """The training texts, tokenized, with those that were made of them."""
+        return Encoded.of(self._texts(split, work), source.path, signature)
+
+    def _texts(self, split: Split, work: Work) -> Split:
         if self.augment_with is not None and self.learns:
             augmentation = Augmentation(
                 self.augment_copies, self.augment_candidates, self.augment_probability, self.seed
             )
             split = augmented_once(split, Path(self.augment_with), augmentation, work.scratch, work.say)
-        return Encoded.of(split, source.path, signature)
+        return split
 
     def chosen_layers(self, teacher_layers: int) -> list[int]:
-        """The teacher's layers (0-based) that the student starts from.
+        """The teacher's layers (0-based) that the student starts from, where it is made of them.
 
         Raises:
             UserError: there are not so many, or a list that doesn't fit.

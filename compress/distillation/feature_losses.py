@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax
 
-from palmtop.compress.distillation.answer_losses import cosine_loss
+from palmtop.compress.distillation.answer_losses import cosine_loss, heard
 from palmtop.compress.distillation.matches import OWN_ATTENTION, RELATIONS, STATES, Match
 from palmtop.errors import raise_all
 
@@ -38,7 +38,7 @@ def state_loss(
     The reference code takes the mean over padding and the whole batch.
     """
     distance = (student.float() - teacher.float()).square().mean(-1) * mask
-    return distance.sum(-1) / mask.sum(-1)
+    return distance.sum(-1) / mask.sum(-1).clamp(min=1)
 
 
 def score_loss(
@@ -102,7 +102,7 @@ def transfer_terms(matches: Sequence[Match], sizes: HeadSizes) -> "Callable[[Tak
     def terms(student: Taken, teacher: Taken, batch: "Batch") -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         for match, ours, theirs in zip(matches, student, teacher, strict=True):
-            value = match.weight * match_loss(match, ours, theirs, sizes, batch["attention_mask"])
+            value = match.weight * match_loss(match, ours, theirs, sizes, heard(batch))
             found[match.feature] = found[match.feature] + value if match.feature in found else value
         return found
 

@@ -51,6 +51,8 @@ class LayerTransferSettings(DistillationWeights, DistillingStage, GivenRates, AB
             raise ValueError(
                 "layers lists layers to copy, but a student of other widths copies none: give their number"
             )
+        if self.sizes.any and self.teacher is not None:
+            raise ValueError("with a teacher the source is the student, and has its sizes: leave them out")
         if self.width and self.cosine_weight:
             raise ValueError(
                 "cosine_weight compares last hidden states, which differ in width: leave it 0, and match states by a "

@@ -2,19 +2,22 @@
 teacher's answers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from palmtop.bundle import Bundle
+from palmtop.compress.distillation.distilling_stage import Lesson, new_head_of
 from palmtop.compress.distillation.guards import unchanged
 from palmtop.compress.distillation.layer_transfer_settings import LayerTransferSettings
-from palmtop.compress.distillation.matches import Match, Pair, check
+from palmtop.compress.distillation.matches import STATES, Match, Pair, check
 from palmtop.compress.distillation.student import check_family, make_student
-from palmtop.compress.distillation.teachers import fine_tuned
+from palmtop.compress.distillation.teachers import Teaching, fine_tuned, width_fault
 from palmtop.compress.learning.layer_choice import explicit_map, uniform_map
 from palmtop.compress.learning.torch_bundles import write_classifier
+from palmtop.errors import UserError
 from palmtop.models.family import check_kept, head_count
+from palmtop.models.opening import open_with_head
 from palmtop.stage import Outline, Work
 
 if TYPE_CHECKING:
@@ -48,6 +51,8 @@ class LayerTransferStage(LayerTransferSettings, ABC):
         """The teacher with fewer layers, and narrower where asked."""
         teacher = fine_tuned(self.method, source, self.task)
         assert teacher.layers is not None and teacher.family is not None  # `fine_tuned` has looked
+        if self.teacher is not None:
+            return teacher  # it is the student; `beside_faults` compares the two
         chosen, width = self.chosen_layers(teacher.layers), teacher.width or self.width or 1
         layers = len(chosen)
         if self.sizes.any:
@@ -67,30 +72,71 @@ class LayerTransferStage(LayerTransferSettings, ABC):
         assert source is not None  # the driver checked `accepts`
         teaching = self.teaching(source)
         teacher = teaching.model
-        copied = self.chosen_layers(teacher.config.num_hidden_layers)
-        student = make_student(teacher, copied, self.sizes, self.seed)
+        student, copied = self.student(source, teaching)
         matches = self._checked_matches(teacher, student)
         comparison = Comparison(matches, teacher, student)
         comparison.check()
-        data = self.training_data(self.rows_of(teaching.task.load("train")), source, teaching.signature, work)
+        lesson = self.lesson(self.rows_of(teaching.task.load("train")), source, teaching, work)
+        _check_tokens(matches, lesson)
+        data, head = lesson.data, new_head_of(source)
         with unchanged(teacher):
-            asked = self.ask(
-                source,
-                data,
+            asked = self.ask_for(
+                lesson,
+                teaching,
                 [*comparison.hidden_layers, *self.last(teacher.config.num_hidden_layers)],
                 self.passes,
                 work,
             )
-            facts = TransferTraining(self, teaching.task, student, data, comparison, asked).run(work)
+            facts = TransferTraining(self, teaching.task, student, data, comparison, asked, head).run(work)
         write_classifier(student, source, teaching.task, teaching.signature, work.out)
         return (
             facts
             | data.facts()
+            | copied
             | {
-                "layers_copied": [] if self.sizes.any else copied,
                 "matches": [match.model_dump(exclude_none=True) for match in matches],
-                "teacher": source.digest,
+                "teacher": teaching.bundle.digest,
             }
+        )
+
+    def beside_faults(self, source: Outline, besides: Mapping[str, Outline]) -> list[str]:
+        """Why the teacher that is named can't teach the source."""
+        faults, teacher = super().beside_faults(source, besides), besides.get("teacher")
+        if faults or teacher is None:
+            return faults
+        try:
+            check(self.chosen_matches(pair := self._pair_of(source, teacher)), pair)
+        except UserError as error:
+            faults += error.faults
+        fault = width_fault(source, teacher) if self.cosine_weight else None
+        return faults + ([fault] if fault else [])
+
+    def student(self, source: Bundle, teaching: Teaching) -> "tuple[PreTrainedModel, dict[str, Any]]":
+        """The student before it learns, and which layers it has of its teacher."""
+        if self.teacher is not None:
+            return open_with_head(source.path), {}
+        copied = self.chosen_layers(teaching.model.config.num_hidden_layers)
+        made = make_student(teaching.model, copied, self.sizes, self.seed)
+        return made, {"layers_copied": [] if self.sizes.any else copied}
+
+    def _pair_of(self, student: Outline, teacher: Outline) -> Pair:
+        """What is known of two bundles before they are opened; heads (1 here) are compared when the models are there.
+
+        Raises:
+            UserError: a map of layers that doesn't fit.
+        """
+        assert teacher.family is not None and teacher.layers is not None and student.layers is not None  # compared
+        width = teacher.width or student.width or 1
+        return Pair(
+            teacher.family,
+            teacher.layers,
+            student.layers,
+            width,
+            student.width or width,
+            1,
+            1,
+            self._map(teacher.layers, student.layers),
+            student.family,
         )
 
     def _map(self, teacher_layers: int, student_layers: int) -> tuple[int, ...]:
@@ -113,7 +159,21 @@ class LayerTransferStage(LayerTransferSettings, ABC):
             head_count(theirs),
             head_count(ours),
             self._map(theirs.num_hidden_layers, ours.num_hidden_layers),
+            ours.model_type,
         )
         matches = list(self.chosen_matches(pair))
         check(matches, pair)
         return matches
+
+
+def _check_tokens(matches: Sequence[Match], lesson: Lesson) -> None:
+    """Raises: UserError: matches of how tokens stand to each other, between models with other tokenizers."""
+    if lesson.readings is None or lesson.readings.alike:
+        return
+    between = dict.fromkeys(match.feature for match in matches if match.feature not in STATES)
+    if between:
+        raise UserError(
+            f"{', '.join(between)} can't be compared: the teacher has another tokenizer than the student, and how its "
+            "tokens stand to each other can't be said of theirs; take hidden states instead (transfer with matches: "
+            "hidden; tinybert with attention_weight: 0), which are aligned by characters, or 'distill'"
+        )

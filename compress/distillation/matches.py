@@ -121,6 +121,13 @@ class Pair:
     student_heads: int
     layer_map: tuple[int, ...]
     """The teacher's layer for each of the student's, from the first on."""
+    student_family: str | None = None
+    """None: the teacher's."""
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The teacher's and the student's, or the one of both."""
+        return tuple(dict.fromkeys((self.family, self.student_family or self.family)))
 
     @property
     def projection(self) -> Projection:
@@ -235,18 +242,8 @@ def _faults(match: Match, pair: Pair) -> list[str]:
         ("student", match.student_layer, pair.student_layers),
     )
     found = [f"{where}: the {name} has {count} layers" for name, layer, count in sides if layer > count]
-    family = family_named(pair.family)
-    if match.feature not in STATES and family.plan is None:
-        found.append(
-            f"{match.feature} of the family '{pair.family}' can't be compared: {family.built_otherwise}; take hidden "
-            "states instead (transfer with matches: hidden), or 'distill'"
-        )
+    found += [fault for name in pair.families if (fault := _family_fault(match, name, pair))]
     if match.feature in OWN_ATTENTION:
-        if pair.family in OTHER_TERMS:
-            found.append(
-                f"{match.feature} of the family '{pair.family}' can't be compared: its scores hold "
-                f"{OTHER_TERMS[pair.family]}; take relations (minilm) or hidden states instead"
-            )
         if pair.teacher_heads != pair.student_heads:
             found.append(
                 f"{where}: the teacher has {pair.teacher_heads} heads, the student {pair.student_heads}: give the "
@@ -257,3 +254,27 @@ def _faults(match: Match, pair: Pair) -> list[str]:
             f"{where}: the teacher is {pair.teacher_width} wide, the student {pair.student_width}: give it a projection"
         )
     return found
+
+
+def _family_fault(match: Match, name: str, pair: Pair) -> str | None:
+    """Why a feature can't be had of a family, or means another thing there."""
+    family = family_named(name)
+    if match.feature not in STATES and family.plan is None:
+        return (
+            f"{match.feature} of the family '{name}' can't be compared: {family.built_otherwise}; take hidden states "
+            "instead (transfer with matches: hidden), or 'distill'"
+        )
+    if name not in OTHER_TERMS:
+        return None
+    if match.feature in OWN_ATTENTION:
+        return (
+            f"{match.feature} of the family '{name}' can't be compared: its scores hold {OTHER_TERMS[name]}; take "
+            "relations (minilm) or hidden states instead"
+        )
+    if match.feature in ("query_relation", "key_relation") and len(pair.families) > 1:
+        return (
+            f"{match.feature} of the family '{name}' means another thing in the other family: its scores hold "
+            f"{OTHER_TERMS[name]}, which are in neither queries nor keys; take the relation of values alone (minilm "
+            "with query_weight: 0 and key_weight: 0), or hidden states (transfer with matches: hidden)"
+        )
+    return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format
 from palmtop.compress.distillation.guards import check_inputs, check_labels, check_named_task, check_same_tokens
 from palmtop.compress.distillation.keep_or_recompute import Asked, Budget, Way, ask
@@ -40,11 +41,14 @@ class StatesKept(Settings, ABC):
 
 @dataclass(frozen=True)
 class Teaching:
-    """A source that teaches: its model, its task, and the signature of its student."""
+    """A teacher: its model, its task, and the signature of its student."""
 
     model: "PreTrainedModel"
     task: Task
     signature: Signature
+    """Of the student."""
+    bundle: Bundle
+    """That of the model."""
 
 
 class TaughtBySource(StatesKept, TrainingStage, ABC):
@@ -82,7 +86,7 @@ class TaughtBySource(StatesKept, TrainingStage, ABC):
         if task.of_kind.has_labels or not task.of_kind.per_token:
             check_labels(model.config.id2label, task)
         check_inputs(model.config, signature.inputs, source.name)
-        return Teaching(model, task, signature)
+        return Teaching(model, task, signature, source)
 
     def training_data(self, split: Split, source: Bundle, signature: Signature, work: Work) -> Encoded:
         """The training texts, tokenized; a stage that makes more of them keeps them in its scratch folder."""
@@ -112,6 +116,41 @@ def fine_tuned(stage: str, source: Outline | None, task: str | dict[str, Any] | 
         raise UserError(f"{stage} needs a teacher that was fine-tuned: put a 'finetune' step before it")
     check_named_task(source.labels, task)
     return source
+
+
+def taught_faults(student: Outline, teacher: Outline) -> list[str]:
+    """Why a bundle can't teach another that is its student already, as far as outlines tell: it has no task's head,
+    another task's, or what it says can't be said of the student's tokens."""
+    if teacher.labels is None or teacher.family is None or not teacher.layers:
+        return ["the teacher has no head for a task: name a bundle that was fine-tuned"]
+    if student.labels is None or student.family is None:
+        return ["the source has no head for a task: put 'new_student' or 'finetune' before this step"]
+    if (student.task, student.labels) != (teacher.task, teacher.labels):
+        return [
+            f"the teacher was trained for {_task_told(teacher)}, the source is for {_task_told(student)}: name a "
+            "teacher of the same task"
+        ]
+    if student.task is not None and task_kinds.find(student.task).cut_rows_are_left_out:
+        return [
+            "answers to questions begin and end at the teacher's own tokens, in contexts cut where it cuts them: leave "
+            "teacher out, and distil a student of its own layers"
+        ]
+    return []
+
+
+def width_fault(student: Outline, teacher: Outline) -> str | None:
+    """Why the last hidden states of the two can't be compared as they are."""
+    if None in (student.width, teacher.width) or student.width == teacher.width:
+        return None
+    return (
+        f"the teacher is {teacher.width} wide, the source {student.width}: their hidden states can't be compared; set "
+        "cosine_weight: 0"
+    )
+
+
+def _task_told(outline: Outline) -> str:
+    labels = outline.labels or ()
+    return f"{(outline.task or 'no task').replace('_', ' ')} with {len(labels)} outputs ({', '.join(labels[:3])}, ...)"
 
 
 def teacher_input(folder: str | None) -> dict[str, str]:

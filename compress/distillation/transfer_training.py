@@ -29,6 +29,7 @@ from palmtop.task import Task
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from palmtop.compress.distillation.across import Across
     from palmtop.compress.distillation.keep_or_recompute import Asked
     from palmtop.compress.learning.training_loop import Batch
 
@@ -111,8 +112,13 @@ class TransferTraining:
         student: "PreTrainedModel",
         data: Encoded,
         comparison: Comparison,
-        asked: "Asked",
+        asked: "Asked | Across",
+        random_head: Sequence[str] = (),
     ) -> None:
+        """
+        Args:
+            random_head: modules of the head that the student was given without having learnt.
+        """
         self._settings, self._student, self._data, self._comparison, self._asked = (
             settings,
             student,
@@ -120,6 +126,7 @@ class TransferTraining:
             comparison,
             asked,
         )
+        self._random_head = tuple(random_head)
         self._answers = distillation_terms(settings, task, settings.cosine_weight)
         self._prediction = distillation_loss(settings, task, settings.cosine_weight)
         self._last = settings.last(comparison.teacher_layers)
@@ -154,4 +161,6 @@ class TransferTraining:
 
     @property
     def _new_head(self) -> tuple[str, ...]:
-        return family_named(self._student.config.model_type).new_head if self._settings.sizes.any else ()
+        if self._settings.sizes.any:
+            return family_named(self._student.config.model_type).new_head
+        return self._random_head

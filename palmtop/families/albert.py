@@ -1,6 +1,6 @@
 """ALBERT (Lan et al. 2019, 1909.11942): layers in groups that share weights, a narrow word embedding."""
 
-from palmtop.families.family import PREDICTIONS, Core, Family, LayerPlan, Parts
+from palmtop.families.family import PREDICTIONS, Core, Family, LayerPlan, NewBody, Parts
 
 FAMILY = Family(
     "albert",
@@ -24,5 +24,6 @@ FAMILY = Family(
     order_head=("sop_classifier", "albert.pooler"),
     token_rows=PREDICTIONS,
     narrow_table=True,
+    new_body=NewBody(("embedding_size", "groups"), tanh_head=("albert.pooler", "classifier")),
     widened_by="encoder.embedding_hidden_mapping_in",
 )

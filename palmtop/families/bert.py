@@ -1,6 +1,6 @@
 """BERT (Devlin et al. 2018, 1810.04805)."""
 
-from palmtop.families.family import LIKE_BERT, PREDICTIONS, Family
+from palmtop.families.family import LIKE_BERT, PREDICTIONS, Family, NewBody
 
 FAMILY = Family(
     "bert",
@@ -11,5 +11,6 @@ FAMILY = Family(
     token_rows=PREDICTIONS,
     plain_layers=True,
     tanh_head=("bert.pooler.dense", "classifier"),
+    new_body=NewBody(),
     text_student="distilbert",
 )

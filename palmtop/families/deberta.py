@@ -11,6 +11,13 @@ FAMILY = Family(
     "DeBERTa",
     layers="deberta.encoder.layer",
     built_otherwise=_FUSED,
+    parts_alike={
+        "attention_output": "attention.output.dense",
+        "feed_forward_in": "intermediate.dense",
+        "feed_forward_out": "output.dense",
+        "attention_norm": "attention.output.LayerNorm",
+        "feed_forward_norm": "output.LayerNorm",
+    },
     takes_additive_mask=False,
     any_length=False,
     traced_by="palmtop.export.graph.deberta.cut_by_sizes",

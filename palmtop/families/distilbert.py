@@ -1,6 +1,6 @@
 """DistilBERT (Sanh et al. 2019, 1910.01108): BERT without token types and pooler, under names of its own."""
 
-from palmtop.families.family import Core, Family, LayerPlan, Parts
+from palmtop.families.family import Core, Family, LayerPlan, NewBody, Parts
 
 FAMILY = Family(
     "distilbert",
@@ -21,5 +21,6 @@ FAMILY = Family(
     word_head="vocab_transform",
     token_rows=("vocab_projector.weight", "vocab_projector.bias"),
     plain_layers=True,
+    new_body=NewBody(),
     no_albert="its head is a ReLU layer, ALBERT's is tanh",
 )

@@ -50,6 +50,18 @@ class LayerPlan:
 
 
 @dataclass(frozen=True)
+class NewBody:
+    """What is to be known of a family to make a student of it after a teacher of any (stage new_student)."""
+
+    own_sizes: tuple[str, ...] = ()
+    """The sizes that only models of it have, as the stage calls them."""
+    behind_embeddings: str | None = None
+    """A square linear layer behind the embeddings' norm, below the transformer."""
+    tanh_head: tuple[str, str] | None = None
+    """As the family's own, where ALBERT's class is no matter."""
+
+
+@dataclass(frozen=True)
 class Family:
     """What differs between families. `model_type` is the word in config.json."""
 
@@ -68,6 +80,9 @@ class Family:
     """What a layer is made of; None where it isn't made of six linear layers."""
     built_otherwise: str = "its layers aren't made of six linear layers"
     """Why there is no plan, in words that follow a colon."""
+    parts_alike: Mapping[str, str] = field(default_factory=dict)
+    """Where there is no plan: where those linear layers and norms of a layer lie that do what BERT's do, by their names
+    in palmtop.models.layer_weights, such as feed_forward_in and attention_norm."""
     first_layer: str | None = None
     """What makes the first layer unlike the others, so that it stays the first whichever are kept; None where any may
     be."""
@@ -106,6 +121,8 @@ class Family:
     """Whether it takes token_type_ids (where its config has more than one type)."""
     positions_after_pad: bool = False
     """Whether positions are counted from pad_token_id + 1 on (RoBERTa's way), so that fewer of them are usable."""
+    last_speaks: bool = False
+    """Whether its heads read a text's last token, and no token of its own stands before a text."""
     takes_mask: bool = True
     """Whether it is told which tokens are padding (attention_mask) at all."""
     padding_counts: str | None = None
@@ -183,6 +200,8 @@ class Family:
     """The layer under the tanh and the one that gives the logits, of a classifier that ALBERT's class computes too."""
     no_albert: str | None = None
     """Why ALBERT's class doesn't compute what it does."""
+    new_body: NewBody | None = None
+    """None: no student of it is made after a teacher of another."""
     text_student: str | None = None
     """The family that distill_masked_lm makes of it by default, in place of its own."""
 

@@ -1,6 +1,6 @@
 """FNet (Lee-Thorp et al. 2021, 2105.03824): BERT whose attention is a Fourier transform over tokens and width."""
 
-from palmtop.families.family import PREDICTIONS, Family
+from palmtop.families.family import PREDICTIONS, Family, NewBody
 
 _MIXED = "its tokens are mixed by a Fourier transform, without queries, keys and values"
 _CUT_BY_LAYERS = "distil it to fewer layers with 'distill', or quantize it"
@@ -10,6 +10,12 @@ FAMILY = Family(
     "FNet",
     layers="fnet.encoder.layer",
     built_otherwise=_MIXED,
+    parts_alike={
+        "feed_forward_in": "intermediate.dense",
+        "feed_forward_out": "output.dense",
+        "attention_norm": "fourier.output.LayerNorm",
+        "feed_forward_norm": "output.LayerNorm",
+    },
     takes_mask=False,
     has_heads=False,
     padding_counts="takes no mask and mixes padding into every token",
@@ -20,6 +26,7 @@ FAMILY = Family(
     never_rounded=("fourier",),  # a text's sum is so far above the rest that a common scale leaves nothing of it
     word_head="cls",
     token_rows=PREDICTIONS,
+    new_body=NewBody(behind_embeddings="embeddings.projection", tanh_head=("fnet.pooler.dense", "classifier")),
     no_albert="it mixes tokens by a Fourier transform, ALBERT by attention",
     refuses=dict.fromkeys(
         ("magnitude", "movement", "prune_structures", "shrink", "share"),

@@ -1,7 +1,7 @@
 """MobileBERT (Sun et al. 2020, 2004.02984): bottlenecks, stacked feed-forward parts, trigram embeddings; and its
 teacher, IB-BERT."""
 
-from palmtop.families.family import LIKE_BERT, PREDICTIONS, Family
+from palmtop.families.family import LIKE_BERT, PREDICTIONS, Family, NewBody
 
 FAMILY = Family(
     "mobilebert",
@@ -15,6 +15,7 @@ FAMILY = Family(
     token_columns=("cls.predictions.dense.weight",),
     narrow_table=True,
     bottlenecks=True,
+    new_body=NewBody(("embedding_size", "inner_width", "stack")),
     extra_parts=True,
     no_albert="its layers have bottlenecks, ALBERT's have none",
     refuses={

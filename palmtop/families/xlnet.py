@@ -16,6 +16,12 @@ FAMILY = Family(
     "XLNet",
     layers="transformer.layer",
     built_otherwise=_BY_HEAD,
+    parts_alike={
+        "feed_forward_in": "ff.layer_1",
+        "feed_forward_out": "ff.layer_2",
+        "attention_norm": "rel_attn.layer_norm",
+        "feed_forward_norm": "ff.layer_norm",
+    },
     fixed={
         "summary_type": (
             "last",
@@ -40,6 +46,7 @@ FAMILY = Family(
     activation="ff_activation",
     positions=None,
     longest=lambda _: _LONGEST,
+    last_speaks=True,
     takes_additive_mask=False,
     any_length=False,
     mended_by="palmtop.models.xlnet.read_the_last_token",

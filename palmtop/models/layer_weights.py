@@ -4,8 +4,8 @@ they form."""
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from palmtop.models.family import plan_of
-from palmtop.models.linears import PARTS, Part, part_of
+from palmtop.models.family import family_named, plan_of
+from palmtop.models.linears import PARTS, Part, part_of, path_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +19,16 @@ PARTS_OF: dict[Half, tuple[Part, ...]] = {"attention": PARTS[:4], "feed_forward"
 LayerWeights = dict[str, "Tensor"]
 """'query.weight' [heads * size, width], 'query.bias', ..., 'attention_norm.weight' [width], 'feed_forward_norm.bias',
 ..."""
+
+
+def places_in_layer(model_type: str) -> dict[str, str]:
+    """Where those linear layers and norms of a layer lie, below it, that mean the same in every family: all of them, or
+    some, or none, where a layer is built otherwise."""
+    family = family_named(model_type)
+    if family.plan is None:
+        return dict(family.parts_alike)
+    norms = {f"{half}_norm": path for half, path in zip(HALVES, family.plan.norms, strict=True)}
+    return {part: path_of(part, model_type) for part in PARTS} | norms
 
 
 def modules_of(half: Half, model_type: str) -> tuple[str, ...]:

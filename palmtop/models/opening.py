@@ -12,7 +12,7 @@ from palmtop import task_kinds
 from palmtop.errors import UserError
 from palmtop.families.family import Family
 from palmtop.models.family import FAMILIES, check_kept, family_named, group_of_layers
-from palmtop.models.reshaped import opener
+from palmtop.models.reshaped import opener, reshaped_class
 from palmtop.models.whole_weights import check_finite, check_whole, quiet
 from palmtop.task import Task
 
@@ -118,6 +118,15 @@ def _auto(head: str) -> Any:
     if head in OWN_HEADS:
         return getattr(importlib.import_module(OWN_HEADS[head]), f"AutoModel{head}")
     return getattr(transformers, f"AutoModel{head}")
+
+
+def with_random_weights(config: "PreTrainedConfig", head: str) -> "PreTrainedModel":
+    """A new model after a config, with a kind's head ('ForSequenceClassification'), in eval mode; torch's seed says
+    which."""
+    base = _auto(head)._model_mapping[type(config)]
+    kind = base if family_named(config.model_type).mended_by is None else reshaped_class(base)
+    made: PreTrainedModel = kind._from_config(config, attn_implementation="eager").eval()
+    return made
 
 
 def outputs_of(answer: "ModelOutput") -> "Tensor":

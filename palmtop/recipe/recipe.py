@@ -274,6 +274,9 @@ def _check_fit(steps: list[Step], written: list[str], faults: list[str]) -> dict
                 step.stage.inputs()
             stages.check_fit(step.use, step.stage, source)
             outlines[step.name] = step.stage.outline(source)
+            if source is not None:
+                besides = {name: outlines[other] for name, other in step.bundles.items() if other in outlines}
+                faults += [f"step '{step.name}': {fault}" for fault in step.stage.beside_faults(source, besides)]
         except UserError as error:
             told = set(faults)  # the task's own
             faults += [f"step '{step.name}': {fault}" for fault in error.faults if fault not in told]

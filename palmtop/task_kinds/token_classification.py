@@ -199,8 +199,8 @@ class TokenClassification(TaskKind):
         return losses.sum(-1) / (labels != IGNORED).sum(-1).clamp(min=1)
 
     def soft_loss(self, outputs: "Tensor", taught: "Tensor", temperature: float, mask: "Tensor") -> "Tensor":
-        """`losses.soft_loss` of every token, mean over a text's real tokens."""
-        return (soft_loss(outputs, taught, temperature) * mask).sum(-1) / mask.sum(-1)
+        """`losses.soft_loss` of every token, mean over a text's real tokens; 0 where there are none."""
+        return (soft_loss(outputs, taught, temperature) * mask).sum(-1) / mask.sum(-1).clamp(min=1)
 
     def drawn_loss(self, outputs: "Tensor", generator: "Generator") -> "Tensor":
         """Cross-entropy with a tag drawn for each token from its softmax, mean over the tokens."""
