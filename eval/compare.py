@@ -17,6 +17,7 @@ from palmtop.eval.reports.table import (
     NOT_COMPARABLE,
     NOT_MEASURED,
     NOT_VALID,
+    ONE_MODEL,
     WEAK_TEACHER,
     Cell,
     Row,
@@ -24,7 +25,7 @@ from palmtop.eval.reports.table import (
 )
 from palmtop.eval.reports.verdicts import verdicts
 from palmtop.eval.reports.wrong import weak_teacher, wrong
-from palmtop.measurement import NOT_RUN, Measurement
+from palmtop.measurement import ANSWERED_FIRST, DIFFERENCE_LARGER, EXPECTED_MS, NOT_RUN, Measurement
 
 MAIN = ("accuracy", "pearson", "f1")
 """The deciding metric of a run that names none."""
@@ -173,6 +174,7 @@ def _cells(view: _View, artefact: Artefact) -> dict[str, Cell]:
             "text_latency_ms",
             "load_ms",
             "memory_mb",
+            EXPECTED_MS,
         )
     }
     found = times | {
@@ -187,6 +189,8 @@ def _cells(view: _View, artefact: Artefact) -> dict[str, Cell]:
         "agreement_teacher": _with_teacher(view, artefact),
         "speedup": _speedup(view, artefact),
         "timed_at": _timed_at(artefact),
+        "answered_first": _of_cascade(artefact, ANSWERED_FIRST),
+        "larger_points": _of_cascade(artefact, DIFFERENCE_LARGER),
     }
     if any(number.kind == NOT_RUN for number in artefact.numbers.values()):
         return {name: cell if cell.value is not None else Cell(word=NOT_RUN) for name, cell in found.items()}
@@ -208,6 +212,11 @@ def _nonzero(artefact: Artefact) -> Cell:
     """Per cent of the weights; `n` is how many there are."""
     counted = artefact.numbers.get("nonzeros")
     return _cell(artefact, "nonzeros", 100 / counted.n if counted is not None and counted.n else 1)
+
+
+def _of_cascade(artefact: Artefact, metric: str) -> Cell:
+    """In hundredths; of one model there is no such thing."""
+    return _cell(artefact, metric, 100) if ANSWERED_FIRST in artefact.numbers else Cell(word=ONE_MODEL)
 
 
 def _scaled(found: Measurement, value: float, scale: float) -> Cell:

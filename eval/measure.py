@@ -11,6 +11,7 @@ from types import MappingProxyType
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError, raise_all
 from palmtop.eval.measuring.cost import Cost
+from palmtop.eval.measuring.expected import Expected
 from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.plan import Plan, Say, Subject, plans
 from palmtop.eval.measuring.quality import Quality
@@ -50,12 +51,14 @@ def measure(
     for plan in made:
         ledger = Ledger(out, plan.task_id, session, say)
         quality, cost = Quality(plan, out, options.threads, ledger, say), Cost(plan, options, ledger, say)
+        expected = Expected(plan, options, ledger, say)
         for subject in plan.subjects:
             _unless_gone(subject.target.place, gone, partial(_take, subject, quality, cost))
         run = [subject for subject in plan.subjects if subject.target.runs]
         for place in dict.fromkeys(subject.target.place for subject in run):
             group = [subject for subject in run if subject.target.place == place]
             _unless_gone(place, gone, partial(cost.take_latencies, group))
+            _unless_gone(place, gone, partial(expected.take, group))
     if gone:
         raise UserError([*gone.values(), f"what was measured is kept in {out}: the same command goes on from there"])
 

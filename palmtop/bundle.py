@@ -170,6 +170,16 @@ class Bundle:
         return tuple(map(_with_effect, (*self.card.lineage, itself)))
 
     @property
+    def is_cascade(self) -> bool:
+        """Whether it is two models, the first asked for every text."""
+        return file_format.find(self.model_format).parts is not None
+
+    @cached_property
+    def parts(self) -> "tuple[Bundle, ...]":
+        """The bundles of a cascade, each whole in its folder: the first asked, and the larger; of any other none."""
+        return tuple(Bundle.open(self.path / name) for name in file_format.PARTS) if self.is_cascade else ()
+
+    @property
     def in_torch(self) -> str | None:
         """Digest of the torch bundle whose answers it should give: the nearest on its way, or itself; None where there
         is none."""

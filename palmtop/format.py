@@ -15,6 +15,8 @@ NO_FORMATS = ("_", "read_")
 CONVERTED = "converted"
 """The target of formats that nothing here runs."""
 BESIDE = ("tokenizer.json", "labels.txt", "signature.json")
+PARTS = ("first", "second")
+"""The folders of a cascade's two models, each a whole bundle."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class FileFormat:
     quantizer: Quantizer | None = None
     in_app: InApp | None = None
     """None: no app's folder is made of it."""
+    parts: str | None = None
+    """The format of the two models of which it is a cascade; None: one model."""
 
 
 @cache
@@ -161,6 +165,24 @@ def model_in(folder: Path) -> str | None:
 
 def _holds(folder: Path, made: FileFormat) -> bool:
     return any((folder / name).is_file() for name in (made.files[0], *made.also_at))
+
+
+def of_parts(part: str) -> "FileFormat":
+    """The format of cascades of two models of the format `part`.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = next((each for each in every() if each.parts == part), None)
+    if found is None:
+        known = ", ".join(each.parts for each in every() if each.parts)
+        raise UserError(f"no cascade is made of {part} bundles; it is of {known}")
+    return found
+
+
+def part_files(patterns: Iterable[str]) -> tuple[str, ...]:
+    """Patterns of files as they lie in both folders of a cascade."""
+    return tuple(f"{folder}/{pattern}" for folder in PARTS for pattern in patterns)
 
 
 def called(dotted: str) -> Callable[..., Any]:

@@ -19,6 +19,12 @@ MOST_FREQUENT = "most_frequent_label"
 LAST_EPOCH_GAINED = "last_epoch_gained"
 """The metric, also a fact on the card, of a model whose training was still getting better on the validation split when
 it ended: by how much its last epoch did, in `conditions` of how many epochs."""
+EXPECTED_MS = "expected_ms"
+"""The metric of a cascade, and of what it is made of: the mean time from a text to its answer."""
+ANSWERED_FIRST = "answered_first"
+"""The metric that says which share of the texts the first model of a cascade answers."""
+DIFFERENCE_LARGER = "difference_larger"
+"""The metric that sets a cascade's answers against those of its larger model alone, pair by pair."""
 SAMPLE = "sample"
 """In `conditions` of numbers about answers: how many texts were answered, where that wasn't the whole split."""
 SHARES = ("share", "probability")

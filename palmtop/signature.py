@@ -3,13 +3,18 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from palmtop.errors import UserError, did_you_mean
 
 FILE = "signature.json"
 MAIN = "main"
 """The graph that answers a text whole."""
+NOT_PADDED = (
+    "a cascade takes the time of one model or of two, text by text, so that its median says little: see its expected "
+    "milliseconds"
+)
+"""Why nothing is padded to a length that is asked for."""
 
 
 class Tensor(BaseModel):
@@ -31,6 +36,21 @@ class Graph(BaseModel):
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+
+
+class Cascade(BaseModel):
+    """How two models share the texts: the first is asked each, the second those of which the first isn't sure. Each is
+    a folder with its own signature and tokenizer; the arithmetic is in palmtop/cascade.py."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first: str = "first"
+    second: str = "second"
+    """Folders beside signature.json."""
+    temperature: float = Field(gt=0)
+    """What the first's logits are divided by before the softmax."""
+    threshold: float = Field(ge=0, le=1)
+    """Largest probability, so calibrated, from which on the first's answer stands."""
 
 
 class Signature(BaseModel):
@@ -57,6 +77,8 @@ class Signature(BaseModel):
     text."""
     other_graphs: dict[str, Graph] = {}
     """Graphs besides `main`, by name: encode and decode, or prefill_32 and step."""
+    cascade: Cascade | None = None
+    """Of two models in one bundle; then there are no inputs here, and the length is the first's. None: one model."""
 
     @field_validator("other_graphs")
     @classmethod
@@ -84,6 +106,15 @@ class Signature(BaseModel):
             raise UserError(f"the artefact has no graph '{name}'; {did_you_mean(name, self.graphs)}")
         return self.graphs[name]
 
+    def parts(self, folder: Path) -> tuple[Path, Path]:
+        """The folders of a cascade's first and second model.
+
+        Args:
+            folder: in which this signature lies.
+        """
+        assert self.cascade is not None  # who asks has looked
+        return folder / self.cascade.first, folder / self.cascade.second
+
     @property
     def only_length(self) -> int | None:
         """The one token count at which a model in torch is run, where padding changes its answers; None elsewhere."""
@@ -99,8 +130,10 @@ class Signature(BaseModel):
         """The padded length at which the artefact runs when the work of `length` tokens is wanted.
 
         Raises:
-            UserError: it accepts nothing as long as that.
+            UserError: it accepts nothing as long as that, or is two models.
         """
+        if self.cascade is not None:
+            raise UserError(NOT_PADDED)
         longest = self.lengths[-1] if self.lengths else self.max_length
         if length > longest:
             raise UserError(
@@ -112,7 +145,11 @@ class Signature(BaseModel):
     def write(self, folder: Path) -> None:
         """Write signature.json into `folder`."""
         # files of one label a text, and of one graph, stay as they were
-        optional = {"thresholds": self.thresholds, "other_graphs": self.other_graphs or None}
+        optional = {
+            "thresholds": self.thresholds,
+            "other_graphs": self.other_graphs or None,
+            "cascade": self.cascade,
+        }
         unsaid = {name for name, said in optional.items() if said is None}
         (folder / FILE).write_text(self.model_dump_json(indent=1, exclude=unsaid) + "\n", encoding="utf-8")
 

@@ -134,6 +134,10 @@ class Stage(Settings, ABC):
         assert source is not None  # a stage that keeps its source's format accepts some
         return source
 
+    def besides(self, source: Outline | None) -> Format:
+        """Format of the bundles that settings name, where it depends on the source."""
+        return self.takes_besides
+
     def effort(self, source: Outline | None, rows: int) -> Effort | None:
         """What it will cost for so many training rows, said before work; None where that isn't known."""
         return Effort(seconds=self.usual_seconds)

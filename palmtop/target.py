@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from numpy import ndarray
 
 from palmtop.data.encoding import Encoding, Text
@@ -94,6 +94,10 @@ class Runner(ABC):
         Raises:
             UserError: nothing tokenizes there, with the reason; the way from a text to its answer isn't timed then.
         """
+
+    def answered_first(self, encodings: Sequence[Encoding]) -> Bool[ndarray, " texts"] | None:
+        """Of a cascade, which texts the first of its two models answers; None of one model."""
+        return None
 
     def state(self) -> State:
         """How its machine is doing; nothing is asked where it is this one."""

@@ -11,8 +11,8 @@ from numpy import ndarray
 from palmtop.eval.measuring.answers import Answers, answers
 from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.plan import Plan, Say, Subject
-from palmtop.measurement import LAST_EPOCH_GAINED, MOST_FREQUENT, SAMPLE
-from palmtop.metrics import Score
+from palmtop.measurement import ANSWERED_FIRST, DIFFERENCE_LARGER, LAST_EPOCH_GAINED, MOST_FREQUENT, SAMPLE
+from palmtop.metrics import Score, proportion
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.task import Split
 
@@ -39,6 +39,9 @@ class Quality:
         )
         self._agreement(subject, "agreement_torch", torch, "the torch bundle that it was made from was not given")
         self._versus_baseline(subject)
+        if subject.bundle.is_cascade:
+            self._answered_first(subject)
+            self._versus_larger(subject)
         self._most_frequent(subject)
         self._last_epoch(subject)
 
@@ -87,6 +90,36 @@ class Quality:
         if taken["difference_baseline"].value is not None:
             taken |= task.of_kind.paired_tests(ours, theirs, labels)
         self.ledger.write(subject, taken, conditions)
+
+    def _answered_first(self, subject: Subject) -> None:
+        """The share of the texts that go no further than to a cascade's first model."""
+        sampled = self._sampled(subject)
+        if self.ledger.knows(subject, (ANSWERED_FIRST,), sampled):
+            return
+        with subject.target.open(subject.bundle.path, self.threads) as runner:
+            stands = runner.answered_first(runner.tokenize(self._split(subject).texts))
+        assert stands is not None  # it is a cascade's
+        self.ledger.write(subject, {ANSWERED_FIRST: proportion(int(stands.sum()), len(stands))}, sampled)
+
+    def _versus_larger(self, subject: Subject) -> None:
+        """A cascade against the larger of its models alone, where that is measured too."""
+        digest = subject.bundle.parts[-1].digest
+        larger = next(
+            (
+                one
+                for one in self.plan.subjects
+                if one.bundle.digest == digest and one.target.label == subject.target.label
+            ),
+            None,
+        )
+        conditions = {"with": digest} | self._sampled(subject)
+        if larger is None or self.ledger.knows(subject, (DIFFERENCE_LARGER,), conditions):
+            return
+        mine, others = self._shared(subject, larger)
+        ours, theirs = self._graded(subject)[mine], self._graded(larger)[others]
+        kind, metric = self.plan.task.of_kind, self.plan.task.main_metric
+        score = kind.difference(metric, ours, theirs, self._split(subject).labels[mine])
+        self.ledger.write(subject, {DIFFERENCE_LARGER: score}, conditions)
 
     def _most_frequent(self, subject: Subject) -> None:
         """What answering the most frequent label alone would score: who does no better has learnt nothing."""

@@ -7,7 +7,16 @@ from palmtop.errors import UserError, did_you_mean, raise_all
 from palmtop.eval.reports.draw_table import QUALITY, SPEED
 from palmtop.eval.reports.table import COLUMNS, Cell, Row
 
-LARGEST_FIRST = ("metric", "difference_points", "kept_percent", "agreement_torch", "agreement_teacher", "speedup")
+LARGEST_FIRST = (
+    "metric",
+    "difference_points",
+    "kept_percent",
+    "agreement_torch",
+    "agreement_teacher",
+    "speedup",
+    "larger_points",
+    "answered_first",
+)
 """Columns whose best number is the largest; of the others it is the smallest."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from palmtop.errors import UserError, did_you_mean
+from palmtop.eval.reports.cascade_verdicts import is_cascade
 from palmtop.eval.reports.glance import glance
 from palmtop.eval.reports.markdown import Draw, bullets, drawn, form, grid, name, numbered, opening, others, time
 from palmtop.eval.reports.pruning_verdicts import is_pruned
@@ -132,6 +133,7 @@ def _wide_section(section: Section) -> str:
     left_out = {
         *(() if any(map(is_pruned, section.rows)) else OF_PRUNED),
         *(() if several_lengths else OF_LENGTHS),
+        *(() if any(map(is_cascade, section.rows)) else OF_CASCADES),
     }
     further = further_metrics([section])
     for columns, metrics in ((QUALITY, further), (SPEED, [])):
@@ -158,6 +160,8 @@ def further_metrics(sections: Sequence[Section]) -> list[str]:
 
 OF_PRUNED = ("gzip_mb", "nonzero_percent")
 """Columns that are drawn where weights were zeroed; elsewhere they say little. CSV and JSON have them always."""
+OF_CASCADES = ("answered_first", "larger_points", "expected_ms")
+"""Columns that only cascades, and what they are made of, have numbers in."""
 OF_LENGTHS = ("timed_at",)
 """Columns that are drawn where not all rows were timed at one length."""
 NO_LENGTH = (NOT_MEASURED, NOT_RUN, "not padded")
@@ -172,6 +176,8 @@ QUALITY: Columns = {
     "kept_percent": ("% of teacher", drawn(1)),
     "agreement_torch": ("% as torch", drawn(1, 100)),
     "agreement_teacher": ("% as teacher", drawn(1, 100)),
+    "answered_first": ("% by the first", drawn(1)),
+    "larger_points": ("points to the larger", drawn(1, interval=True, sign="+")),
 }
 SPEED: Columns = {
     "timed_at": ("tokens", drawn(0)),
@@ -181,6 +187,7 @@ SPEED: Columns = {
     "speedup": ("x faster", drawn(2)),
     "tokenize_ms": ("tokenize ms", time),
     "text_latency_ms": ("text to answer ms", time),
+    "expected_ms": ("mean ms", time),
     "load_ms": ("load ms", drawn(0)),
     "memory_mb": ("memory MB", drawn(0)),
 }

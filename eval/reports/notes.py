@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from palmtop.eval.measuring.timed import in_words
-from palmtop.eval.reports import pruning_verdicts
+from palmtop.eval.reports import cascade_verdicts, pruning_verdicts
 from palmtop.eval.reports.table import NOT_BESIDE, NOT_COMPARABLE, NOT_MEASURED, NOT_VALID, Row
 from palmtop.measurement import NOT_RUN, SAMPLE, Measurement
 from palmtop.target import OWN_LENGTH
@@ -32,6 +32,7 @@ def notes(rows: Sequence[Row], task: str, machines: Sequence[dict[str, Any]], ba
         if baseline
         else "baseline: none; measure a .tflite, or name one with --baseline",
         *pruning_verdicts.notes(rows),
+        *cascade_verdicts.notes(rows),
         *_kinds(numbers),
         *(f"{row}: {told}" for row, told in _oddities(rows, rows[0].cells if rows else ())),
         *_no_ratios(rows),

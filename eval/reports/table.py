@@ -7,6 +7,8 @@ from palmtop.measurement import Measurement
 
 NOT_MEASURED, NOT_COMPARABLE, NOT_VALID = "not measured", "not comparable", "not valid"
 NOT_BESIDE = "not timed side by side with the baseline"
+ONE_MODEL = "one model"
+"""Stands where only a cascade of two has a number."""
 WEAK_TEACHER = "weak teacher"
 """Stands for a share of a teacher that is worse than a linear model or than its own student."""
 
@@ -29,6 +31,9 @@ COLUMNS = (
     "text_latency_ms",
     "load_ms",
     "memory_mb",
+    "answered_first",
+    "larger_points",
+    "expected_ms",
 )
 """Names of a row's cells. MB are 10^6 bytes, points are hundredths of the metric; timed_at: tokens of the three after
 it."""

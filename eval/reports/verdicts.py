@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from palmtop.eval.measuring.timed import apart
-from palmtop.eval.reports import pruning_verdicts
+from palmtop.eval.reports import cascade_verdicts, pruning_verdicts
 from palmtop.eval.reports.table import Row, Verdict, milliseconds, with_interval
 from palmtop.measurement import Measurement
 from palmtop.task import SHIPPED
@@ -15,15 +15,16 @@ MANY_CUT = 0.1
 
 
 def verdicts(rows: Sequence[Row], task: str, metric: str, task_at: str | None = None) -> tuple[Verdict, ...]:
-    """One for each artefact that is slower than the baseline or than its float file, pruned or cut, one where many
-    texts are too long, and what the floor says.
+    """One for each artefact that is slower than the baseline or than its float file, pruned or cut, or a cascade, one
+    where many texts are too long, and what the floor says.
 
     Args:
         task_at: the task as a stage was given it, where that is known: a shipped name, or a YAML file.
     """
     slower = [Verdict(_slower(row, rows), about=row.name) for row in rows if (row.cells["speedup"].value or 1) < 1]
     pruned = pruning_verdicts.verdicts(rows)
-    return (*slower, *_slower_than_float(rows), *pruned, *_cut(rows), *_floor(rows, task, metric, task_at))
+    cascades = cascade_verdicts.verdicts(rows)
+    return (*slower, *_slower_than_float(rows), *pruned, *cascades, *_cut(rows), *_floor(rows, task, metric, task_at))
 
 
 def _cut(rows: Sequence[Row]) -> list[Verdict]:

@@ -8,6 +8,7 @@ from numpy import ndarray
 
 from palmtop import target, task_kinds
 from palmtop.errors import UserError
+from palmtop.eval.targets._cascade import opened
 from palmtop.eval.targets._host import Answer, Batch, HostRunner, HostTarget, file_of, lacking
 from palmtop.eval.targets._runner_there import Model, Refused
 from palmtop.signature import Signature
@@ -23,7 +24,7 @@ class Target(HostTarget):
     takes any."""
 
     name: ClassVar[str] = "host_litert"
-    formats: ClassVar[frozenset[str]] = frozenset({"tflite"})
+    formats: ClassVar[frozenset[str]] = frozenset({"tflite", "tflite_cascade"})
 
     def missing(self) -> str | None:
         """ai-edge-litert and tokenizers are needed."""
@@ -34,9 +35,13 @@ class Target(HostTarget):
         return target.host_machine(("ai-edge-litert", "tokenizers"))
 
     def open(self, folder: Path, threads: int = 1) -> Runner:
-        """Load model.tflite; every signature of it shares one set of weights."""
-        signature = Signature.read(folder)
-        return HostRunner(folder, signature, _answer(file_of(folder, MODEL), signature, threads))
+        """Load model.tflite, or both of a cascade; every signature of a file shares one set of weights."""
+        return opened(folder, lambda one: _load(one, threads))
+
+
+def _load(folder: Path, threads: int) -> Runner:
+    signature = Signature.read(folder)
+    return HostRunner(folder, signature, _answer(file_of(folder, MODEL), signature, threads))
 
 
 def _answer(file: Path, signature: Signature, threads: int) -> Answer:

@@ -9,6 +9,7 @@ from numpy import ndarray
 
 from palmtop import target, task_kinds
 from palmtop.errors import UserError
+from palmtop.eval.targets._cascade import opened
 from palmtop.eval.targets._host import Answer, Batch, HostRunner, HostTarget, file_of, lacking
 from palmtop.formats.read_onnx import file_in
 from palmtop.signature import Signature
@@ -32,7 +33,7 @@ class Target(HostTarget):
     """
 
     name: ClassVar[str] = "host_onnx"
-    formats: ClassVar[frozenset[str]] = frozenset({"onnx"})
+    formats: ClassVar[frozenset[str]] = frozenset({"onnx", "onnx_cascade"})
 
     def missing(self) -> str | None:
         """onnxruntime and tokenizers are needed."""
@@ -43,9 +44,13 @@ class Target(HostTarget):
         return target.host_machine(RUNTIME)
 
     def open(self, folder: Path, threads: int = 1) -> Runner:
-        """Load model.onnx, wherever its folder has it."""
-        signature, file = Signature.read(folder), file_in(folder)
-        return HostRunner(folder, signature, _answer(file_of(file.parent, file.name), signature, threads))
+        """Load model.onnx, wherever its folder has it, or both of a cascade."""
+        return opened(folder, lambda one: _load(one, threads))
+
+
+def _load(folder: Path, threads: int) -> Runner:
+    signature, file = Signature.read(folder), file_in(folder)
+    return HostRunner(folder, signature, _answer(file_of(file.parent, file.name), signature, threads))
 
 
 def _answer(file: Path, signature: Signature, threads: int) -> Answer:

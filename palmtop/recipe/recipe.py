@@ -257,9 +257,9 @@ def _check_fit(steps: list[Step], written: list[str], faults: list[str]) -> dict
                 f"step '{step.name}' ({step.use}) needs a bundle to start from: put an 'adopt' step first, or name it "
                 "with 'from'"
             )
-        before, wanted = written[: written.index(step.name)], step.stage.takes_besides
-        faults += step_faults(step.name, step.bundles, wanted, before, written, outlines)
         source = outlines.get(step.source) if step.source else None
+        before, wanted = written[: written.index(step.name)], step.stage.besides(source)
+        faults += step_faults(step.name, step.bundles, wanted, before, written, outlines)
         if step.stage.accepts and source is None:
             continue
         if source is not None and source.format not in step.stage.accepts:

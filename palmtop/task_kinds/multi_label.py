@@ -71,6 +71,8 @@ class MultiLabel(TaskKind):
     refuses: ClassVar[Mapping[str, str]] = {
         "cut_embedding": "each number of its answer is a label's, none can go",
         "tfidf": "the linear floor gives one label a text",
+        "cascade": "a text has as many confidences as labels, and the first model may be sure of some alone: take one "
+        "smaller model",
     }
     no_task_client: ClassVar[str] = "they show one list of scores, and know nothing of a threshold for each label"
     settles: ClassVar[bool] = True

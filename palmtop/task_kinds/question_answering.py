@@ -76,7 +76,10 @@ class QuestionAnswering(TaskKind):
     stages: ClassVar[frozenset[str] | None] = frozenset(
         {"adopt", "finetune", "distill", "to_tflite", "quantize", "to_app"}
     )
-    refuses: ClassVar[Mapping[str, str]] = {"cut_embedding": "its answer is a place in a context, no vector"}
+    refuses: ClassVar[Mapping[str, str]] = {
+        "cut_embedding": "its answer is a place in a context, no vector",
+        "cascade": "begin and end of an answer are sure apart from each other: take one smaller model",
+    }
     task_client: ClassVar[Any] = "question_answerer"
     pipeline: ClassVar[str | None] = "question-answering"
     cut_rows_are_left_out: ClassVar[bool] = True

@@ -49,6 +49,7 @@ class Regression(TaskKind):
     refuses: ClassVar[Mapping[str, str]] = {
         "tfidf": "tfidf classifies",
         "cut_embedding": "its answer is one number, no vector",
+        "cascade": "a number says nothing of how sure it is: take one smaller model",
     }
     no_task_client: ClassVar[str] = "they classify, this model doesn't"
     pipeline: ClassVar[str | None] = "text-classification"

@@ -140,6 +140,8 @@ class SentenceEmbedding(TaskKind):
     page: ClassVar[bool] = False
     refuses: ClassVar[Mapping[str, str]] = {
         "tfidf": "the linear floor gives a label, no vector",
+        "cascade": "a vector says nothing of how sure it is, and vectors of two models can't be compared: take one "
+        "smaller model",
         "share": "the ALBERT class that it makes ends in a classifier: take fewer layers with 'distill', or a narrower "
         "table with 'factorize'",
         "static": "the student that it builds ends in a head for labels: distil to fewer layers with 'distill'",

@@ -94,6 +94,7 @@ class TokenClassification(TaskKind):
     refuses: ClassVar[Mapping[str, str]] = {
         "cut_embedding": "each number of its answer is a tag's, none can go",
         "tfidf": "the linear floor gives one label a text",
+        "cascade": "a model is sure of some words of a text and not of others: take one smaller model",
         "static": "a model without layers knows no word from another",
         "convolution": "the student that it builds answers for a whole text: distil to fewer layers with 'distill'",
         "mobilebert": "the student it builds answers for a whole text: distil to fewer layers with 'distill' or "

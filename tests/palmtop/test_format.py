@@ -40,9 +40,18 @@ def test_what_stages_and_targets_name_are_formats() -> None:
 
 
 def test_every_exported_format_is_written_by_a_stage_of_its_name() -> None:
-    assert {f"to_{name}" for name in file_format.names() - {"torch", "linear"}} == {
+    one_model = {name for name in file_format.names() if file_format.find(name).parts is None}
+    assert {f"to_{name}" for name in one_model - {"torch", "linear"}} == {
         name for name in stage.names() if name.startswith("to_")
     }
+
+
+def test_a_cascades_format_is_found_by_that_of_its_models() -> None:
+    cascades = {name for name in file_format.names() if file_format.find(name).parts is not None}
+    parts = stage.find("cascade").accepts
+    assert {file_format.of_parts(part).name for part in parts} == cascades
+    with pytest.raises(UserError, match="no cascade is made of torch bundles; it is of onnx, tflite"):
+        file_format.of_parts("torch")
 
 
 @pytest.mark.parametrize("refused", [file_format.find, target.for_format])

@@ -1,0 +1,14 @@
+"""onnx_cascade: two ONNX files of one task, the smaller asked first, the larger only where that isn't sure."""
+
+from palmtop.format import BESIDE, FileFormat, part_files
+from palmtop.formats.onnx import FORMAT as PART
+
+FORMAT = FileFormat(
+    name="onnx_cascade",
+    called="cascade of onnx files",
+    files=part_files(PART.files),
+    target="host_onnx",
+    beside=(*BESIDE, *part_files(BESIDE)),
+    explained=False,
+    parts="onnx",
+)

@@ -1,0 +1,14 @@
+"""tflite_cascade: two .tflite files of one task, the smaller asked first, the larger only where that isn't sure."""
+
+from palmtop.format import BESIDE, FileFormat, part_files
+from palmtop.formats.tflite import FORMAT as PART
+
+FORMAT = FileFormat(
+    name="tflite_cascade",
+    called="cascade of tflite files",
+    files=part_files(PART.files),
+    target="host_litert",
+    beside=(*BESIDE, *part_files(BESIDE)),
+    explained=False,
+    parts="tflite",
+)
