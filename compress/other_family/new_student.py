@@ -207,7 +207,7 @@ class NewStudent(Stage):
 
     def _write(self, student: "PreTrainedModel", lender: Bundle, task: Task, work: Work) -> None:
         student.save_pretrained(work.out)
-        copy_tokenizer(lender, work.out)
+        copy_tokenizer(lender.path, work.out)
         task.write(work.out)
         written = json.loads((work.out / "config.json").read_text(encoding="utf-8"))
         Signature(
