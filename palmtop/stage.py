@@ -18,7 +18,7 @@ from palmtop.effect import Effect
 from palmtop.effort import Effort
 from palmtop.errors import UserError, did_you_mean
 from palmtop.families.family import Kind
-from palmtop.models.family import check_refused, family_named, kind_of
+from palmtop.models.family import check_refused, check_transformer, family_named, kind_of
 from palmtop.models.reshaped import changed
 from palmtop.settings import Settings
 from palmtop.stage_files import class_name, names
@@ -211,6 +211,8 @@ def check_task(name: str, stage: Stage, source: Outline | None) -> None:
     if not kind.works(name):
         known = [other for other in names() if kind.works(other)]
         raise UserError(f"{name} isn't for {shown} yet; what is: {', '.join(known)}")
+    if source is not None and source.family is not None:
+        check_transformer(name, kind, source.family)
 
 
 def check_layers(name: str, stage: Stage, source: Outline | None) -> None:
@@ -238,7 +240,8 @@ def check_kind(name: str, stage: Stage, source: Outline | None) -> None:
     raise UserError(
         f"{name} works on {taken}, but a model of the family '{source.family}' is "
         + (
-            "a decoder: what there is for decoders is 'distill_causal'"
+            "a decoder: what there is for decoders is 'distill_causal', and for a task of the kind causal_lm what "
+            "'palmtop kinds' shows"
             if kind == "decoder"
             else "an encoder: distil it with 'distill_masked_lm' or 'distill'"
         )

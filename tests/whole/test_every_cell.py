@@ -76,7 +76,7 @@ def test_a_file_answers_as_torch_on_every_target_of_its_format(
     assert places
     for place in places:
         assert place.missing() is None, place.label
-        if why := place.refuses(made.path):
+        if why := place.unable(made.path):
             assert (place.label, why) in REFUSED
             continue
         found = _outputs(made, place, task)
