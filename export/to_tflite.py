@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -16,6 +16,7 @@ from palmtop.export.file_timing import mean_ms, medians_by_length_ms
 from palmtop.export.lengths import Histogram, cheapest, cost_facts, cost_facts_of_any, longest_needed, probes
 from palmtop.families.family import Kind
 from palmtop.models.family import family_named
+from palmtop.settings import LATER
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage, Work
 
@@ -49,7 +50,7 @@ class ToTflite(Stage):
     """Of auto: how many at most. One takes 99.5 % of the texts whole; several are those of the fewest expected
     milliseconds, measured here, and the longest takes all texts. Google's Task clients open files of one length, or of
     any."""
-    cache_length: int | None = Field(default=None, ge=8)
+    cache_length: Annotated[int | None, LATER] = Field(default=None, ge=8)
     """Of a model that writes: tokens of a prompt and its continuation together, for which the file keeps keys and
     values; by default as many as the model was trained on at once. Its lengths are those at which a prompt is read: one
     of 32 by default, and a longer prompt is read in parts."""
@@ -91,8 +92,8 @@ class ToTflite(Stage):
             raise UserError("cache_length is for models that write, which keep keys and values: leave it out")
         if writes and (self.lengths == "any" or self.length_count != 1):
             raise UserError(
-                "a model that writes reads prompts in graphs of fixed lengths: name them, such as lengths: [16, 64], or "
-                "leave lengths and length_count out"
+                "a model that writes reads prompts in graphs of fixed lengths: name them, such as lengths: [16, 64], "
+                "or leave lengths and length_count out"
             )
         if made.task is not None and isinstance(self.lengths, tuple):
             task_kinds.find(made.task).check_length(min(self.lengths))

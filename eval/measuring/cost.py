@@ -15,8 +15,8 @@ from palmtop.eval.measuring.latency import Timings, quantiles, side_by_side
 from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.nonzeros import nonzeros
 from palmtop.eval.measuring.plan import Plan, Say, Subject
-from palmtop.eval.measuring.writing import RUNS, asked, paces
 from palmtop.eval.measuring.size import SIZES, download_bytes, gzip_bytes, model_bytes
+from palmtop.eval.measuring.writing import RUNS, asked, paces
 from palmtop.measure_settings import MeasureText
 from palmtop.measurement import NOT_RUN
 from palmtop.metrics import Score
