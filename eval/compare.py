@@ -67,7 +67,8 @@ class _View:
     @cached_property
     def further(self) -> list[str]:
         """The other metrics that a kind of task has, as far as they were measured."""
-        every = dict.fromkeys(metric for kind in task_kinds.names() for metric in task_kinds.find(kind).metrics)
+        kinds = map(task_kinds.find, task_kinds.names())
+        every = dict.fromkeys(metric for kind in kinds for metric in (*kind.metrics, *kind.times))
         known = {metric for artefact in self.gathered.artefacts for metric in artefact.numbers}
         return [metric for metric in every if metric in known and metric != self.metric]
 

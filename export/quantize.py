@@ -11,6 +11,7 @@ from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.export import check_export
 from palmtop.export.quantization.kept_modules import kept_anyway, layers_of
+from palmtop.families.family import Kind
 from palmtop.stage import Outline, Stage, Work
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Quantize(Stage):
     """Quantize a .tflite, an ONNX file or a TensorFlow.js model; embeddings too."""
 
     accepts: ClassVar[frozenset[Format]] = file_format.quantized()
+    takes: ClassVar[frozenset[Kind]] = frozenset({"encoder", "decoder"})
     produces: ClassVar[Format | Literal["same"]] = "same"
     effect: ClassVar[Effect] = "rounds"
     usual_seconds: ClassVar[float] = 20

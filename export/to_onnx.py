@@ -8,6 +8,7 @@ from pydantic import Field
 from palmtop.bundle import Bundle, Format
 from palmtop.effect import Effect
 from palmtop.export import check_export
+from palmtop.families.family import Kind
 from palmtop.stage import Outline, Stage, Work
 
 FILE = "model.onnx"
@@ -18,6 +19,7 @@ class ToOnnx(Stage):
     """Convert for ONNX Runtime."""
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
+    takes: ClassVar[frozenset[Kind]] = frozenset({"encoder", "decoder"})
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "onnx"
     effect: ClassVar[Effect] = "none"
@@ -44,6 +46,8 @@ class ToOnnx(Stage):
         from palmtop.export.graph.edge import converting, copy_app_files, signature_of_export
 
         assert source is not None  # the driver checked `accepts`
+        if source.signature.generation is not None:
+            return self._of_steps(source, work.out)
         signature, output = signature_of_export(source, self.probabilities)
         with converting(work.out):
             program, passes = any_size(source, self.probabilities)
@@ -61,6 +65,20 @@ class ToOnnx(Stage):
         joined = _tidied(work.out / FILE)
         found = check_export.check(("torch", source.path), ("onnx", work.out), self.tolerance, self.learns)
         return {"precision": "float32", "passes": passes, "joined_tensors": joined} | found
+
+    def _of_steps(self, source: Bundle, out: Path) -> dict[str, Any]:
+        """Of a model that writes."""
+        from palmtop.export import writing_onnx, writing_parity
+        from palmtop.export.graph.edge import converting, copy_app_files
+
+        with converting(out):
+            signature = writing_onnx.write(source, out / FILE)
+        signature.write(out)
+        copy_app_files(source, out)
+        joined = _tidied(out / FILE)
+        found = check_export.check(("torch", source.path), ("onnx", out), self.tolerance, self.learns)
+        written = writing_parity.check(source, ("onnx", out), self.tolerance) if self.learns else {}
+        return {"precision": "float32", "joined_tensors": joined} | found | written
 
 
 def _tidied(file: Path) -> int:

@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -14,7 +14,9 @@ from palmtop.errors import UserError
 from palmtop.export import check_export
 from palmtop.export.file_timing import mean_ms, medians_by_length_ms
 from palmtop.export.lengths import Histogram, cheapest, cost_facts, cost_facts_of_any, longest_needed, probes
+from palmtop.families.family import Kind
 from palmtop.models.family import family_named
+from palmtop.settings import LATER
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage, Work
 
@@ -32,6 +34,7 @@ class ToTflite(Stage):
     """Convert for LiteRT (TensorFlow Lite); only built-in operators, no Select TF ops."""
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"torch"})
+    takes: ClassVar[frozenset[Kind]] = frozenset({"encoder", "decoder"})
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "tflite"
     effect: ClassVar[Effect] = "none"
@@ -47,6 +50,10 @@ class ToTflite(Stage):
     """Of auto: how many at most. One takes 99.5 % of the texts whole; several are those of the fewest expected
     milliseconds, measured here, and the longest takes all texts. Google's Task clients open files of one length, or of
     any."""
+    cache_length: Annotated[int | None, LATER] = Field(default=None, ge=8)
+    """Of a model that writes: tokens of a prompt and its continuation together, for which the file keeps keys and
+    values; by default as many as the model was trained on at once. Its lengths are those at which a prompt is read: one
+    of 32 by default, and a longer prompt is read in parts."""
     probabilities: bool = False
     """Put the softmax into the file; without it the file answers logits."""
     tolerance: float = Field(default=1e-3, gt=0)
@@ -80,6 +87,14 @@ class ToTflite(Stage):
                 f"lengths: any isn't for the family '{made.family}', which {why}: leave lengths out, and the file "
                 "takes the one that the model was trained at"
             )
+        writes = made.task is not None and task_kinds.find(made.task).writes
+        if self.cache_length is not None and not writes:
+            raise UserError("cache_length is for models that write, which keep keys and values: leave it out")
+        if writes and (self.lengths == "any" or self.length_count != 1):
+            raise UserError(
+                "a model that writes reads prompts in graphs of fixed lengths: name them, such as lengths: [16, 64], "
+                "or leave lengths and length_count out"
+            )
         if made.task is not None and isinstance(self.lengths, tuple):
             task_kinds.find(made.task).check_length(min(self.lengths))
         return made
@@ -93,6 +108,8 @@ class ToTflite(Stage):
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Convert, write, and compare with torch in the LiteRT interpreter."""
         assert source is not None  # the driver checked `accepts`
+        if source.signature.generation is not None:
+            return self._of_steps(source, work.out)
         if self.lengths == "any":
             return self._of_any_length(source, work.out)
         only = source.signature.only_length
@@ -119,6 +136,30 @@ class ToTflite(Stage):
             | found
             | (_cost_as_they_come(source, out) if self.learns else {})
         )
+
+    def _of_steps(self, source: Bundle, out: Path) -> dict[str, Any]:
+        """Of a model that writes."""
+        from palmtop.export import writing_parity, writing_tflite
+        from palmtop.export.graph.edge import converting, copy_app_files
+
+        longest = source.signature.max_length
+        slots = longest if self.cache_length is None else self.cache_length
+        usual = min(writing_tflite.USUAL_PREFILL, slots)
+        prefills = tuple(sorted(self.lengths)) if isinstance(self.lengths, tuple) else (usual,)
+        if slots > longest or prefills[-1] > slots:
+            raise UserError(
+                f"cache_length is {slots} and the longest prefill {prefills[-1]} tokens, but {source.name} was trained "
+                f"on {longest} at once: prompts are read in no more than the cache holds, and that is no more than the "
+                "model knows positions of"
+            )
+        with converting(out):
+            signature, passes = writing_tflite.write(source, prefills, slots, out / FILE)
+        signature.write(out)
+        copy_app_files(source, out)
+        found = check_export.check(("torch", source.path), ("tflite", out), self.tolerance, self.learns)
+        written = writing_parity.check(source, ("tflite", out), self.tolerance) if self.learns else {}
+        facts = {"precision": "float32", "prefills": list(prefills), "cache_length": slots, "passes": passes}
+        return facts | found | written
 
     def _given(self, source: Bundle) -> tuple[int, ...]:
         longest, only = source.signature.max_length, source.signature.only_length

@@ -28,6 +28,11 @@ class Purpose:
     """None of a linear model, which has none and answers logits."""
 
     @property
+    def writes(self) -> bool:
+        """Whether the model goes on from a text, in place of answering it."""
+        return task_kinds.find(self.kind).writes
+
+    @property
     def ranked(self) -> bool:
         """Whether an answer ranks labels by their probabilities."""
         return task_kinds.find(self.kind).ranks

@@ -8,11 +8,14 @@ from palmtop import target, task_kinds
 from palmtop.answering import Purpose, answers
 from palmtop.app_manifest import LABELS, Manifest
 from palmtop.bundle import Bundle, Format
+from palmtop.continuation import Continuation
 from palmtop.data.encoding import Text
 from palmtop.errors import UserError, raise_all
+from palmtop.generation import Generation
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.target import Runner
 from palmtop.task_kinds.answer import Answer
+from palmtop.writer import Writer
 
 COUNTED = {1: "one text", 2: "two texts"}
 
@@ -47,12 +50,34 @@ class Model:
         return self.ask([_text(text) for text in _several(asked)])
 
     def ask(self, texts: Sequence[Text]) -> list[Answer]:
-        """Answer texts, each a tuple of one or two strings, as the model reads them."""
+        """Answer texts, each a tuple of one or two strings, as the model reads them; of a model that writes, each is a
+        prompt, and its answer what was `Written` behind it."""
         if not texts:
             return []
         raise_all([fault for number, text in enumerate(texts, 1) if (fault := _fault(text, number, self.purpose))][:1])
+        if isinstance(self._runner, Writer):
+            return [Continuation(self._runner, prompt, self._generation).whole() for (prompt,) in texts]
         encodings = self._runner.tokenize(texts)
         return answers(self.purpose, encodings, self._runner.predict(encodings))
+
+    def write(self, prompt: str) -> Continuation:
+        """What a model that writes says behind a prompt, to be gone through piece by piece as it comes.
+
+        Raises:
+            UserError: the model doesn't write, or the prompt is no text.
+        """
+        if not isinstance(self._runner, Writer):
+            raise UserError(
+                f"{self.bundle.name} is for {self.purpose.kind.replace('_', ' ')}: ask it, it doesn't write"
+            )
+        raise_all([fault for fault in (_fault((prompt,), 1, self.purpose),) if fault])
+        return Continuation(self._runner, prompt, self._generation)
+
+    @property
+    def _generation(self) -> Generation:
+        signature = self.purpose.signature
+        assert signature is not None and signature.generation is not None  # what opened a Writer
+        return signature.generation
 
     def close(self) -> None:
         """Free the runtime; the model answers no more."""
@@ -109,7 +134,7 @@ def purpose_of(bundle: Bundle) -> Purpose:
             f"{bundle.path} has no task, so it has no head that answers: train one with 'palmtop finetune', or name a "
             "bundle that was trained"
         )
-    return Purpose(task.kind, task.columns, task.label_names, signature)
+    return Purpose(task.kind, task.of_kind.reads(task.columns), task.label_names, signature)
 
 
 def _format(bundle: Bundle) -> Format:

@@ -6,6 +6,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from palmtop.errors import UserError, did_you_mean
+from palmtop.generation import Generation
 
 FILE = "signature.json"
 MAIN = "main"
@@ -15,6 +16,10 @@ NOT_PADDED = (
     "milliseconds"
 )
 """Why nothing is padded to a length that is asked for."""
+PREFILL, STEP = "prefill_", "step"
+"""Graphs of a model that writes: what reads so many tokens at once, and what reads one more."""
+PAST, PRESENT = "past_key_values", "present"
+"""How the names of keys and values begin that go into such a graph, and of those that come out of it."""
 
 
 class Tensor(BaseModel):
@@ -27,6 +32,12 @@ class Tensor(BaseModel):
     axes: tuple[str | int, ...]
     """Of each axis its size, or what it counts where that is open: batch, tokens; "..." for those that the kind of task
     says."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its sizes, of a tensor that has no open axis."""
+        assert all(isinstance(axis, int) for axis in self.axes), f"{self.name} has open axes: {self.axes}"
+        return tuple(int(axis) for axis in self.axes)
 
 
 class Graph(BaseModel):
@@ -79,6 +90,8 @@ class Signature(BaseModel):
     """Graphs besides `main`, by name: encode and decode, or prefill_32 and step."""
     cascade: Cascade | None = None
     """Of two models in one bundle; then there are no inputs here, and the length is the first's. None: one model."""
+    generation: Generation | None = None
+    """How a model that writes goes on from a text; None: it writes nothing."""
 
     @field_validator("other_graphs")
     @classmethod
@@ -149,9 +162,11 @@ class Signature(BaseModel):
             "thresholds": self.thresholds,
             "other_graphs": self.other_graphs or None,
             "cascade": self.cascade,
+            "generation": self.generation,
         }
         unsaid = {name for name, said in optional.items() if said is None}
-        (folder / FILE).write_text(self.model_dump_json(indent=1, exclude=unsaid) + "\n", encoding="utf-8")
+        written = self.model_dump_json(indent=1, exclude=unsaid)
+        (folder / FILE).write_text(written + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -169,3 +184,13 @@ class Signature(BaseModel):
             ) from None
         except ValidationError as error:
             raise UserError(f"{path} isn't a signature: {error.errors()[0]['msg']}; export the bundle again") from None
+
+
+def past_of(present: str) -> str:
+    """The input for the next call that an output of keys or values becomes."""
+    return PAST + present.removeprefix(PRESENT)
+
+
+def prefills(signature: Signature) -> list[int]:
+    """The token counts of its prefill graphs, ascending."""
+    return sorted(int(name.removeprefix(PREFILL)) for name in signature.other_graphs if name.startswith(PREFILL))

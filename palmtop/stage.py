@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
 from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format
@@ -18,9 +18,9 @@ from palmtop.effect import Effect
 from palmtop.effort import Effort
 from palmtop.errors import UserError, did_you_mean
 from palmtop.families.family import Kind
-from palmtop.models.family import check_refused, family_named, kind_of
+from palmtop.models.family import check_refused, check_transformer, family_named, kind_of
 from palmtop.models.reshaped import changed
-from palmtop.settings import Settings
+from palmtop.settings import LATER, Settings
 from palmtop.stage_files import class_name, names
 from palmtop.version import VERSION
 
@@ -173,6 +173,16 @@ class Stage(Settings, ABC):
         """Why the shapes of its result are only told about before it has learnt; None where they are told exactly."""
         return None
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the settings that came later and are at their defaults."""
+        written, fields = write(self), type(self).model_fields
+        return {
+            name: value
+            for name, value in written.items()
+            if LATER not in fields[name].metadata or getattr(self, name) != fields[name].default
+        }
+
     def inputs(self) -> dict[str, str]:
         """sha256 of what the stage reads besides its source, by role."""
         return {}
@@ -223,6 +233,8 @@ def check_task(name: str, stage: Stage, source: Outline | None) -> None:
     if not kind.works(name):
         known = [other for other in names() if kind.works(other)]
         raise UserError(f"{name} isn't for {shown} yet; what is: {', '.join(known)}")
+    if source is not None and source.family is not None:
+        check_transformer(name, kind, source.family)
 
 
 def check_layers(name: str, stage: Stage, source: Outline | None) -> None:
@@ -250,7 +262,8 @@ def check_kind(name: str, stage: Stage, source: Outline | None) -> None:
     raise UserError(
         f"{name} works on {taken}, but a model of the family '{source.family}' is "
         + (
-            "a decoder: what there is for decoders is 'distill_causal'"
+            "a decoder: what there is for decoders is 'distill_causal', and for a task of the kind causal_lm what "
+            "'palmtop kinds' shows"
             if kind == "decoder"
             else "an encoder: distil it with 'distill_masked_lm' or 'distill'"
         )

@@ -16,6 +16,7 @@ from palmtop.data.encoding import Encoding, Text
 from palmtop.errors import UserError, did_you_mean
 from palmtop.format import judge
 from palmtop.measurement import NOT_RUN, Kind
+from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
 
 ROOM = "palmtop.eval.targets"
@@ -127,6 +128,8 @@ class Target(ABC):
     kind: Kind
     """What its numbers are. Each target says it itself, one that has an address may say it of that address: an emulator
     in place of a phone."""
+    writes: ClassVar[bool] = False
+    """Whether it runs models that write, which have several graphs and a cache."""
     own_tokenizer: ClassVar[bool] = False
     """Texts go through a tokenizer of the target's own, whose ids are compared with the Hugging Face tokenizer's."""
     wordpiece_only: ClassVar[bool] = False
@@ -181,8 +184,18 @@ class Target(ABC):
         """Files of the runtime that an app ships beside its model, by their names in the app's folder; mostly none."""
         return {}
 
-    def refuses(self, folder: Path) -> str | None:
+    def unable(self, folder: Path) -> str | None:
         """Why it can't run this bundle, though it runs others of its format; None where it can."""
+        signed = (folder / SIGNATURE).is_file()
+        if signed and not self.writes and Signature.read(folder).generation is not None:
+            return (
+                f"the bundle's model writes, token by token with a cache, and {self.name} runs one graph at a time: "
+                "measure it on host_torch, host_litert or host_onnx"
+            )
+        return self.refuses(folder)
+
+    def refuses(self, folder: Path) -> str | None:
+        """The same of what is a target's own."""
         return None
 
     def answers_at_most(self, folder: Path) -> int | None:

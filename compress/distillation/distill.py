@@ -18,6 +18,7 @@ from palmtop.compress.learning.training_settings import ChosenRates
 from palmtop.compress.learning.validation import Parts
 from palmtop.compress.start.finetune import check_kind, learnt_by
 from palmtop.errors import UserError
+from palmtop.families.family import Kind
 from palmtop.models.family import check_kept
 from palmtop.models.opening import keep_layers, open_with_head
 from palmtop.stage import Outline, Work
@@ -32,6 +33,7 @@ class Distill(DistillationWeights, DistillingStage, ChosenRates):
     """Copy some of the teacher's layers; learn its soft targets, the labels, and the direction of its last hidden
     states."""
 
+    takes: ClassVar[frozenset[Kind]] = frozenset({"encoder", "decoder"})
     rates_tried: ClassVar[tuple[float, ...]] = (1e-4, 2e-4, 4e-4)
     steps_wanted: ClassVar[int] = 1800
     epoch_bounds: ClassVar[tuple[int, int]] = (6, 24)

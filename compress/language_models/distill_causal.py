@@ -16,6 +16,7 @@ from palmtop.errors import UserError
 from palmtop.families.family import Kind
 from palmtop.models.family import inputs_of
 from palmtop.models.opening import keep_layers
+from palmtop.processes import rank
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Work, outline_of
 
@@ -68,6 +69,8 @@ class DistillCausal(OnTextByTeacher):
             facts = told_of(answering, teacher, text, self.batch_size, work.say)
             facts |= learn(student, text, loss, self, work.scratch, said=said)
         write_language_model(student, source, signature, work.out)
+        if source.task is not None and rank() == 0:
+            source.task.write(work.out)  # of a decoder that writes: it still does, and is measured on the task's texts
         keep_logs(work)
         return facts | {"layers_copied": layers}
 

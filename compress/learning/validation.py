@@ -99,7 +99,8 @@ class Validation:
                 chosen = [self.encodings[place] for place in order[start : start + BATCH]]
                 batch = pad(chosen, max(map(len, chosen)), self.signature.pad_id)
                 inputs = {name: torch.from_numpy(batch[name]).long().to(model.device) for name in self.signature.inputs}
-                answers += list(outputs_of(model(**inputs)).float().cpu().numpy())
+                said = self.task.of_kind.condensed(outputs_of(model(**inputs)), inputs["input_ids"])
+                answers += list(said.float().cpu().numpy())
         model.train(training)
         return self._metric([answers[place] for place in np.argsort(order)])
 

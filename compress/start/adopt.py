@@ -25,7 +25,7 @@ from palmtop.compress.start.adopt_files import (
 from palmtop.compress.start.adopt_tokenizer import copy_tokenizer, pad_id
 from palmtop.data.wordpiece import why_not
 from palmtop.effect import Effect
-from palmtop.models.family import check_padding, family_named, inputs_of, lengths_of, longest_input
+from palmtop.models.family import check_padding, check_transformer, family_named, inputs_of, lengths_of, longest_input
 from palmtop.models.opening import open_as_named
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage, Work, outline_of_config
@@ -76,6 +76,7 @@ class Adopt(Stage):
         kind = Task.find(task).kind if labels is not None and task is not None else None
         if kind is not None:
             check_padding(task_kinds.find(kind), config["model_type"])
+            check_transformer("adopt", task_kinds.find(kind), config["model_type"])
         not_wordpiece = _not_wordpiece(folder) if here else None
         return replace(outline_of_config("torch", config, labels), task=kind, not_wordpiece=not_wordpiece)
 
@@ -100,7 +101,6 @@ class Adopt(Stage):
         tokenizer = copy_tokenizer(folder, work.out, built, self.model, self.trust_remote_code)
         pads = pad_id(built, tokenizer, self.model, work.say)
         open_as_named(work.out, self.model)
-        output = task_kinds.find(outline.task).output if outline.task is not None else "logits"
         longest, family = longest_input(config), family_named(outline.family)
         if family.why_longest and family.positions is not None and longest < config[family.positions]:
             work.say(f"{self.model} takes {longest} tokens at most: {family.why_longest}")
@@ -111,15 +111,16 @@ class Adopt(Stage):
             )
         made = Signature(
             inputs=inputs_of(config),
-            output=output,
             lengths=lengths_of(config, longest),
             max_length=longest,
             pad_id=pads,
         )
+        named = self.task if self.task is not None else own_task(folder, config)
+        task = Task.find(named) if outline.task is not None and named is not None else None
+        if task is not None:
+            made = task.of_kind.signed(made, work.out)
+            task.write(work.out)
         (made if self.task is not None else own_signature(folder, made)).write(work.out)
-        task = self.task if self.task is not None else own_task(folder, config)
-        if outline.labels is not None and task is not None:
-            Task.find(task).write(work.out)
         return {
             "model": self.model,
             "family": outline.family,

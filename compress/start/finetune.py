@@ -14,7 +14,8 @@ from palmtop.compress.learning.torch_bundles import shortened, task_of, write_cl
 from palmtop.compress.learning.training_settings import ChosenRates, TrainingStage
 from palmtop.compress.learning.validation import Parts
 from palmtop.errors import UserError
-from palmtop.models.family import check_kept, check_padding, family_named
+from palmtop.families.family import Kind
+from palmtop.models.family import check_kept, check_padding, check_transformer, family_named
 from palmtop.models.opening import keep_layers, outputs_of, with_head
 from palmtop.stage import Outline, Work
 from palmtop.task import Task, task_input
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 
 class Finetune(TrainingStage, ChosenRates):
     """Train a sequence classifier, a regression (squared error), a head that finds the answer to a question in its
-    context, or vectors by whose cosine texts are compared."""
+    context, vectors by whose cosine texts are compared, or a decoder that goes on from a text."""
 
+    takes: ClassVar[frozenset[Kind]] = frozenset({"encoder", "decoder"})
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "torch"
     rates_tried: ClassVar[tuple[float, ...]] = (5e-5, 1.5e-4, 3e-4)
@@ -72,7 +74,7 @@ class Finetune(TrainingStage, ChosenRates):
         assert source is not None  # the driver checked `accepts`
         task = task_of(source, self.task)
         kind = task.of_kind
-        signature = shortened(source, self.max_length).model_copy(update={"output": kind.output})
+        signature = kind.signed(shortened(source, self.max_length), source.path)
         model, new = with_head(source.path, task, self.seed)
         if self.layers is not None:
             model = keep_layers(model, start_layers(self.layers, self.choose, model.config.num_hidden_layers))
@@ -83,8 +85,9 @@ class Finetune(TrainingStage, ChosenRates):
             return {"labels": kind.label_loss(outputs_of(student(**model_inputs(batch))).float(), batch["labels"])}
 
         family = family_named(model.config.model_type)
+        words = (family.word_head,) if family.word_head is not None else ()
         heads = {"new_head": family.new_head, "span_head": family.span_head, "token_head": family.token_head}
-        head = heads[kind.head] if new else ()
+        head = (heads | {"word_head": words})[kind.head] if new else ()
         special = Special(head, self.rate_of_head(bool(new)))
         judge = parts.judge(task, source.path, signature, work.say)
         fitted = fit(model, data, loss, self, work.scratch, special=special, validation=judge)
@@ -106,6 +109,7 @@ def check_kind(tuned: Outline, max_length: int) -> None:
     kind = task_kinds.find(tuned.task)
     kind.check_length(max_length)
     check_padding(kind, tuned.family)
+    check_transformer("finetune", kind, tuned.family)
     if kind.per_token and not family_named(tuned.family).has_layers:
         raise UserError(
             f"a model of the family '{tuned.family}' knows no token from another, so it can't {kind.token_work}: "

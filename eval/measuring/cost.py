@@ -16,10 +16,13 @@ from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.nonzeros import nonzeros
 from palmtop.eval.measuring.plan import Plan, Say, Subject
 from palmtop.eval.measuring.size import SIZES, download_bytes, gzip_bytes, model_bytes
+from palmtop.eval.measuring.writing import RUNS, asked, paces
 from palmtop.measure_settings import MeasureText
 from palmtop.measurement import NOT_RUN
 from palmtop.metrics import Score
 from palmtop.target import OWN_LENGTH
+from palmtop.task_kinds.causal_lm import FIRST, PACE
+from palmtop.writer import Writer
 
 LOADS = 3
 """Fresh processes behind a cost of loading, where nothing else is said; their median is kept."""
@@ -68,6 +71,8 @@ class Cost:
         if any(subject.target.untimed for subject in group):
             self._leave_untimed(group)
             return
+        if self.plan.task.of_kind.writes:
+            self._take_paces(group)
         sessions = {
             self.ledger.session_of(subject, f"{kind}_p99_ms", self._timing(subject))
             for subject in group
@@ -113,6 +118,24 @@ class Cost:
                 stack.enter_context(subject.target.open(subject.bundle.path, self.options.threads)) for subject in group
             ]
             return side_by_side(runners, texts, self.plan.length, self.options.runs)
+
+    def _take_paces(self, group: list[Subject]) -> None:
+        """How fast models write, all of them in turns; kept if all of them were taken in one session."""
+        threads = {"threads": self.options.threads, "length": self.plan.length}
+        sessions = {self.ledger.session_of(subject, PACE, threads) for subject in group}
+        if len(sessions) == 1 and None not in sessions:
+            return
+        with ExitStack() as stack:
+            opened = (subject.target.open(subject.bundle.path, self.options.threads) for subject in group)
+            writers = [writer for one in opened if isinstance(writer := stack.enter_context(one), Writer)]
+            prompt, tokens = asked(writers, self.plan.length)
+            taken, session = paces(writers, self._texts(RUNS), prompt, tokens), uuid.uuid4().hex[:12]
+        for subject, found in zip(group, taken, strict=True):
+            self.ledger.write(subject, found, threads, session, {"prompt": prompt, "written": tokens})
+            self.say(
+                f"{subject}: {_shown(found[FIRST])} to the first token behind {prompt}, then "
+                f"{found[PACE].value:.0f} tokens a second"
+            )
 
     def _texts(self, count: int) -> list[Text]:
         """Texts spread evenly over the evaluation split, as the model is asked them: one sequence at a time."""

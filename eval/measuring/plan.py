@@ -205,7 +205,7 @@ def _subjects(
         if not fitting:
             say(f"{name}: not measured, none of {', '.join(options.on)} runs {bundle.format}")
         for subject in fitting:
-            if reason := subject.target.refuses(bundle.path):
+            if reason := subject.target.unable(bundle.path):
                 say(f"{subject}: not measured, {reason}")
             else:
                 subjects.append(subject)

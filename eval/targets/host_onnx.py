@@ -1,5 +1,6 @@
 """The target host_onnx: an ONNX file in onnxruntime on this machine's processor."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,8 +12,9 @@ from palmtop import target, task_kinds
 from palmtop.errors import UserError
 from palmtop.eval.targets._cascade import opened
 from palmtop.eval.targets._host import Answer, Batch, HostRunner, HostTarget, file_of, lacking
+from palmtop.eval.targets._host_writer import HostWriter, Logits, Steps
 from palmtop.formats.read_onnx import file_in
-from palmtop.signature import Signature
+from palmtop.signature import PAST, STEP, Signature, past_of
 from palmtop.target import Machine, Runner
 
 RUNTIME = ("onnxruntime", "tokenizers")
@@ -34,6 +36,7 @@ class Target(HostTarget):
 
     name: ClassVar[str] = "host_onnx"
     formats: ClassVar[frozenset[str]] = frozenset({"onnx", "onnx_cascade"})
+    writes: ClassVar[bool] = True
 
     def missing(self) -> str | None:
         """onnxruntime and tokenizers are needed."""
@@ -50,17 +53,60 @@ class Target(HostTarget):
 
 def _load(folder: Path, threads: int) -> Runner:
     signature, file = Signature.read(folder), file_in(folder)
+    if signature.generation is not None:
+        return HostWriter(folder, signature, _Steps(file_of(file.parent, file.name), signature, threads))
     return HostRunner(folder, signature, _answer(file_of(file.parent, file.name), signature, threads))
 
 
-def _answer(file: Path, signature: Signature, threads: int) -> Answer:
+class _Steps(Steps):
+    """The graph step, which reads any number of tokens behind keys and values of any length."""
+
+    def __init__(self, file: Path, signature: Signature, threads: int) -> None:
+        self._session, graph = _open(file, threads), signature.graph(STEP)
+        if {node.name for node in self._session.get_inputs()} != {tensor.name for tensor in graph.inputs}:
+            raise UserError(f"{file} takes other inputs than signature.json says: export it again")
+        self._outputs = [node.name for node in self._session.get_outputs()]
+        self._pasts = {tensor.name: tensor.axes for tensor in graph.inputs if tensor.name.startswith(PAST)}
+
+    def read(self, ids: Sequence[int], state: Any) -> tuple[Logits, Any]:
+        """The state is the cache."""
+        found = self._run(ids, state)
+        logits: Logits = found.pop("logits")[0, -1]
+        return logits, {past_of(name): values for name, values in found.items()}
+
+    def following(self, ids: Sequence[int]) -> Iterator[Logits]:
+        """The whole text at once."""
+        yield from self._run(ids, None)["logits"][0, :-1]
+
+    def _run(self, ids: Sequence[int], state: Any) -> dict[str, Any]:
+        cache = state or {name: np.zeros(_none_yet(axes), np.float32) for name, axes in self._pasts.items()}
+        before = next(iter(cache.values())).shape[2]
+        after = before + len(ids)
+        given = {
+            "input_ids": np.array([ids], np.int64),
+            "attention_mask": np.ones((1, after), np.int64),
+            "position_ids": np.arange(before, after, dtype=np.int64)[None],
+        }
+        return dict(zip(self._outputs, self._session.run(None, given | cache), strict=True))
+
+
+def _none_yet(axes: Sequence[str | int]) -> list[int]:
+    """The sizes of a cache of one text and no token."""
+    return [axis if isinstance(axis, int) else {"batch": 1}.get(axis, 0) for axis in axes]
+
+
+def _open(file: Path, threads: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry(*EXACT_ON_X86)
-    session = _session(file, options)
+    return _session(file, options)
+
+
+def _answer(file: Path, signature: Signature, threads: int) -> Answer:
+    session = _open(file, threads)
     types = {node.name: np.int64 if node.type == "tensor(int64)" else np.int32 for node in session.get_inputs()}
     if set(types) != set(signature.inputs):
         raise UserError(

@@ -49,6 +49,25 @@ FOR_ALL: tuple[Pass, ...] = (
 FOR_LITERT: tuple[Pass, ...] = (spell_out_norms, shift_by_subtraction, keep_rank_four, look_up_gathered)
 
 
+FOR_STEPS: tuple[Pass, ...] = (
+    drop_no_ops,
+    fold_constants,
+    slices_for_splits,
+    fuse_gelu,
+    join_views,
+    drop_no_ops,
+    fold_constants,
+    spell_out_norms,
+    look_up_gathered,
+)
+"""Of graphs of a model that writes: those that don't look for a classifier's mask and rows."""
+
+
+def clean_steps(program: ExportedProgram) -> tuple[fx.GraphModule, dict[str, int]]:
+    """`clean` for a model that writes, in LiteRT's forms."""
+    return clean(program, FOR_STEPS)
+
+
 def clean(program: ExportedProgram, passes: Sequence[Pass] = FOR_ALL) -> tuple[fx.GraphModule, dict[str, int]]:
     """The graph after all passes, ready to be run or exported again; and for each pass the number of places it
     changed."""

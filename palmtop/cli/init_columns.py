@@ -91,7 +91,8 @@ def guessed_columns(data: str, known: list[str], texts: tuple[str | None, str | 
 def guessed_kind(rows: Mapping[str, Sequence[Any]], columns: Columns) -> str | None:
     """The one kind of task that the rows show, or None."""
     if not columns.label:
-        return _only([name for name in task_kinds.names() if task_kinds.find(name).label_optional])
+        kinds = {name: task_kinds.find(name) for name in task_kinds.names()}  # texts that are gone on from show nothing
+        return _only([name for name, kind in kinds.items() if kind.label_optional and not kind.writes])
     texts, labels = rows[columns.texts[0]], rows[columns.label]
     return _only([name for name in task_kinds.names() if task_kinds.find(name).shows(texts, labels)])
 

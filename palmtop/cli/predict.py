@@ -17,6 +17,7 @@ from palmtop.errors import raise_all
 if TYPE_CHECKING:
     from palmtop.answering import Purpose
     from palmtop.cli.texts_in import Text
+    from palmtop.loaded import Model
     from palmtop.task_kinds.answer import Answer
 
 STDIN = "-"
@@ -50,8 +51,8 @@ def predict(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
         typer.Option(help="Labels to print, the most probable.", min=1, show_default="1; all with --json"),
     ] = None,
 ) -> None:
-    """Ask a model, and print its answers: a label and its probability, a number, the words that answer a question, or a
-    text's vector, and with --second the cosine of two."""
+    """Ask a model, and print its answers: a label and its probability, a number, the words that answer a question, a
+    text's vector, and with --second the cosine of two; or what is written behind a prompt, as it comes."""
     from palmtop.bundle import Bundle
     from palmtop.loaded import load, purpose_of
 
@@ -61,13 +62,9 @@ def predict(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
     raise_all(_faults(purpose, given, second, file, (text, text2), top))
     rows = _rows(purpose, given, second, file, (text, text2))
     first = next(rows)  # faults of a file are told before a runtime is opened; none is empty
-    cut = 0
+    cut, asked = 0, itertools.chain([first], rows)
     with load(opened, threads=threads) as model, _until_nobody_reads():
-        for number, chunk in enumerate(itertools.chain([first], rows)):
-            answers = model.ask(chunk)
-            lines = _json(chunk, answers, top) if as_json else _table(chunk, answers, top or 1, number == 0)
-            print(*lines, sep="\n", flush=True)
-            cut += sum(answer.truncated for answer in answers)
+        cut = _write(model, asked) if purpose.writes and not as_json else _ask(model, asked, as_json, top)
     if cut:
         print(f"{cut} of the texts were longer than the model reads, and were cut", file=sys.stderr)
 
@@ -125,6 +122,31 @@ def _rows(
     whole = rows if second is None else ((*row, second) for row in rows)
     while chunk := list(itertools.islice(whole, size)):
         yield chunk
+
+
+def _ask(model: "Model", chunks: "Iterator[list[Text]]", as_json: bool, top: int | None) -> int:
+    """The answers, as they come; returns how many texts were cut."""
+    cut = 0
+    for number, chunk in enumerate(chunks):
+        answers = model.ask(chunk)
+        lines = _json(chunk, answers, top) if as_json else _table(chunk, answers, top or 1, number == 0)
+        print(*lines, sep="\n", flush=True)
+        cut += sum(answer.truncated for answer in answers)
+    return cut
+
+
+def _write(model: "Model", chunks: "Iterator[list[Text]]") -> int:
+    """Each prompt with what is written behind it, piece by piece, and an empty line between two; returns how many
+    prompts were cut."""
+    cut = 0
+    for number, (prompt,) in enumerate(text for chunk in chunks for text in chunk):
+        print("\n\n" if number else "", prompt, sep="", end="", flush=True)
+        continuation = model.write(prompt)
+        for piece in continuation:
+            print(piece, end="", flush=True)
+        cut += continuation.written.truncated
+    print()
+    return cut
 
 
 def _json(texts: "Sequence[Text]", answers: "Sequence[Answer]", top: int | None) -> list[str]:

@@ -38,3 +38,14 @@ class HostTokenizer:
     def encode(self, texts: Sequence[Text]) -> list[Encoding]:
         """Encode texts or pairs, in order."""
         return self._kind.encode(self._tokenizer, texts, self._max_length)
+
+    def plain(self, text: str) -> list[int]:
+        """All tokens of a text, without special ones around it."""
+        self._tokenizer.no_truncation()
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Tokens as a text, without special ones."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text

@@ -156,6 +156,8 @@ class Family:
     """The same for a task of question answering."""
     token_head: tuple[str, ...] = ("classifier",)
     """The same for a task of tags."""
+    word_class: str | None = None
+    """Its class with a head over the vocabulary for what comes next, where it isn't called ...ForCausalLM."""
     word_head: str | None = None
     """The first module of its head over the vocabulary: what takes the last hidden states."""
     order_head: tuple[str, ...] = ()

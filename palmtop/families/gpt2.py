@@ -1,4 +1,4 @@
-"""GPT-2 (Radford et al. 2019): a decoder, distilled as a language model only."""
+"""GPT-2 (Radford et al. 2019): a decoder, which writes."""
 
 from palmtop.families.family import Family
 
@@ -14,6 +14,7 @@ FAMILY = Family(
     activation="activation_function",
     feed_forward="n_inner",
     token_types=False,
+    word_class="GPT2LMHeadModel",
     word_head="lm_head",
     table="wte",
     token_rows=("lm_head.weight",),

@@ -36,7 +36,7 @@ KNOWN = FAMILIES | {name: family for name, family in _ALL.items() if family.own_
 """All families that are opened, fine-tuned, exported and measured."""
 
 DECODERS = {name: family for name, family in _ALL.items() if family.kind == "decoder"}
-"""Families that are distilled as language models only (stages that name decoders in `takes`)."""
+"""Families that write: stages that name decoders in `takes` work on them."""
 
 EVERY_FAMILY = KNOWN | DECODERS
 
@@ -91,6 +91,23 @@ def check_kept(model_type: str, layers: Sequence[int]) -> None:
             f"layers {list(layers)} of a model of the family '{model_type}' can't stand without layer 0, which {why}: "
             "choose layers from 0 on, such as those of choose: spread"
         )
+
+
+def check_transformer(stage: str, kind: "TaskKind", model_type: str | None) -> None:
+    """Raises: UserError: such a transformer has no head for this kind of task."""
+    if (transformer := kind_of(model_type)) in kind.transformers:
+        return
+    shown = kind.name.replace("_", " ")
+    raise UserError(
+        f"{stage} for {shown}: a model of the family '{model_type}' is "
+        + (
+            f"a decoder, whose tokens see only those before them: take an encoder, such as bert, for {shown}; what "
+            "decoders are for is causal_lm"
+            if transformer == "decoder"
+            else f"an encoder, whose tokens see those behind them, so it can't write: take a decoder "
+            f"({', '.join(DECODERS)})"
+        )
+    )
 
 
 def check_padding(kind: "TaskKind", model_type: str | None) -> None:

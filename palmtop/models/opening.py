@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from palmtop import task_kinds
 from palmtop.errors import UserError
 from palmtop.families.family import Family
-from palmtop.models.family import FAMILIES, check_kept, family_named, group_of_layers
+from palmtop.models.family import EVERY_FAMILY, FAMILIES, check_kept, family_named, group_of_layers
 from palmtop.models.reshaped import opener, reshaped_class
 from palmtop.models.whole_weights import check_finite, check_whole, quiet
 from palmtop.task import Task
@@ -53,9 +53,16 @@ def open_classifier(folder: Path, attention: str = "eager") -> "PreTrainedModel"
 
 
 def head_of(config: dict[str, Any]) -> str | None:
-    """How the class that a Hugging Face config names ends, where it has a task's head: 'ForSequenceClassification'."""
-    named = config.get("architectures") or ()
-    return next((end for end in task_kinds.architectures() if any(end in name for name in named)), None)
+    """How the class that a Hugging Face config names ends, where it has a task's head: 'ForSequenceClassification'.
+
+    A head over the vocabulary for what comes next counts for decoders alone: of encoders there are such classes too,
+    and their bodies are what is wanted.
+    """
+    named, family = config.get("architectures") or (), EVERY_FAMILY.get(str(config.get("model_type")))
+    kind = family.kind if family is not None else "encoder"
+    if family is not None and family.word_class is not None and family.word_class in named:
+        return task_kinds.architectures("decoder")[0]
+    return next((end for end in task_kinds.architectures(kind) if any(end in name for name in named)), None)
 
 
 def open_with_head(folder: Path) -> "PreTrainedModel":

@@ -12,9 +12,9 @@ from palmtop.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-HEADS = ("ForSequenceClassification", "ForQuestionAnswering")
-"""What the classes are called by whose heads are a task's own; a head over the vocabulary is judged where it is used
-(palmtop.language_model)."""
+HEADS = ("ForSequenceClassification", "ForQuestionAnswering", "ForCausalLM", "LMHeadModel")
+"""What the classes are called by whose heads are a task's own; a head over the vocabulary for hidden words is judged
+where it is used (palmtop.language_model)."""
 TOLD = 3
 """Names of weights in a message, at most."""
 BUFFERS = ("position_ids", "token_type_ids", "attn.bias", "attn.masked_bias")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from palmtop.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
+    from palmtop.families.family import Kind
     from palmtop.task_kinds.kind import TaskKind
 
 
@@ -48,9 +49,11 @@ def by_output(output: str) -> "TaskKind":
 
 
 @cache
-def architectures() -> tuple[str, ...]:
-    """How the names of transformers' classes with a task's head end: ForSequenceClassification and so on."""
-    return tuple(dict.fromkeys(find(name).architecture for name in names()))
+def architectures(transformer: "Kind") -> tuple[str, ...]:
+    """How the names of transformers' classes with a task's head end, of such a transformer: ForSequenceClassification
+    and so on."""
+    kinds = map(find, names())
+    return tuple(dict.fromkeys(kind.architecture for kind in kinds if transformer in kind.transformers))
 
 
 def _class_name(name: str) -> str:

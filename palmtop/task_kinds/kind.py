@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy import ndarray
 from palmtop.data.encoding import Encoding, Text
 from palmtop.data.rows import Table
 from palmtop.errors import UserError, clipped
+from palmtop.families.family import Kind
 from palmtop.metrics import Score, bootstrapped, bootstrapped_mean, faults_of
 from palmtop.settings import Settings
 from palmtop.signature import Signature
@@ -67,6 +69,8 @@ class TaskKind(ABC):
     name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
     """Its metrics; by default the first decides."""
+    times: ClassVar[tuple[str, ...]] = ()
+    """Metrics of speed that its models have besides the usual ones."""
     architecture: ClassVar[str]
     """How the name of transformers' class with such a head ends: 'ForSequenceClassification'."""
     problem_type: ClassVar[str | None] = None
@@ -89,7 +93,11 @@ class TaskKind(ABC):
     """What of a text's labels is lost when words of the text are replaced by others."""
     token_work: ClassVar[str] = ""
     """What is done with tokens: 'find an answer'."""
-    head: ClassVar[Literal["new_head", "span_head", "token_head"]] = "new_head"
+    transformers: ClassVar[frozenset[Kind]] = frozenset({"encoder"})
+    """Kinds of transformers that have such a head."""
+    writes: ClassVar[bool] = False
+    """Whether its models go on from a text, token by token (`palmtop.writer`), in place of answering it."""
+    head: ClassVar[Literal["new_head", "span_head", "token_head", "word_head"]] = "new_head"
     """Which fact of a family names the modules that a task trains anew."""
     stages: ClassVar[frozenset[str] | None] = None
     """The stages that work for it; None: all that `refuses` doesn't name."""
@@ -148,6 +156,17 @@ class TaskKind(ABC):
         """
         return {}
 
+    def signed(self, signature: Signature, folder: Path) -> Signature:
+        """The signature of a model with such a head.
+
+        Args:
+            folder: of the model, with its config.json and its tokenizer.
+
+        Raises:
+            UserError: it hasn't what the task's options name.
+        """
+        return signature.model_copy(update={"output": self.output})
+
     one_label: ClassVar[bool] = False
     """Whether a row's label is one word, of which there are few: a part of the rows can have its share of each."""
 
@@ -196,6 +215,10 @@ class TaskKind(ABC):
         Raises:
             UserError: rows without a label, or with one that can't be read, by number.
         """
+
+    def reads(self, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """The columns of a task's texts that a model is given when it is asked."""
+        return columns
 
     def doubts(self, task: Definition, labels: Mapping[str, Labels]) -> list[str]:
         """What may not be meant of the labels of each split, by name: a line each; nothing by default."""
@@ -339,6 +362,14 @@ class TaskKind(ABC):
     def as_probabilities(self, logits: "Tensor") -> "Tensor":
         """Probabilities of logits, in torch."""
         raise NotImplementedError(f"{self.name} has no probabilities")
+
+    def condensed(self, outputs: "Tensor", ids: "Tensor") -> "Tensor":
+        """What is kept of a head's outputs for a batch, [batch, ...], where all of them would fill the memory.
+
+        Args:
+            ids: [batch, tokens], what the model read.
+        """
+        return outputs
 
     def from_runtime(self, outputs: Mapping[str, ndarray], rows: int, length: int) -> Float32[ndarray, "rows ..."]:
         """What a runtime gives for a padded batch, by the names of the outputs, as one array, [rows, outputs] or

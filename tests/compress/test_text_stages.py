@@ -360,7 +360,7 @@ def test_words_on_disk_are_those_of_the_teacher(
 
 
 @pytest.mark.parametrize(
-    "name", ["finetune", "distill", "masked_lm", "distill_masked_lm", "to_tflite", "to_onnx", "to_tfjs"]
+    "name", ["masked_lm", "distill_masked_lm", "to_tfjs", "to_executorch", "to_app", "minilm", "prune_structures"]
 )
 def test_a_decoder_is_refused_by_name_where_encoders_are_wanted(name: str, gpt2: Bundle) -> None:
     kind = stage.find(name)

@@ -187,6 +187,68 @@ def _pair(chosen: random.Random, label: str) -> dict[str, Any]:
     }
 
 
+END = "<|endoftext|>"
+"""The token that ends a text, of the tiny models that write."""
+
+
+def write_texts(folder: Path, train: int = 256, evaluation: int = 24, prompts: bool = False) -> dict[str, Any]:
+    """A task of going on from texts, with its JSONL files in `folder`: words of a topic in their order, round and
+    round, and an end.
+
+    Args:
+        prompts: whether a row is a prompt and what follows it, not a text.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, count, seed in (("train", train, 1), ("evaluation", evaluation, 2)):
+        rows = [_going_on(random.Random(1000 * seed + number), prompts) for number in range(count)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {
+        "name": "onward",
+        "kind": "causal_lm",
+        "text": ["prompt", "text"] if prompts else "text",
+        "options": {"end": END, "max_new_tokens": 12},
+        "train": str(folder / "train.jsonl"),
+        "evaluation": str(folder / "evaluation.jsonl"),
+    }
+
+
+def _going_on(chosen: random.Random, prompts: bool) -> dict[str, str]:
+    words = WORDS[chosen.choice(sorted(WORDS))]
+    start, count = chosen.randrange(len(words)), chosen.randint(4, 9)
+    said = [(words + words)[(start + place) % len(words)] for place in range(count)]
+    whole = " ".join(said) + END
+    return {"prompt": " ".join(said[:2]), "text": " " + " ".join(said[2:]) + END} if prompts else {"text": whole}
+
+
+def write_writer(folder: Path, family: str = "gpt2", layers: int = 2, **changed: Any) -> Path:
+    """A randomly initialised decoder with a head over its vocabulary, and byte-level BPE: a Hugging Face folder.
+
+    Args:
+        changed: entries of its config.
+    """
+    import torch
+    import transformers
+
+    folder.mkdir(parents=True)
+    tokenizer = _bpe([END], END)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    said = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "bos_token": END, "model_max_length": 64}
+    (folder / "tokenizer_config.json").write_text(json.dumps(said))
+    config = transformers.AutoConfig.for_model(family, **_WRITERS[family](layers))
+    config.update(
+        {"vocab_size": tokenizer.get_vocab_size(), "bos_token_id": 0, "eos_token_id": 0, "initializer_range": 0.2}
+        | changed
+    )
+    torch.manual_seed(0)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+_WRITERS: dict[str, Any] = {
+    "gpt2": lambda layers: {"n_embd": 32, "n_layer": layers, "n_head": 4, "n_positions": 64},
+}
+
+
 @dataclass(frozen=True)
 class _Vocabulary:
     special: tuple[str, ...]

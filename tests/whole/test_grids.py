@@ -18,7 +18,8 @@ NO_FAMILIES = [(family, name) for family, facts in EVERY_FAMILY.items() for name
 
 @pytest.mark.parametrize(("kind", "name"), NO_KINDS)
 def test_a_stage_takes_a_kind_of_task_or_refuses_it_with_a_reason(kind: str, name: str) -> None:
-    made, source = stage.find(name).model_construct(), Outline("torch", "bert", 2, ("a", "b"), task=kind)
+    family = "gpt2" if task_kinds.find(kind).writes else "bert"
+    made, source = stage.find(name).model_construct(), Outline("torch", family, 2, ("a", "b"), task=kind)
     if task_kinds.find(kind).works(name):
         check_task(name, made, source)
         return
