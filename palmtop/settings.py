@@ -8,6 +8,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from palmtop.errors import UserError, did_you_mean
 
+LATER = "later"
+"""Marks a setting, in its `Annotated`, that came when bundles had been made without it: at its default it is left out
+where a stage's settings are written, so that those bundles stay what they are."""
+
 
 class Settings(BaseModel):
     """Typed, frozen settings; an unknown key is refused."""

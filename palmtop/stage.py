@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
 from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format
@@ -20,7 +20,7 @@ from palmtop.errors import UserError, did_you_mean
 from palmtop.families.family import Kind
 from palmtop.models.family import check_refused, family_named, kind_of
 from palmtop.models.reshaped import changed
-from palmtop.settings import Settings
+from palmtop.settings import LATER, Settings
 from palmtop.stage_files import class_name, names
 from palmtop.version import VERSION
 
@@ -160,6 +160,16 @@ class Stage(Settings, ABC):
     def about(self) -> str | None:
         """Why the shapes of its result are only told about before it has learnt; None where they are told exactly."""
         return None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the settings that came later and are at their defaults."""
+        written, fields = write(self), type(self).model_fields
+        return {
+            name: value
+            for name, value in written.items()
+            if LATER not in fields[name].metadata or getattr(self, name) != fields[name].default
+        }
 
     def inputs(self) -> dict[str, str]:
         """sha256 of what the stage reads besides its source, by role."""

@@ -7,13 +7,15 @@ from pathlib import Path
 from pydantic import Field
 
 from palmtop.bundle import Bundle
-from palmtop.compress.distillation.augment import Augmentation, augmented_once, weights_in
+from palmtop.compress.distillation.augment import Augmentation, augmented_once
 from palmtop.compress.distillation.teachers import TaughtBySource
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.layer_choice import Choice, start_layers
+from palmtop.errors import UserError
 from palmtop.signature import Signature
 from palmtop.stage import Work
 from palmtop.task import Split
+from palmtop.task_kinds import find
 
 
 class DistillingStage(TaughtBySource, ABC):
@@ -24,29 +26,35 @@ class DistillingStage(TaughtBySource, ABC):
     choose: Choice | None = "spread"
     """Which layers a number means: spread from first to last; the lowest; or those of Shleifer and Rush's table."""
     augment_with: str | None = None
-    """Folder of a masked language model with its trained head, in the task's language, that makes more texts of each;
-    none by default."""
+    """Folder of a masked language model with its trained head, in the task's language: of augment: likely. Without
+    augment it makes more texts of each as TinyBERT does: with the labels of the texts that they are made of."""
     augment_copies: int = Field(default=20, ge=1, le=100)
     """N: texts that are made of each (TinyBERT's paper: 20; its code: 10 to 30 by task)."""
     augment_candidates: int = Field(default=15, ge=1, le=1000)
     """K: most likely words that a word is replaced from."""
     augment_probability: float = Field(default=0.4, gt=0, le=1)
-    """p: probability that a word is replaced."""
+    """p: probability that a word is replaced by a likely one."""
 
-    def inputs(self) -> dict[str, str]:
-        """The data, where the task is named here, and the model that makes more of them."""
-        return super().inputs() | (
-            {"augment_with": weights_in(Path(self.augment_with))} if self.augment_with is not None else {}
-        )
+    @property
+    def _needs_likely(self) -> bool:
+        return bool(self.augment)
 
-    def training_data(self, split: Split, source: Bundle, signature: Signature, work: Work) -> Encoded:
+    def check_more(self, kind: str | None) -> None:
+        """The same for texts that are made with labels."""
+        super().check_more(kind)
+        if kind is not None and self.augment_with is not None and (lost := find(kind).lost_with_words):
+            raise UserError(f"augment_with makes texts with other words, in which {lost} would be lost: leave it out")
+
+    def training_data(
+        self, split: Split, source: Bundle, signature: Signature, work: Work, teacher: Bundle | None = None
+    ) -> Encoded:
         """The training texts, tokenized, with those that were made of them."""
-        if self.augment_with is not None and self.learns:
+        if self.augment_with is not None and not self.augment and self.learns:
             augmentation = Augmentation(
                 self.augment_copies, self.augment_candidates, self.augment_probability, self.seed
             )
             split = augmented_once(split, Path(self.augment_with), augmentation, work.scratch, work.say)
-        return Encoded.of(split, source.path, signature)
+        return super().training_data(split, source, signature, work, teacher)
 
     def chosen_layers(self, teacher_layers: int) -> list[int]:
         """The teacher's layers (0-based) that the student starts from.

@@ -11,14 +11,15 @@ from numpy import ndarray
 from pydantic import Field, model_validator
 
 from palmtop.bundle import Bundle, Format
-from palmtop.compress.distillation.answer_losses import AnswerWeights, distillation_loss
+from palmtop.compress.distillation.answer_losses import distillation_loss
 from palmtop.compress.distillation.guards import check_labels
+from palmtop.compress.distillation.more_texts import MoreTexts
 from palmtop.compress.distillation.teacher_signals import Wanted, signals
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
-from palmtop.compress.learning.training_settings import GivenRates, TrainingStage
+from palmtop.compress.learning.training_settings import GivenRates
 from palmtop.compress.without_layers.token_vectors import (
     Reduced,
     by_counts,
@@ -42,7 +43,7 @@ INPUTS = ("input_ids", "attention_mask")
 """Of the student: it knows no kinds of token."""
 
 
-class Static(AnswerWeights, TrainingStage, GivenRates):
+class Static(MoreTexts, GivenRates):
     """Ask the teacher for each token alone, reduce by PCA, weight by rarity; then train table and head on its answers
     and the labels."""
 
@@ -83,8 +84,8 @@ class Static(AnswerWeights, TrainingStage, GivenRates):
         return self
 
     def inputs(self) -> dict[str, str]:
-        """The data, where the task is named here."""
-        return task_input(self.task)
+        """The data, where the task is named here, and what makes more of them."""
+        return task_input(self.task) | self.more_inputs()
 
     def outline(self, source: Outline | None) -> Outline:
         """A model without layers."""
@@ -102,6 +103,7 @@ class Static(AnswerWeights, TrainingStage, GivenRates):
             self._check_width(source.width)
         labels = task.label_names if task is not None else source.labels
         kind = task.kind if task is not None else source.task
+        self.check_more(kind)
         return Outline("torch", STATIC.model_type, 0, labels, self.width, self.width, 0, task=kind)
 
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
@@ -111,7 +113,7 @@ class Static(AnswerWeights, TrainingStage, GivenRates):
         config = json.loads((source.path / "config.json").read_text(encoding="utf-8"))
         if self.soft_weight:
             check_labels({int(index): label for index, label in config["id2label"].items()}, task)
-        data = Encoded.of(self.rows_of(task.load("train")), source.path, signature)
+        data = self.training_data(self.rows_of(task.load("train")), source, signature, work)
         states = states_of_tokens(source, self.pooling, work.say) if self.learns else self._unasked(config)
         self._check_width(states.shape[1])
         made = reduced(states, self.width)
