@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from palmtop import task_kinds
 from palmtop.data import rows
 from palmtop.data.encoding import Text
+from palmtop.data.plain_texts import PlainTexts, written
 from palmtop.data.rows import Source, have
 from palmtop.errors import UserError, did_you_mean, raise_all
 from palmtop.settings import Settings, build
@@ -25,6 +26,9 @@ SHIPPED = Path(__file__).parent / "tasks"
 
 HELD_OUT = 0.1
 """Share of the training texts that are chosen by where there is no validation split."""
+
+_DATA = {"train", "validation", "evaluation", "unlabelled"}
+"""Settings that say where data lie."""
 
 SplitName = Literal["train", "validation", "evaluation"]
 
@@ -47,8 +51,14 @@ class Split:
 
     def take(self, indices: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> "Split":
         """The rows at `indices`, in that order."""
-        texts = [self.texts[index] for index in indices]
-        return Split(texts, self.labels[indices], _digest(texts, self.labels[indices]))
+        return Split.of([self.texts[index] for index in indices], self.labels[indices])
+
+    @classmethod
+    def of(cls, texts: list[Text], labels: "np.ndarray[Any, np.dtype[np.generic]]") -> Self:
+        """Rows, with their digest."""
+        hashed = hashlib.sha256(json.dumps(texts).encode())
+        hashed.update(np.ascontiguousarray(labels).tobytes())
+        return cls(texts, labels, hashed.hexdigest())
 
 
 class Task(Settings):
@@ -76,6 +86,10 @@ class Task(Settings):
     train: Source
     validation: Source | None = None
     evaluation: Source
+    unlabelled: tuple[PlainTexts, ...] = ()
+    """Texts without labels, which the stages that distil have the teacher label and learn from too: a file, or {file:
+    ..., text: COLUMN}, {dataset: ..., split: ...}, {task: another one}, or a list of these. None of a text that is
+    measured or chosen by, or trained on already."""
     train_rows: int | None = Field(default=None, ge=1)
     """Train on so many rows only, drawn once with a fixed seed, the same share of each label; all by default."""
     empty_text: Literal["refuse", "keep", "drop"] = "refuse"
@@ -90,6 +104,11 @@ class Task(Settings):
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"file": value} if isinstance(value, str) else value
+
+    @field_validator("unlabelled", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return written(value)
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -115,6 +134,8 @@ class Task(Settings):
         self.of_kind.check_definition(self)
         if self.label in self.columns:
             raise ValueError(f"'{self.label}' is named as the text and as the label; name the column of each")
+        if self.unlabelled and not self.of_kind.learns_unlabelled:
+            raise ValueError(f"{self.kind} learns from rows with labels alone; remove 'unlabelled'")
         if isinstance(self.labels, tuple) and len(set(self.labels)) != len(self.labels):
             raise ValueError("a label stands twice in 'labels'")
         return self
@@ -156,13 +177,32 @@ class Task(Settings):
             raise UserError(f"task '{self.name}' has no {split} split")
         table = rows.read(source)
         texts, values = self._clean(table)
-        loaded = Split(texts, labels := self.of_kind.read_labels(self, texts, values, table), _digest(texts, labels))
+        loaded = Split.of(texts, self.of_kind.read_labels(self, texts, values, table))
         if split == "train":
             self._refuse_unfit_labels(source.shown)
             self.of_kind.check_learnable(self, loaded.labels, source.shown)
             if self.train_rows is not None and self.train_rows < len(loaded):
                 return loaded.take(_fixed_subset(self.of_kind.strata(loaded.labels), len(loaded), self.train_rows))
         return loaded
+
+    def plain_texts(self, source: PlainTexts) -> list[Text]:
+        """Texts without labels, as they stand in one of the places that `unlabelled` names.
+
+        Raises:
+            UserError: there is no such file, column or task; or a text can't be one.
+        """
+        if source.task is None:
+            return [
+                tuple(self._text(part, number, source.shown) for part in row)
+                for number, row in enumerate(source.rows(self.columns), 1)
+            ]
+        other = Task.find(source.task)
+        if len(other.columns) != len(self.columns):
+            raise UserError(
+                f"unlabelled: the task '{other.name}' has {len(other.columns)} text columns, '{self.name}' "
+                f"{len(self.columns)}: name one with as many"
+            )
+        return other.load("train").texts
 
     def held_out(self) -> tuple[Split, Split]:
         """The training rows parted for a task that has no validation split: those to learn from, and a tenth to choose
@@ -197,8 +237,9 @@ class Task(Settings):
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of the definition and of the data behind it, wherever that lies: what a trained bundle depends on."""
-        definition = self.model_dump(mode="json", exclude={"train", "validation", "evaluation", *self._unsaid})
+        """sha256 of the definition and of the data with labels behind it, wherever that lies: what a trained bundle
+        depends on. Texts without labels are an input of their own, of the stages that learn from them."""
+        definition = self.model_dump(mode="json", exclude=_DATA | self._unsaid)
         loaded = [self.load(split).digest for split in ("train", "evaluation")]
         return hashlib.sha256(json.dumps([definition, loaded]).encode()).hexdigest()
 
@@ -245,7 +286,7 @@ class Task(Settings):
     @property
     def _unsaid(self) -> set[str]:
         """Settings that tasks from before they were there must not have, or digests would change."""
-        return {"options"} if self.options is None else set()
+        return ({"options"} if self.options is None else set()) | (set() if self.unlabelled else {"unlabelled"})
 
     def _refuse_unfit_labels(self, where: str) -> None:
         names = self.label_names if self.of_kind.has_labels else ()
@@ -257,7 +298,8 @@ class Task(Settings):
             for name in ("train", "validation", "evaluation")
             if (source := getattr(self, name))
         }
-        return self.model_copy(update=sources)
+        plain = tuple(source.rooted(folder) for source in self.unlabelled)
+        return self.model_copy(update=sources | ({"unlabelled": plain} if plain else {}))
 
     def _text(self, value: Any, row: int, where: str) -> str:
         try:
@@ -325,9 +367,3 @@ def _fixed_subset(
             rank[members] = (np.arange(len(members)) + 0.5) / len(members)
         order = order[np.argsort(rank[order], kind="stable")]
     return np.sort(order[:rows_wanted])
-
-
-def _digest(texts: list[Text], labels: "np.ndarray[Any, np.dtype[np.generic]]") -> str:
-    hashed = hashlib.sha256(json.dumps(texts).encode())
-    hashed.update(np.ascontiguousarray(labels).tobytes())
-    return hashed.hexdigest()

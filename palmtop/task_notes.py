@@ -4,8 +4,10 @@ meant."""
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from palmtop.data.encoding import Text
+from palmtop.data.encoding import plain
+from palmtop.errors import UserError
 from palmtop.task import Split, SplitName, Task
+from palmtop.unlabelled import unlabelled
 
 PAIRS: tuple[tuple[SplitName, SplitName], ...] = (
     ("evaluation", "train"),
@@ -40,6 +42,11 @@ def noticed(task: Task, splits: Mapping[SplitName, Split]) -> Noticed:
     notes += task.of_kind.doubts(task, {name: split.labels for name, split in splits.items()})
     for name, split in splits.items():
         notes += _of_texts(task, name, split)
+    if task.unlabelled:
+        try:
+            notes.append(unlabelled(task).told)
+        except UserError as error:
+            faults += error.faults
     return Noticed(tuple(faults), tuple(notes))
 
 
@@ -51,9 +58,9 @@ def _compare(
     notes: list[str],
 ) -> None:
     one, other = pair
-    known = {_plain(text) for text in splits[other].texts}
+    known = {plain(text) for text in splits[other].texts}
     total = len(splits[one])
-    twice = sum(_plain(text) in known for text in splits[one].texts)
+    twice = sum(plain(text) in known for text in splits[one].texts)
     there = {"train": "training data", "validation": "validation split"}.get(other, other)
     if pair == ("evaluation", "train") and twice == total >= TELLING:
         faults.append(
@@ -89,8 +96,3 @@ def _of_texts(task: Task, name: SplitName, split: Split) -> list[str]:
 
 def _is_quoted(part: str) -> bool:
     return len(part) > 1 and part[0] == part[-1] == '"'
-
-
-def _plain(text: Text) -> Text:
-    """A text by which it is known again: capitals and spaces don't count."""
-    return tuple(" ".join(part.split()).casefold() for part in text)

@@ -91,7 +91,7 @@ def distillation_terms(
 
 def answer_terms(weights: AnswerWeights, task: Task) -> "Callable[[Tensor, Batch], dict[str, Tensor]]":
     """(logits, batch) of a student -> the weighted terms of soft targets and labels, [batch] each, without those of
-    weight 0."""
+    weight 0. A row that has no label has no loss by it."""
     kind = task.of_kind
 
     def terms(logits: "Tensor", batch: "Batch") -> "dict[str, Tensor]":
@@ -100,7 +100,9 @@ def answer_terms(weights: AnswerWeights, task: Task) -> "Callable[[Tensor, Batch
             soft = kind.soft_loss(logits, batch["teacher_logits"], weights.temperature, heard(batch))
             found["soft"] = weights.soft_weight * soft
         if weights.label_weight:
-            found["labels"] = weights.label_weight * kind.label_loss(logits, batch["labels"])
+            by_labels = kind.label_loss(logits, batch["labels"])
+            known = by_labels * batch["labelled"] if "labelled" in batch else by_labels
+            found["labels"] = weights.label_weight * known
         return found
 
     return terms

@@ -17,13 +17,11 @@ from palmtop.compress.learning.torch_bundles import write_classifier
 from palmtop.compress.learning.training_settings import ChosenRates
 from palmtop.compress.learning.validation import Parts
 from palmtop.compress.start.finetune import check_kind, learnt_by
-from palmtop.errors import UserError
 from palmtop.families.family import Kind
 from palmtop.models.family import check_kept
 from palmtop.models.opening import keep_layers, open_with_head
 from palmtop.stage import Outline, Work
 from palmtop.task import task_input
-from palmtop.task_kinds import find
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -53,8 +51,7 @@ class Distill(DistillationWeights, DistillingStage, ChosenRates):
         teacher = fine_tuned("distill", source, self.task)  # or, beside one that is named, its student
         assert teacher.layers is not None and teacher.family is not None  # `fine_tuned` has looked
         check_kind(teacher, self.max_length)
-        if teacher.task is not None and self.augment_with is not None and (lost := find(teacher.task).lost_with_words):
-            raise UserError(f"augment_with makes texts with other words, in which {lost} would be lost: leave it out")
+        self.check_more(teacher.task)
         if self.teacher is not None:
             return teacher
         chosen = self.chosen_layers(teacher.layers)

@@ -5,23 +5,26 @@ from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from palmtop.bundle import Bundle
 from palmtop.compress.distillation.across import Across, Readings
-from palmtop.compress.distillation.augment import Augmentation, augmented_once, weights_in
+from palmtop.compress.distillation.augment import Augmentation, augmented_once
 from palmtop.compress.distillation.guards import check_inputs, check_labels
 from palmtop.compress.distillation.keep_or_recompute import Asked
+from palmtop.compress.distillation.more_texts import MoreRows
 from palmtop.compress.distillation.teachers import TaughtBySource, Teaching, taught_faults, teacher_input, torch_teacher
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.layer_choice import Choice, start_layers
-from palmtop.errors import raise_all
+from palmtop.errors import UserError, raise_all
 from palmtop.models.opening import open_with_head
+from palmtop.settings import LATER
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Work, outline_of
 from palmtop.task import Split
+from palmtop.task_kinds import find
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def new_head_of(student: Bundle) -> tuple[str, ...]:
 class DistillingStage(TaughtBySource, ABC):
     """A student that is taught by a fine-tuned teacher: some of its layers, or the source as it is."""
 
-    teacher: str | None = None
+    teacher: Annotated[str | None, LATER] = None
     """Folder of the torch bundle that teaches, where the source is its student already, whatever the family, the widths
     and the tokenizer of the two (new_student makes one); in a recipe a step's, as 'with: {teacher: STEP}'. By default
     the source is the teacher, and some of its layers are the student."""
@@ -49,14 +52,14 @@ class DistillingStage(TaughtBySource, ABC):
     choose: Choice | None = "spread"
     """Which layers a number means: spread from first to last; the lowest; or those of Shleifer and Rush's table."""
     augment_with: str | None = None
-    """Folder of a masked language model with its trained head, in the task's language, that makes more texts of each;
-    none by default."""
+    """Folder of a masked language model with its trained head, in the task's language: of augment: likely. Without
+    augment it makes more texts of each as TinyBERT does: with the labels of the texts that they are made of."""
     augment_copies: int = Field(default=20, ge=1, le=100)
     """N: texts that are made of each (TinyBERT's paper: 20; its code: 10 to 30 by task)."""
     augment_candidates: int = Field(default=15, ge=1, le=1000)
     """K: most likely words that a word is replaced from."""
     augment_probability: float = Field(default=0.4, gt=0, le=1)
-    """p: probability that a word is replaced."""
+    """p: probability that a word is replaced by a likely one."""
 
     @model_validator(mode="after")
     def _one_student(self) -> Self:
@@ -64,16 +67,19 @@ class DistillingStage(TaughtBySource, ABC):
             raise ValueError("with a teacher the source is the student, whose layers are all kept: leave layers out")
         return self
 
-    @model_serializer(mode="wrap")
-    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Where the source teaches, as it was always written: bundles made before there was the setting stay equal."""
-        written: dict[str, Any] = write(self)
-        return {name: value for name, value in written.items() if name != "teacher" or value is not None}
+    @property
+    def _needs_likely(self) -> bool:
+        return bool(self.augment)
+
+    def check_more(self, kind: str | None) -> None:
+        """The same for texts that are made with labels."""
+        super().check_more(kind)
+        if kind is not None and self.augment_with is not None and (lost := find(kind).lost_with_words):
+            raise UserError(f"augment_with makes texts with other words, in which {lost} would be lost: leave it out")
 
     def inputs(self) -> dict[str, str]:
-        """The data, where the task is named here, the model that makes more of them, and a teacher that is named."""
-        augmenting = {"augment_with": weights_in(Path(self.augment_with))} if self.augment_with is not None else {}
-        return super().inputs() | augmenting | teacher_input(self.teacher)
+        """The data, where the task is named here, what makes more of them, and a teacher that is named."""
+        return super().inputs() | teacher_input(self.teacher)
 
     def beside_faults(self, source: Outline, besides: Mapping[str, Outline]) -> list[str]:
         """Why the teacher that is named can't teach the source."""
@@ -99,15 +105,17 @@ class DistillingStage(TaughtBySource, ABC):
 
     def lesson(self, split: Split, source: Bundle, teaching: Teaching, work: Work) -> Lesson:
         """The training texts, with those that were made of them, tokenized for all who read them."""
-        if teaching.bundle.digest == source.digest:
-            return Lesson(self.training_data(split, source, teaching.signature, work), None)
-        read = Readings.of(self._texts(split, work), source, teaching.signature, teaching.bundle)
+        teacher = teaching.bundle
+        rows = self.more_rows(split, source, teaching.signature, work, teacher)
+        if teacher.digest == source.digest:
+            return Lesson(rows.told(Encoded.of(rows.split, source.path, teaching.signature)), None)
+        read = Readings.of(rows.split, source, teaching.signature, teacher)
         if not read.alike:
             work.say(
-                f"{teaching.bundle.name} reads other tokens than {source.name}: {read.share:.1%} of the student's are "
-                "covered by characters of the teacher's, the others learn nothing from it"
+                f"{teacher.name} reads other tokens than {source.name}: {read.share:.1%} of the student's are covered "
+                "by characters of the teacher's, the others learn nothing from it"
             )
-        return Lesson(read.ours, read)
+        return Lesson(rows.told(read.ours), read)
 
     def ask_for(
         self, lesson: Lesson, teaching: Teaching, hidden: Sequence[int], passes: float, work: Work
@@ -117,17 +125,17 @@ class DistillingStage(TaughtBySource, ABC):
             return self.ask(teaching.bundle, lesson.data, hidden, passes, work)
         return Across(self.ask(teaching.bundle, lesson.readings.theirs, hidden, passes, work), lesson.readings)
 
-    def training_data(self, split: Split, source: Bundle, signature: Signature, work: Work) -> Encoded:
-        """The training texts, tokenized, with those that were made of them."""
-        return Encoded.of(self._texts(split, work), source.path, signature)
-
-    def _texts(self, split: Split, work: Work) -> Split:
-        if self.augment_with is not None and self.learns:
+    def more_rows(
+        self, split: Split, source: Bundle, signature: Signature, work: Work, teacher: Bundle | None = None
+    ) -> MoreRows:
+        """The training texts, those that were made of them with their labels, and after them those that the teacher
+        alone labels."""
+        if self.augment_with is not None and not self.augment and self.learns:
             augmentation = Augmentation(
                 self.augment_copies, self.augment_candidates, self.augment_probability, self.seed
             )
             split = augmented_once(split, Path(self.augment_with), augmentation, work.scratch, work.say)
-        return split
+        return super().more_rows(split, source, signature, work, teacher)
 
     def chosen_layers(self, teacher_layers: int) -> list[int]:
         """The teacher's layers (0-based) that the student starts from, where it is made of them.

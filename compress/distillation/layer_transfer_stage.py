@@ -51,6 +51,7 @@ class LayerTransferStage(LayerTransferSettings, ABC):
         """The teacher with fewer layers, and narrower where asked."""
         teacher = fine_tuned(self.method, source, self.task)
         assert teacher.layers is not None and teacher.family is not None  # `fine_tuned` has looked
+        self.check_more(teacher.task)
         if self.teacher is not None:
             return teacher  # it is the student; `beside_faults` compares the two
         chosen, width = self.chosen_layers(teacher.layers), teacher.width or self.width or 1

@@ -9,12 +9,12 @@ from pydantic import model_validator
 from palmtop.bundle import Bundle, Format
 from palmtop.compress.distillation.answer_losses import DistillationWeights, distillation_loss
 from palmtop.compress.distillation.guards import check_inputs, check_named_task
+from palmtop.compress.distillation.more_texts import MoreTexts
 from palmtop.compress.distillation.teacher_signals import signals
 from palmtop.compress.distillation.teachers import StatesKept, check_pair, named_teacher, teacher_input
-from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
-from palmtop.compress.learning.training_settings import ChosenRates, TrainingStage
+from palmtop.compress.learning.training_settings import ChosenRates
 from palmtop.compress.learning.validation import Parts
 from palmtop.errors import UserError
 from palmtop.models.opening import open_with_head
@@ -22,7 +22,7 @@ from palmtop.stage import Outline, Work
 from palmtop.task import task_input
 
 
-class Recover(DistillationWeights, StatesKept, TrainingStage, ChosenRates):
+class Recover(DistillationWeights, StatesKept, MoreTexts, ChosenRates):
     """Fine-tune the source as it is, in whatever shape, on a teacher's soft targets and hidden states and on the
     labels."""
 
@@ -44,8 +44,8 @@ class Recover(DistillationWeights, StatesKept, TrainingStage, ChosenRates):
         return self
 
     def inputs(self) -> dict[str, str]:
-        """The teacher, and the data where the task is named here."""
-        return task_input(self.task, self.chooses) | teacher_input(self.teacher)
+        """The teacher, and the data where the task is named here, with what makes more of them."""
+        return task_input(self.task, self.chooses) | teacher_input(self.teacher) | self.more_inputs()
 
     def outline(self, source: Outline | None) -> Outline:
         """The source as it is; only its weights move."""
@@ -55,6 +55,7 @@ class Recover(DistillationWeights, StatesKept, TrainingStage, ChosenRates):
                 "smaller ('prune_structures', 'shrink', 'share', 'factorize')"
             )
         check_named_task(source.labels, self.task)
+        self.check_more(source.task)
         return replace(source, format="torch")
 
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
@@ -67,7 +68,7 @@ class Recover(DistillationWeights, StatesKept, TrainingStage, ChosenRates):
         check_inputs(taught, signature.inputs, teacher.name)
         parts = Parts.of(task, self, work.say)
         judge = parts.judge(task, source.path, signature, work.say)
-        data = Encoded.of(parts.train, source.path, signature)
+        data = self.training_data(parts.train, source, signature, work, teacher)
         said = signals(teacher, data, self.wanted(self.last(taught.num_hidden_layers)), work.say)
         loss = distillation_loss(self, task, self.cosine_weight)
         fitted = fit(student, data, loss, self, work.scratch, said.batch, validation=judge)

@@ -12,17 +12,17 @@ from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format
 from palmtop.compress.distillation.guards import check_inputs, check_labels, check_named_task, check_same_tokens
 from palmtop.compress.distillation.keep_or_recompute import Asked, Budget, Way, ask
+from palmtop.compress.distillation.more_texts import MoreTexts
 from palmtop.compress.distillation.teacher_signals import Wanted
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.torch_bundles import shortened, task_of
-from palmtop.compress.learning.training_settings import TrainingStage
 from palmtop.effort import Effort
 from palmtop.errors import UserError
 from palmtop.models.opening import open_with_head
 from palmtop.settings import Settings
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Work
-from palmtop.task import Split, Task, task_input
+from palmtop.task import Task, task_input
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -51,7 +51,7 @@ class Teaching:
     """That of the model."""
 
 
-class TaughtBySource(StatesKept, TrainingStage, ABC):
+class TaughtBySource(StatesKept, MoreTexts, ABC):
     """The settings of every stage whose source teaches a student of another shape by its hidden states."""
 
     produces: ClassVar[Format] = "torch"
@@ -63,13 +63,13 @@ class TaughtBySource(StatesKept, TrainingStage, ABC):
     """Most that auto keeps on disk, in GB (10^9 bytes)."""
 
     def inputs(self) -> dict[str, str]:
-        """The data, where the task is named here."""
-        return task_input(self.task)
+        """The data, where the task is named here, and what makes more of them."""
+        return task_input(self.task) | self.more_inputs()
 
     def effort(self, source: Outline | None, rows: int) -> Effort | None:
         """The student's training, and the teacher's answers once."""
         training = super().effort(source, rows)
-        return training and replace(training, answering=float((source.layers if source else None) or 0))
+        return training and replace(training, answering=self.times * float((source.layers if source else None) or 0))
 
     def became(self, facts: Mapping[str, Any]) -> dict[str, str]:
         """Whether the teacher was asked once or at each step: its batches differ, and so does its rounding."""
@@ -87,10 +87,6 @@ class TaughtBySource(StatesKept, TrainingStage, ABC):
             check_labels(model.config.id2label, task)
         check_inputs(model.config, signature.inputs, source.name)
         return Teaching(model, task, signature, source)
-
-    def training_data(self, split: Split, source: Bundle, signature: Signature, work: Work) -> Encoded:
-        """The training texts, tokenized; a stage that makes more of them keeps them in its scratch folder."""
-        return Encoded.of(split, source.path, signature)
 
     def ask(self, teacher: Bundle, data: Encoded, hidden: Sequence[int], passes: float, work: Work) -> Asked:
         """The teacher's logits and the hidden states of some layers (indices of `hidden_states`), for so many passes

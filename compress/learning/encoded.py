@@ -1,13 +1,13 @@
 """A split as token ids: ragged arrays, and batches padded only as far as needed."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from jaxtyping import Int, Int32, Num
+from jaxtyping import Bool, Int, Int32, Num
 from numpy import ndarray
 
 from palmtop import task_kinds
@@ -45,6 +45,10 @@ class Encoded:
     """Tokens that every batch is padded to, where padding changes the model's answers; None: to its longest row."""
     each: int = 1
     """How many sequences a row has: 2 where each text of a pair is encoded by itself."""
+    labelled: Bool[ndarray, " rows"] | None = None
+    """Which rows have labels, where not all have; of the others a teacher's answers alone are learnt."""
+    besides: Mapping[str, Any] = field(default_factory=dict)
+    """What a bundle's card is to say of the rows without labels."""
 
     def __len__(self) -> int:
         return (len(self.offsets) - 1) // self.each
@@ -54,11 +58,12 @@ class Encoded:
         """The kind of task by which the model's outputs are read."""
         return task_kinds.by_output(self.output)
 
-    def facts(self) -> dict[str, int]:
+    def facts(self) -> dict[str, Any]:
         """As a bundle's card holds it."""
-        return {"rows": len(self), "truncated": self.truncated} | (
-            {"answers_cut_off": self.left_out} if self.left_out is not None else {}
-        )
+        facts: dict[str, Any] = {"rows": len(self), "truncated": self.truncated}
+        facts |= {"answers_cut_off": self.left_out} if self.left_out is not None else {}
+        facts |= {"rows_labelled": int(self.labelled.sum())} if self.labelled is not None else {}
+        return facts | dict(self.besides)
 
     @property
     def lengths(self) -> Int[ndarray, " rows"]:
@@ -111,6 +116,15 @@ class Encoded:
             return torch.from_numpy(self.labels[list(rows)])
         return torch.from_numpy(padded(self.labels, self.offsets, rows, IGNORED, self.length))
 
+    def labels_of(self, rows: Sequence[int]) -> "dict[str, Tensor]":
+        """The labels of some rows, and `labelled` [batch], 1 for each that has one, where not all have."""
+        import torch
+
+        made = {"labels": self.label_batch(rows)}
+        if self.labelled is None:
+            return made
+        return made | {"labelled": torch.from_numpy(self.labelled[list(rows)].astype(np.float32))}
+
     def batch(self, rows: Sequence[int]) -> "dict[str, Tensor]":
         """The model's inputs for some rows, each [batch, tokens] int64, padded to the longest of them, or to `length`;
         of rows with several sequences [batch x sequences, tokens], a row's one after the other. The mask is there even
@@ -158,5 +172,10 @@ def take(data: Encoded, rows: Sequence[int]) -> Encoded:
     tokens = np.concatenate([np.arange(start, end) for start, end in spans])
     offsets = np.concatenate([[0], np.cumsum([end - start for start, end in spans])]).astype(np.int64)
     return replace(
-        data, ids=data.ids[tokens], types=data.types[tokens], offsets=offsets, labels=data.labels[list(rows)]
+        data,
+        ids=data.ids[tokens],
+        types=data.types[tokens],
+        offsets=offsets,
+        labels=data.labels[list(rows)],
+        labelled=None if data.labelled is None else data.labelled[list(rows)],
     )

@@ -156,10 +156,7 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is untyped
         return self._sampler
 
     def _collate(self, rows: list[int]) -> Batch:
-        batch = self._encoded.batch(rows) | {
-            "labels": self._encoded.label_batch(rows),
-            "rows": torch.tensor(rows),
-        }
+        batch = self._encoded.batch(rows) | self._encoded.labels_of(rows) | {"rows": torch.tensor(rows)}
         return batch | (self._signals(rows) if self._signals else {})
 
     def _groups(self) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from palmtop.bundle import Bundle
-from palmtop.compress.distillation.answer_losses import AnswerWeights, answer_terms
+from palmtop.compress.distillation.answer_losses import answer_terms
 from palmtop.compress.distillation.guards import unchanged
 from palmtop.compress.distillation.teachers import TaughtBySource, fine_tuned
 from palmtop.compress.learning.fit import fit, keep_logs
@@ -34,7 +34,7 @@ ORDINARY = tuple(name for name, family in FAMILIES.items() if family.plain_layer
 positions."""
 
 
-class InvertedBottleneck(AnswerWeights, TaughtBySource, GivenRates):
+class InvertedBottleneck(TaughtBySource, GivenRates):
     """Build an IB-BERT from a fine-tuned teacher's weights and principal components; distil it, layer by layer and in
     its answers.
 
@@ -67,6 +67,7 @@ class InvertedBottleneck(AnswerWeights, TaughtBySource, GivenRates):
         """The source's depth and labels in MobileBERT's family."""
         check_teacher("inverted_bottleneck", source, self.task)
         assert source is not None
+        self.check_more(source.task)
         return Outline(
             "torch",
             "mobilebert",

@@ -35,6 +35,7 @@ class Mobilebert(MobilebertSettings):
         """A MobileBERT with the teacher's labels."""
         check_teacher("mobilebert", source, self.task, ("mobilebert",))
         assert source is not None
+        self.check_more(source.task)
         sizes = self.sizes()
         if not family_named(source.family).bottlenecks:
             sizes.check()

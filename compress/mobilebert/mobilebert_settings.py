@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from palmtop.compress.distillation.answer_losses import AnswerWeights
 from palmtop.compress.distillation.teachers import TaughtBySource
 from palmtop.compress.learning.training_settings import GivenRates
 from palmtop.compress.mobilebert.mobilebert_body import PRESETS, Sizes
@@ -21,7 +20,7 @@ SIZES = ("layers", "width", "inner_width", "heads", "feed_forward", "stack", "em
 """The settings that stand in place of the preset's."""
 
 
-class MobilebertSettings(AnswerWeights, TaughtBySource, GivenRates, ABC):
+class MobilebertSettings(TaughtBySource, GivenRates, ABC):
     """What a MobileBERT is to be, and how it learns from its teacher's layers."""
 
     preset: Literal["tiny", "mobilebert", "mobilebert_tiny"] = "tiny"

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from palmtop.bundle import Bundle, Format
-from palmtop.compress.distillation.answer_losses import AnswerWeights, distillation_loss
+from palmtop.compress.distillation.answer_losses import distillation_loss
 from palmtop.compress.distillation.guards import check_labels, check_same_tokens
+from palmtop.compress.distillation.more_texts import MoreTexts
 from palmtop.compress.distillation.teacher_signals import Wanted, signals
 from palmtop.compress.distillation.teachers import teacher_input, torch_teacher
-from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
-from palmtop.compress.learning.training_settings import GivenRates, TrainingStage
+from palmtop.compress.learning.training_settings import GivenRates
 from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.models.family import family_named
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from palmtop.compress.pruning.masks import Masks, Rule
 
 
-class PruningStage(AnswerWeights, TrainingStage, GivenRates, ABC):
+class PruningStage(MoreTexts, GivenRates, ABC):
     """Prune the linear layers of a model's transformer layers while it learns the task; embeddings, norms and head stay
     whole."""
 
@@ -93,8 +93,8 @@ class PruningStage(AnswerWeights, TrainingStage, GivenRates, ABC):
         """The scores' own learning rate, where the method has scores."""
 
     def inputs(self) -> dict[str, str]:
-        """The data and the teacher, where they are named here."""
-        return task_input(self.task) | teacher_input(self.teacher)
+        """The data and the teacher, where they are named here, and what makes more of the data."""
+        return task_input(self.task) | teacher_input(self.teacher) | self.more_inputs()
 
     def outline(self, source: Outline | None) -> Outline:
         """The source with the task's head; its shape stays."""
@@ -103,6 +103,7 @@ class PruningStage(AnswerWeights, TrainingStage, GivenRates, ABC):
             raise UserError("pruning needs a task: the name of a shipped one, or of a task's YAML file")
         if source.labels is not None and task is not None:
             check_labels(dict(enumerate(source.labels)), task)
+        self.check_more(task.kind if task is not None else source.task)
         if self.teacher is not None:
             _taught_for(task.label_names if task is not None else source.labels, self.teacher)
         return replace(source, format="torch", labels=source.labels if task is None else task.label_names)
@@ -119,7 +120,7 @@ class PruningStage(AnswerWeights, TrainingStage, GivenRates, ABC):
         check_labels(model.config.id2label, task)
         model.base_model.embeddings.requires_grad_(not self.freeze_embeddings)
         masks = Masks(model, self.rule(), self.granularity)
-        data = Encoded.of(self.rows_of(task.load("train")), source.path, signature)
+        data = self.training_data(self.rows_of(task.load("train")), source, signature, work, teacher)
         warning = self._few_steps(len(data), work.say)
         said = signals(teacher, data, Wanted(), work.say) if teacher is not None else None
         head = family_named(model.config.model_type).new_head if new else ()

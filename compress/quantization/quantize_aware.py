@@ -7,12 +7,12 @@ from pydantic import Field, field_validator, model_validator
 from palmtop.bundle import Bundle, Format
 from palmtop.compress.distillation.answer_losses import DistillationWeights, distillation_loss
 from palmtop.compress.distillation.guards import check_named_task
+from palmtop.compress.distillation.more_texts import MoreTexts
 from palmtop.compress.distillation.teacher_signals import signals
 from palmtop.compress.distillation.teachers import StatesKept, check_pair, named_teacher, teacher_input
-from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
-from palmtop.compress.learning.training_settings import ChosenRates, TrainingStage
+from palmtop.compress.learning.training_settings import ChosenRates
 from palmtop.compress.learning.validation import Parts
 from palmtop.effect import Effect
 from palmtop.errors import UserError
@@ -27,7 +27,7 @@ WIDTHS = (4, 8)
 """Bits that kernels have integers of."""
 
 
-class QuantizeAware(DistillationWeights, StatesKept, TrainingStage, ChosenRates):
+class QuantizeAware(DistillationWeights, StatesKept, MoreTexts, ChosenRates):
     """Fine-tune with weights rounded to int8 or int4 as the file will hold them, distilled from the float model."""
 
     without_layers: ClassVar[bool] = True
@@ -87,8 +87,8 @@ class QuantizeAware(DistillationWeights, StatesKept, TrainingStage, ChosenRates)
         return self
 
     def inputs(self) -> dict[str, str]:
-        """The data and the teacher, where they are named here."""
-        return task_input(self.task, self.chooses) | teacher_input(self.teacher)
+        """The data and the teacher, where they are named here, and what makes more of the data."""
+        return task_input(self.task, self.chooses) | teacher_input(self.teacher) | self.more_inputs()
 
     def outline(self, source: Outline | None) -> Outline:
         """The source as it is; only its weights move."""
@@ -97,6 +97,7 @@ class QuantizeAware(DistillationWeights, StatesKept, TrainingStage, ChosenRates)
                 "quantize_aware needs a fine-tuned or distilled model: put a 'finetune' or 'distill' step before it"
             )
         check_named_task(source.labels, self.task)
+        self.check_more(source.task)
         return source
 
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
@@ -112,7 +113,7 @@ class QuantizeAware(DistillationWeights, StatesKept, TrainingStage, ChosenRates)
         chosen = plan(model, *self._roundings(), self.int8_modules)
         parts = Parts.of(task, self, work.say)
         judge = parts.judge(task, source.path, signature, work.say)
-        data = Encoded.of(parts.train, source.path, signature)
+        data = self.training_data(parts.train, source, signature, work, teacher)
         said = signals(teacher, data, self.wanted(self.last(taught.num_hidden_layers)), work.say)
         join_only_type(model)
         if not self.dropout:

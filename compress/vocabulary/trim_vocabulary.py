@@ -15,7 +15,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -31,6 +31,7 @@ from palmtop.effect import Effect
 from palmtop.errors import UserError
 from palmtop.families.family import Family
 from palmtop.models.family import family_of
+from palmtop.settings import LATER
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
 from palmtop.stage import Outline, Stage, Work
@@ -63,9 +64,9 @@ class TrimVocabulary(Stage):
     """Tokens of the longest text, specials included, for which positions are kept; by default what the source takes."""
     language: str | None = None
     """A column of the data with each row's language: facts are given for each of the evaluation data."""
-    languages: tuple[str, ...] | None = Field(default=None, min_length=1)
+    languages: Annotated[tuple[str, ...] | None, LATER, Field(min_length=1)] = None
     """Languages of that column in the training data: only their rows are covered; by default all are."""
-    characters: Literal["all", "covered"] = "all"
+    characters: Annotated[Literal["all", "covered"], LATER] = "all"
     """Single characters that stay: all: every one of the vocabulary; covered: those of the texts alone, so that scripts
     without a text go, and what is written in them becomes unknown. Bytes stay in any case."""
 

@@ -9,14 +9,15 @@ from numpy import ndarray
 from pydantic import Field, field_validator, model_validator
 
 from palmtop.bundle import Bundle, Format
-from palmtop.compress.distillation.answer_losses import AnswerWeights, distillation_loss
+from palmtop.compress.distillation.answer_losses import distillation_loss
 from palmtop.compress.distillation.guards import check_labels
+from palmtop.compress.distillation.more_texts import MoreTexts
 from palmtop.compress.distillation.teacher_signals import Wanted, signals
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
-from palmtop.compress.learning.training_settings import GivenRates, TrainingStage
+from palmtop.compress.learning.training_settings import GivenRates
 from palmtop.compress.without_layers.convolution_sizes import SIZES, Megabytes, Shape
 from palmtop.compress.without_layers.own_tokenizer import OwnTokenizer, own_tokenizer
 from palmtop.compress.without_layers.table_student import (
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from palmtop.models.convolution_model import ConvolutionForSequenceClassification
 
 
-class Convolution(AnswerWeights, TrainingStage, GivenRates):
+class Convolution(MoreTexts, GivenRates):
     """Give a student of convolutions the teacher's vectors of the tokens that the texts need most; then train all of it
     on the teacher's answers and the labels."""
 
@@ -114,8 +115,8 @@ class Convolution(AnswerWeights, TrainingStage, GivenRates):
         )
 
     def inputs(self) -> dict[str, str]:
-        """The data, where the task is named here."""
-        return task_input(self.task)
+        """The data, where the task is named here, and what makes more of them."""
+        return task_input(self.task) | self.more_inputs()
 
     def outline(self, source: Outline | None) -> Outline:
         """A model without transformer layers."""
@@ -123,6 +124,7 @@ class Convolution(AnswerWeights, TrainingStage, GivenRates):
         assert source is not None  # it was asked for its answers
         if source.width is not None:
             check_width("embedding_size", self.shape.embedding_size, source.width)
+        self.check_more(answers.kind)
         shape = self.shape
         return Outline(
             "torch",
@@ -142,13 +144,13 @@ class Convolution(AnswerWeights, TrainingStage, GivenRates):
         task, theirs, config = task_of(source, self.task), shortened(source, self.max_length), config_of(source)
         if self.soft_weight:
             check_labels(labels_in(config), task)
-        rows = self.rows_of(task.load("train"))
+        rows = self.more_rows(self.rows_of(task.load("train")), source, theirs, work)
         said = None
         if self.soft_weight:
-            said = signals(source, Encoded.of(rows, source.path, theirs), Wanted(), work.say)
+            said = signals(source, Encoded.of(rows.split, source.path, theirs), Wanted(), work.say)
         own = own_tokenizer(source, theirs, task.load("train").texts, self.shape.vocabulary, work.scratch, work.say)
         ours = theirs.model_copy(update={"inputs": INPUTS, "lengths": None, "pad_id": own.pad})
-        data = Encoded.of(rows, own.folder, ours)
+        data = rows.told(Encoded.of(rows.split, own.folder, ours))
         states = states_of_tokens(source, self.states, work.say) if self.learns else unasked(config, self.seed)
         check_width("embedding_size", self.shape.embedding_size, states.shape[1])
         made = reduced(states[own.rows], self.shape.embedding_size)

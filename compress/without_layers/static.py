@@ -10,14 +10,15 @@ from numpy import ndarray
 from pydantic import Field, model_validator
 
 from palmtop.bundle import Bundle, Format
-from palmtop.compress.distillation.answer_losses import AnswerWeights, distillation_loss
+from palmtop.compress.distillation.answer_losses import distillation_loss
 from palmtop.compress.distillation.guards import check_labels
+from palmtop.compress.distillation.more_texts import MoreTexts
 from palmtop.compress.distillation.teacher_signals import Wanted, signals
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import shortened, task_of, write_classifier
-from palmtop.compress.learning.training_settings import GivenRates, TrainingStage
+from palmtop.compress.learning.training_settings import GivenRates
 from palmtop.compress.without_layers.table_student import (
     INPUTS,
     answers_of,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from palmtop.models.static_model import StaticForSequenceClassification
 
 
-class Static(AnswerWeights, TrainingStage, GivenRates):
+class Static(MoreTexts, GivenRates):
     """Ask the teacher for each token alone, reduce by PCA, weight by rarity; then train table and head on its answers
     and the labels."""
 
@@ -85,8 +86,8 @@ class Static(AnswerWeights, TrainingStage, GivenRates):
         return self
 
     def inputs(self) -> dict[str, str]:
-        """The data, where the task is named here."""
-        return task_input(self.task)
+        """The data, where the task is named here, and what makes more of them."""
+        return task_input(self.task) | self.more_inputs()
 
     def outline(self, source: Outline | None) -> Outline:
         """A model without layers."""
@@ -94,6 +95,7 @@ class Static(AnswerWeights, TrainingStage, GivenRates):
         assert source is not None  # it was asked for its answers
         if source.width is not None:
             check_width("width", self.width, source.width)
+        self.check_more(answers.kind)
         return Outline("torch", STATIC.model_type, 0, answers.labels, self.width, self.width, 0, task=answers.kind)
 
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
@@ -103,7 +105,7 @@ class Static(AnswerWeights, TrainingStage, GivenRates):
         config = config_of(source)
         if self.soft_weight:
             check_labels(labels_in(config), task)
-        data = Encoded.of(self.rows_of(task.load("train")), source.path, signature)
+        data = self.training_data(self.rows_of(task.load("train")), source, signature, work)
         states = states_of_tokens(source, self.pooling, work.say) if self.learns else unasked(config, self.seed)
         check_width("width", self.width, states.shape[1])
         made = reduced(states, self.width)

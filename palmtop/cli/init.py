@@ -37,6 +37,12 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
         str | None,
         typer.Option(help="Rows to choose epochs and rates by: a file, or a split. Else a tenth of the training data."),
     ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(
+            help="Texts without labels, which the teacher labels: a .txt with one a line, .csv, .tsv, .jsonl."
+        ),
+    ] = None,
     hold_out: Annotated[
         float | None, typer.Option(help="In place of --evaluation: the share of the data file's texts to measure on.")
     ] = None,
@@ -85,6 +91,8 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
             else json.dumps(list(columns.texts), ensure_ascii=False),
             "label": _yaml(columns.label) if columns.label else NO_LABEL,
         }
+    if unlabelled is not None:
+        values["splits"] += f"\n  unlabelled: {_unlabelled(file, unlabelled)}"
     values |= {
         "file": str(file),
         "model": _yaml(_model(model)) if model else "OWNER/NAME           # a model folder, or a hub id",
@@ -97,6 +105,13 @@ def init(  # noqa: PLR0913, PLR0917  # a command's arguments are its flags
     if data is not None and _is_file(data):
         _tell(file)
     print(f"wrote {file}; {todo}check it: palmtop run {file} --check")
+
+
+def _unlabelled(file: Path, given: Path) -> str:
+    """The name of a file of texts without labels that holds from the recipe's folder."""
+    if not given.is_file():
+        raise UserError(f"--unlabelled: there is no file {given}")
+    return _yaml(os.path.relpath(given.resolve(), file.resolve().parent))
 
 
 def _named_kind(kind: str | None, regression: bool) -> str | None:

@@ -11,6 +11,11 @@ Text = tuple[str, ...]
 """What is classified: one text, or a pair; or a question and its context."""
 
 
+def plain(text: Text) -> Text:
+    """A text by which it is known again: capitals and spaces don't count."""
+    return tuple(" ".join(part.split()).casefold() for part in text)
+
+
 @dataclass(frozen=True)
 class Encoding:
     """One text as a model takes it: unpadded, special tokens in, truncated to the model's length."""

@@ -106,6 +106,15 @@ def read(source: Source) -> Table:
     if source.dataset is not None:
         return _from_datasets(source.dataset, source.config, source.split or "train")
     path = path_of(source)
+    return _from_file(path, stamped(path), source.quoting)
+
+
+def stamped(path: Path) -> int:
+    """When a data file that can be read was changed last, in nanoseconds.
+
+    Raises:
+        UserError: there is none, or it is none that can be read.
+    """
     try:
         stamp = path.stat().st_mtime_ns
     except FileNotFoundError:
@@ -117,7 +126,7 @@ def read(source: Source) -> Table:
     refuse_special(path)
     if not os.access(path, os.R_OK):
         raise UserError(f"the data file {path} can't be read ({os.strerror(errno.EACCES)}): change its permissions")
-    return _from_file(path, stamp, source.quoting)
+    return stamp
 
 
 def splits_of(dataset: str, config: str | None) -> list[str]:

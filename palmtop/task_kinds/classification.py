@@ -73,6 +73,7 @@ class Classification(TaskKind):
     ranks: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "matthews")
     architecture: ClassVar[str] = "ForSequenceClassification"
+    learns_unlabelled: ClassVar[bool] = True
     problem_type: ClassVar[str | None] = "single_label_classification"
     has_labels: ClassVar[bool] = True
     one_label: ClassVar[bool] = True
@@ -257,6 +258,11 @@ class Classification(TaskKind):
         """The softmax of logits, or the file's own probabilities."""
         probable = signature is not None and signature.output == self.probabilities
         return answers.astype(np.float64) if probable else self.made_probabilities(answers.astype(np.float64))
+
+    def sureness(self, outputs: Float32[ndarray, "texts labels"]) -> Float[ndarray, " texts"] | None:
+        """The probability of the most probable label."""
+        found: Float[ndarray, " texts"] = self.made_probabilities(outputs).max(axis=1)
+        return found
 
     def claims(
         self, shares: Float[ndarray, "texts labels"], labels: Labels

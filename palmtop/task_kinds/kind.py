@@ -91,6 +91,8 @@ class TaskKind(ABC):
     """How many labels a text has, for messages."""
     lost_with_words: ClassVar[str | None] = None
     """What of a text's labels is lost when words of the text are replaced by others."""
+    learns_unlabelled: ClassVar[bool] = False
+    """Whether a text without a label can be learnt from by a teacher's answer alone."""
     token_work: ClassVar[str] = ""
     """What is done with tokens: 'find an answer'."""
     transformers: ClassVar[frozenset[Kind]] = frozenset({"encoder"})
@@ -314,6 +316,10 @@ class TaskKind(ABC):
     def drawn_loss(self, outputs: "Tensor", generator: "Generator") -> "Tensor":
         """The loss of each text by labels drawn from the outputs themselves, [batch]: the mean of its gradients' outer
         products is the Fisher information."""
+
+    def sureness(self, outputs: Float32[ndarray, "texts outputs"]) -> Float[ndarray, " texts"] | None:
+        """How sure each answer is, from 0 to 1, by a model's outputs; None where they make no probabilities."""
+        return None
 
     def learnt_by(self, labels: Labels) -> str | None:
         """Which loss labels are learnt by, where the kind has several.

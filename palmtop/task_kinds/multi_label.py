@@ -63,6 +63,7 @@ class MultiLabel(TaskKind):
     ranks: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1")
     architecture: ClassVar[str] = "ForSequenceClassification"
+    learns_unlabelled: ClassVar[bool] = True
     problem_type: ClassVar[str | None] = "multi_label_classification"
     has_labels: ClassVar[bool] = True
     texts_have: ClassVar[str] = "any number of labels"
@@ -226,6 +227,12 @@ class MultiLabel(TaskKind):
         """What was kept is how far each is above its threshold."""
         thresholds = signature.thresholds if signature and signature.thresholds else (HALF,) * answers.shape[1]
         return answers + np.asarray(thresholds, np.float64)
+
+    def sureness(self, outputs: Float32[ndarray, "texts labels"]) -> Float[ndarray, " texts"] | None:
+        """The probability of what is said of the label that is least sure."""
+        shares = self.made_probabilities(outputs)
+        found: Float[ndarray, " texts"] = np.maximum(shares, 1 - shares).min(axis=1)
+        return found
 
     def claims(
         self, shares: Float[ndarray, "texts labels"], labels: Labels

@@ -42,6 +42,7 @@ class Regression(TaskKind):
     react_native: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("pearson", "spearman")
     architecture: ClassVar[str] = "ForSequenceClassification"
+    learns_unlabelled: ClassVar[bool] = True
     problem_type: ClassVar[str | None] = "regression"
     has_labels: ClassVar[bool] = False
     texts_have: ClassVar[str] = "a number each"

@@ -200,3 +200,15 @@ def test_init_parts_one_file(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert told(capsys, *words, "--evaluation", "test.csv") == (
         "error: --hold-out parts one data file: leave out --evaluation, and name a file with --data\n"
     )
+
+
+def test_texts_without_labels_are_named_and_told(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    (folder / "more.txt").write_text("hello there\nsee you soon\n")
+    arguments = ["--model", "m/odel", "--data", "train.csv", "--evaluation", "test.csv", "--unlabelled"]
+    with pytest.raises(SystemExit):
+        main(["init", "deep/own.yaml", *arguments, "none.txt"])
+    assert "--unlabelled: there is no file none.txt" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["init", "deep/own.yaml", *arguments, "more.txt"])
+    assert "unlabelled: 1 of 2 texts; dropped: 1 are texts of the evaluation split" in capsys.readouterr().err
+    assert '\n  unlabelled: "../more.txt"\n' in (folder / "deep" / "own.yaml").read_text()
