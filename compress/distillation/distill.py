@@ -25,6 +25,7 @@ class Distill(DistillationWeights, DistillingStage, ChosenRates):
     """Copy some of the teacher's layers; learn its soft targets, the labels, and the direction of its last hidden
     states."""
 
+    chooses_copies: ClassVar[bool] = True
     rates_tried: ClassVar[tuple[float, ...]] = (1e-4, 2e-4, 4e-4)
     steps_wanted: ClassVar[int] = 1800
     epoch_bounds: ClassVar[tuple[int, int]] = (6, 24)
