@@ -32,6 +32,7 @@ class Distill(DistillationWeights, DistillingStage, ChosenRates):
     states."""
 
     takes: ClassVar[frozenset[Kind]] = frozenset({"encoder", "decoder"})
+    chooses_copies: ClassVar[bool] = True
     rates_tried: ClassVar[tuple[float, ...]] = (1e-4, 2e-4, 4e-4)
     steps_wanted: ClassVar[int] = 1800
     epoch_bounds: ClassVar[tuple[int, int]] = (6, 24)

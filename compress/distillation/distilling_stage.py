@@ -5,7 +5,7 @@ from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -54,8 +54,9 @@ class DistillingStage(TaughtBySource, ABC):
     augment_with: str | None = None
     """Folder of a masked language model with its trained head, in the task's language: of augment: likely. Without
     augment it makes more texts of each as TinyBERT does: with the labels of the texts that they are made of."""
-    augment_copies: int = Field(default=20, ge=1, le=100)
-    """N: texts that are made of each (TinyBERT's paper: 20; its code: 10 to 30 by task)."""
+    augment_copies: Annotated[int, Field(ge=1, le=100)] | Literal["auto"] = 20
+    """N: tries for each text, 1 to 100 (TinyBERT's paper: 20; its code: 10 to 30 by task); auto, of distill with
+    augment: of 0, 2, 8 and 20 what does best on the validation split in short trainings."""
     augment_candidates: int = Field(default=15, ge=1, le=1000)
     """K: most likely words that a word is replaced from."""
     augment_probability: float = Field(default=0.4, gt=0, le=1)
@@ -131,9 +132,7 @@ class DistillingStage(TaughtBySource, ABC):
         """The training texts, those that were made of them with their labels, and after them those that the teacher
         alone labels."""
         if self.augment_with is not None and not self.augment and self.learns:
-            augmentation = Augmentation(
-                self.augment_copies, self.augment_candidates, self.augment_probability, self.seed
-            )
+            augmentation = Augmentation(self.copies, self.augment_candidates, self.augment_probability, self.seed)
             split = augmented_once(split, Path(self.augment_with), augmentation, work.scratch, work.say)
         return super().more_rows(split, source, signature, work, teacher)
 

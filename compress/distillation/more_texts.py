@@ -5,9 +5,11 @@ from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
 from pydantic import Field, field_validator, model_validator
 
 from palmtop import task_kinds
@@ -15,8 +17,9 @@ from palmtop.bundle import Bundle
 from palmtop.compress.distillation.answer_losses import AnswerWeights
 from palmtop.compress.distillation.augment import weights_in
 from palmtop.compress.distillation.made_once import HowMade, made_once
-from palmtop.compress.distillation.made_texts import Rates, Way
+from palmtop.compress.distillation.made_texts import Made, Rates, Way
 from palmtop.compress.distillation.teacher_signals import Wanted, signals
+from palmtop.compress.learning.copies_trial import COUNTS
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.learning.torch_bundles import task_of
 from palmtop.compress.learning.training_settings import TrainingStage
@@ -29,6 +32,7 @@ from palmtop.stage import Outline, Work
 from palmtop.task import Split, Task, task_input
 from palmtop.unlabelled import known_texts, unlabelled
 
+NOTHING = Made([], [], [], {})
 FEWEST = 256
 """Texts that a teacher is asked at least at a time, where some may not be sure enough."""
 
@@ -42,17 +46,23 @@ class MoreRows:
     """How many of them have labels, the first ones; None: all."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What a bundle's card is to say of the others."""
+    tries: Int[ndarray, " rows"] | None = None
+    """As `Encoded` has them."""
 
     def told(self, data: Encoded) -> Encoded:
         """The same rows, tokenized, with what is known of their labels."""
         if self.labelled is None:
             return data
-        return replace(data, labelled=np.arange(len(data)) < self.labelled, besides=self.facts)
+        labelled = np.arange(len(data)) < self.labelled
+        return replace(data, labelled=labelled, besides=self.facts, tries=self.tries)
 
 
 class MoreTexts(AnswerWeights, TrainingStage, ABC):
     """What is learnt from besides the task's rows. Of these texts the teacher's answers are learnt, and no label: there
     is none."""
+
+    chooses_copies: ClassVar[bool] = False
+    """Whether it grades its models on a validation split, so that it can choose how many texts are made of each."""
 
     augment: Annotated[tuple[Way, ...], LATER] = ()
     """How more texts are made of each training text, for the teacher to label: mask (words become the mask token), swap
@@ -61,8 +71,9 @@ class MoreTexts(AnswerWeights, TrainingStage, ABC):
     augment_with: Annotated[str | None, LATER] = None
     """Of likely: folder of the masked language model, with its trained head, in the task's language; the model that the
     teacher was made of, where that has its head."""
-    augment_copies: Annotated[int, LATER, Field(ge=1, le=100)] = 20
-    """N: tries for each text; one that comes out as a text of the task, or as another one, is left out."""
+    augment_copies: Annotated[Annotated[int, Field(ge=1, le=100)] | Literal["auto"], LATER] = 20
+    """N: tries for each text (1 to 100); one that comes out as a text of the task, or as another one, is left out.
+    auto: of 0, 2, 8 and 20 what does best on the validation split in short trainings, which cost a quarter of one."""
     augment_candidates: Annotated[int, LATER, Field(ge=1, le=1000)] = 15
     """K: most likely words that a word is replaced from."""
     augment_probability: Annotated[float, LATER, Field(gt=0, le=1)] = 0.4
@@ -92,6 +103,13 @@ class MoreTexts(AnswerWeights, TrainingStage, ABC):
                 "augment makes texts that the teacher alone labels, but soft_weight is 0, so that nobody would: leave "
                 "one of the two out"
             )
+        if self.augment_copies == "auto" and not (self.augment and self.chooses_copies):
+            raise ValueError(
+                "augment_copies: auto chooses how many texts are made of each in the ways that augment names: name some"
+                if self.chooses_copies
+                else "augment_copies: auto is chosen on a validation split, which this stage never looks at: give a "
+                "number"
+            )
         if sum(asdict(replace(self.change_rates, ngrams=0.0)).values()) > 1:
             raise ValueError(
                 "augment_mask, augment_swap and augment_probability, of the ways that augment names, are more than 1 "
@@ -111,11 +129,22 @@ class MoreTexts(AnswerWeights, TrainingStage, ABC):
         return Rates(**{way: rate for way, rate in all_rates.items() if way in self.augment})
 
     @property
+    def copies(self) -> int:
+        """Most texts that are made of each."""
+        most = COUNTS[-1] if self.augment_copies == "auto" else self.augment_copies
+        return most if self.augment or self.augment_with is not None else 0
+
+    @property
+    def chooses_besides(self) -> bool:
+        """Whether it is chosen how many texts are made of each."""
+        return self.augment_copies == "auto"
+
+    @property
     def times(self) -> float:
         """At most how many rows are learnt from for each of the task's."""
         named = Task.find(self.task) if self.task is not None else None
         besides = self.unlabelled_share if named is not None and named.unlabelled and self.soft_weight else 0.0
-        return (1 + (self.augment_copies if self.augment or self.augment_with is not None else 0)) / (1 - besides)
+        return (1 + self.copies) / (1 - besides)
 
     def effort(self, source: Outline | None, rows: int) -> Effort | None:
         """As of so many more rows."""
@@ -193,12 +222,30 @@ class MoreTexts(AnswerWeights, TrainingStage, ABC):
             work.say("the task's texts without labels are left out: soft_weight is 0, so nobody would label them")
             return MoreRows(split)
         more = _More(self, task, split, source, signature, teacher or source, work)
-        made, facts = more.made() if self.augment else ([], {})
+        made, facts = more.made() if self.augment else (NOTHING, {})
+        plain: list[Text] = []
         if task.unlabelled and self.unlabelled_share:
-            plain, counted = more.plain(len(split) + len(made))
-            made, facts = made + plain, facts | counted
-        labels = np.concatenate([split.labels, more.filler(len(made))])
-        return MoreRows(Split.of([*split.texts, *made], labels), len(split), facts)
+            plain, counted = more.plain(len(split) + len(made.texts))
+            facts |= counted
+        besides = made.texts + plain
+        labels = np.concatenate([split.labels, more.filler(len(besides))])
+        tries = tries_of(len(split), made.tries, len(plain), self.copies, self.unlabelled_share)
+        return MoreRows(
+            Split.of([*split.texts, *besides], labels), len(split), facts, tries if self.chooses_besides else None
+        )
+
+
+def tries_of(rows: int, made: Sequence[int], plain: int, copies: int, share: float) -> Int[ndarray, " all_rows"]:
+    """What `Encoded.tries` says of so many rows of the task, of the texts made of them and of so many texts without
+    labels: of these as many are learnt from as are their share, however many are made.
+
+    Args:
+        made: the number of the try that each text was made by, from 0.
+        copies: most that are made of each.
+    """
+    others = rows + np.searchsorted(np.sort(made), np.arange(copies + 1))  # where 0, 1, ... are made of each
+    first = np.searchsorted(share / (1 - share) * others, np.arange(plain), side="right")
+    return np.concatenate([np.full(rows, -1), np.asarray(made, np.int64), np.minimum(first, copies) - 1])
 
 
 @dataclass(frozen=True)
@@ -223,12 +270,12 @@ class _More:
         """Labels of texts without any, which no loss looks at."""
         return np.zeros((rows, *self.split.labels.shape[1:]), self.split.labels.dtype)
 
-    def made(self) -> tuple[list[Text], dict[str, Any]]:
+    def made(self) -> tuple[Made, dict[str, Any]]:
         """Texts made of the training texts, and what the card says of them."""
         stage = self.settings
         asked = HowMade(
             stage.change_rates,
-            stage.augment_copies,
+            stage.copies,
             stage.augment_candidates,
             stage.seed,
             self.source.path,
@@ -240,7 +287,7 @@ class _More:
             f"augment: {len(found.texts):,} texts made of {len(self.split):,} ({', '.join(stage.augment)}); left out: "
             + (_listed(found.dropped) or "none")
         )
-        return found.texts, {"augmented": facts}
+        return found, {"augmented": facts}
 
     def plain(self, rows: int) -> tuple[list[Text], dict[str, Any]]:
         """Texts without labels, as many as are their share beside so many rows, and what the card says of them."""
@@ -250,7 +297,7 @@ class _More:
         wanted = min(len(found.texts), round(share / (1 - share) * rows))
         order = np.random.default_rng(stage.seed).permutation(len(found.texts)).tolist()
         kept, unsure = self._sure([found.texts[place] for place in order], wanted)
-        if not kept:
+        if unsure and not kept:
             raise UserError(
                 f"of none of {unsure:,} texts without labels is the teacher {stage.unlabelled_confidence} sure: they "
                 "may not be of the task's kind; lower unlabelled_confidence, or leave them out with unlabelled_share: 0"

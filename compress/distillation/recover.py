@@ -27,6 +27,7 @@ class Recover(DistillationWeights, StatesKept, MoreTexts, ChosenRates):
     labels."""
 
     produces: ClassVar[Format] = "torch"
+    chooses_copies: ClassVar[bool] = True
     rates_tried: ClassVar[tuple[float, ...]] = (2e-5, 5e-5, 1.5e-4)
     steps_wanted: ClassVar[int] = 900
     epoch_bounds: ClassVar[tuple[int, int]] = (2, 12)

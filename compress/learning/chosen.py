@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from palmtop.compress.learning import copies_trial
+from palmtop.compress.learning.copies_trial import CopiesTrial
 from palmtop.compress.learning.rate_trial import Trial
 from palmtop.measurement import LAST_EPOCH_GAINED
 
@@ -32,6 +34,8 @@ class Chosen:
     """Short trainings that chose the rate, in their order; empty where it wasn't chosen by any."""
     grades: Sequence[float]
     """After each epoch; empty where the epochs were given."""
+    copies: Sequence[CopiesTrial] = ()
+    """Short trainings that chose how many texts are made of each; empty where that wasn't chosen."""
 
     def facts(self) -> dict[str, Any]:
         """As a bundle's card holds it."""
@@ -40,10 +44,20 @@ class Chosen:
             facts["rate_trials"] = [
                 {"rate": one.rate, "steps": one.steps, self.metric: _number(one.grade)} for one in self.trials
             ]
+        if self.copies:
+            facts |= {"augment_copies": self.best_copies}
+            facts["copies_trials"] = [
+                {"copies": one.copies, "steps": one.steps, self.metric: _number(one.grade)} for one in self.copies
+            ]
         if self.grades:
             facts |= {"by_epoch": [_number(grade) for grade in self.grades], "best_epoch": best_of(self.grades)}
             facts |= {LAST_EPOCH_GAINED: self.rising} if self.rising is not None else {}
         return facts
+
+    @property
+    def best_copies(self) -> int:
+        """How many texts of each did best in the trials; of equal ones the fewest."""
+        return copies_trial.best_of(self.copies)
 
     @property
     def rising(self) -> float | None:
@@ -57,6 +71,12 @@ class Chosen:
     def lines(self) -> list[str]:
         """What is said when the training is over."""
         told = []
+        if self.copies:
+            tried = ", ".join(f"{one.copies}: {_shown(one.grade)}" for one in self.copies)
+            told.append(
+                f"augment_copies {self.best_copies}, by {self.metric} on {self.texts} validation texts after "
+                f"{self.copies[0].steps} steps ({tried})"
+            )
         if self.trials:
             last = [one for one in self.trials if one.steps == self.trials[-1].steps]
             tried = ", ".join(f"{one.rate:g}: {_shown(one.grade)}" for one in last)

@@ -47,6 +47,9 @@ class Encoded:
     """How many sequences a row has: 2 where each text of a pair is encoded by itself."""
     labelled: Bool[ndarray, " rows"] | None = None
     """Which rows have labels, where not all have; of the others a teacher's answers alone are learnt."""
+    tries: Int[ndarray, " rows"] | None = None
+    """Where it is to be chosen how many texts are made of each: a row is learnt from if more are chosen than this; -1
+    of the task's own rows."""
     besides: Mapping[str, Any] = field(default_factory=dict)
     """What a bundle's card is to say of the rows without labels."""
 
@@ -178,4 +181,5 @@ def take(data: Encoded, rows: Sequence[int]) -> Encoded:
         offsets=offsets,
         labels=data.labels[list(rows)],
         labelled=None if data.labelled is None else data.labelled[list(rows)],
+        tries=None if data.tries is None else data.tries[list(rows)],
     )

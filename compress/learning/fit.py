@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from palmtop.bundle import LOGS
-from palmtop.compress.learning import rate_trial
+from palmtop.compress.learning import copies_trial, rate_trial
 from palmtop.compress.learning.chosen import Chosen
-from palmtop.compress.learning.encoded import Encoded
+from palmtop.compress.learning.encoded import Encoded, take
 from palmtop.compress.learning.precision import precision_for
 from palmtop.compress.learning.special import COMMON, Fitted, Special
 from palmtop.compress.learning.training_settings import AnyTraining, Schedule
@@ -22,6 +24,7 @@ from palmtop.processes import processes, rank
 from palmtop.stage import Work
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel
 
     from palmtop.compress.learning.best_epoch import BestEpoch
@@ -125,20 +128,53 @@ class _Training:
 
 
 def _chosen(training: _Training, validation: Validation) -> Fitted:
-    """A training whose rate or epochs are chosen, with what was chosen and why among its facts; that is said too."""
+    """A training whose rows, rate or epochs are chosen, with what was chosen and why among its facts; that is said
+    too."""
     from palmtop.compress.learning.best_epoch import BestEpoch
 
+    training, copies = _copies(training, validation)
     rate, trials = _rate(training, validation)
     best = None
     if training.schedule.best:
         best = BestEpoch(training.model, validation, training.used.whole, training.scratch)
     fitted = training.whole(rate, best)
-    told = Chosen(validation.task.main_metric, len(validation.split), rate, trials, best.grades if best else ())
+    grades = best.grades if best else ()
+    told = Chosen(validation.task.main_metric, len(validation.split), rate, trials, grades, copies)
     if best is not None:
         best.restore()
     for line in told.lines():
         validation.say(line)
     return replace(fitted, chosen=told.facts())
+
+
+def _copies(training: _Training, validation: Validation) -> tuple[_Training, list[copies_trial.CopiesTrial]]:
+    """The training on as many texts made of each as do best, and the trials that chose it; all texts where there is
+    nothing to choose, or too few steps or texts for a trial to say anything."""
+    steps = training.steps
+    if training.used.data.tries is None or not rate_trial.worth_it(steps) or len(validation.split) < LEAST:
+        return training, []
+    start = _state(training)
+    rate = training.schedule.rates[len(training.schedule.rates) // 2]
+
+    def train(copies: int, length: int) -> float:
+        return _graded(_of_copies(training, copies), validation, start, rate, length)
+
+    copies, trials = copies_trial.choose(steps, train, training.scratch)
+    training.model.load_state_dict(start)
+    return _of_copies(training, copies), trials
+
+
+def _of_copies(training: _Training, copies: int) -> _Training:
+    """The same on the rows that are there where so many texts are made of each."""
+    assert training.used.data.tries is not None  # whoever asks for copies has looked
+    kept = np.flatnonzero(training.used.data.tries < copies).tolist()
+    signals = training.signals
+    return replace(
+        training,
+        used=replace(training.used, data=take(training.used.data, kept)),
+        schedule=training.settings.schedule(len(kept), training.model.config.hidden_size),
+        signals=None if signals is None else lambda rows: signals([kept[row] for row in rows]),
+    )
 
 
 def _rate(training: _Training, validation: Validation) -> tuple[float, list[rate_trial.Trial]]:
@@ -147,22 +183,32 @@ def _rate(training: _Training, validation: Validation) -> tuple[float, list[rate
     rates, steps = training.schedule.rates, training.steps
     if len(rates) == 1 or not rate_trial.worth_it(steps) or len(validation.split) < LEAST:
         return rates[len(rates) // 2], []
-    from palmtop.compress.learning.training_loop import Diverged
-
-    start = {name: values.detach().clone() for name, values in training.model.state_dict().items()}
+    start = _state(training)
 
     def train(rate: float, length: int) -> float:
-        training.model.load_state_dict(start)
-        try:
-            training.short(rate, length)
-        except Diverged:
-            return -math.inf
-        with training.used.whole():
-            return validation.grade(training.model)
+        return _graded(training, validation, start, rate, length)
 
     chosen = rate_trial.choose(rates, steps, train, training.scratch)
     training.model.load_state_dict(start)
     return chosen
+
+
+def _state(training: _Training) -> "dict[str, Tensor]":
+    """The model's weights as they are now."""
+    return {name: values.detach().clone() for name, values in training.model.state_dict().items()}
+
+
+def _graded(training: _Training, validation: Validation, start: "dict[str, Tensor]", rate: float, length: int) -> float:
+    """The grade after a short training from these weights on; minus infinity where it diverged."""
+    from palmtop.compress.learning.training_loop import Diverged
+
+    training.model.load_state_dict(start)
+    try:
+        training.short(rate, length)
+    except Diverged:
+        return -math.inf
+    with training.used.whole():
+        return validation.grade(training.model)
 
 
 def keep_logs(work: Work) -> None:

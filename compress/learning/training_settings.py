@@ -68,6 +68,11 @@ class AnyTraining(Stage, ABC):
     """Steps between checkpoints: at most so much work is lost when the process is killed."""
     seed: int = 0
 
+    @property
+    def chooses_besides(self) -> bool:
+        """Whether something other than rates and epochs is chosen on a validation split."""
+        return False
+
     @abstractmethod
     def schedule(self, rows: int, width: int) -> Schedule:
         """Epochs and rates for so many rows and a model of this hidden size."""
@@ -133,7 +138,7 @@ class ChosenRates(AnyTraining, ABC):
     @property
     def chooses(self) -> bool:
         """Whether anything is chosen on a validation split."""
-        return "auto" in (self.epochs, self.learning_rate)
+        return "auto" in (self.epochs, self.learning_rate) or self.chooses_besides
 
     def schedule(self, rows: int, width: int) -> Schedule:
         """What is written, and for auto what suits the rows and the model."""

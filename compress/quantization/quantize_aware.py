@@ -33,6 +33,7 @@ class QuantizeAware(DistillationWeights, StatesKept, MoreTexts, ChosenRates):
     without_layers: ClassVar[bool] = True
     produces: ClassVar[Format] = "torch"
     effect: ClassVar[Effect] = "rounds"
+    chooses_copies: ClassVar[bool] = True
     rates_tried: ClassVar[tuple[float, ...]] = (5e-6, 5e-5, 1.5e-4)  # for 8 bits a tenth of the float training's
     steps_wanted: ClassVar[int] = 300
     epoch_bounds: ClassVar[tuple[int, int]] = (1, 4)

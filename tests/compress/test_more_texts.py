@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import sentences
+from tiny import sentences, write_task
 from tiny_bundles import Taught
 
 from palmtop import stage
 from palmtop.bundle import Bundle
 from palmtop.compress.distillation.answer_losses import answer_terms
+from palmtop.compress.distillation.more_texts import tries_of
+from palmtop.compress.learning import copies_trial
+from palmtop.compress.learning.chosen import Chosen
 from palmtop.compress.learning.encoded import Encoded, take
 from palmtop.data.encoding import plain
 from palmtop.errors import UserError
@@ -202,3 +205,56 @@ def test_more_texts_are_more_work(taught_bert: Taught, task: dict[str, Any]) -> 
     assert often.training == pytest.approx(8 * once.training)  # 3 made of each, and as many without labels
     assert often.answering == pytest.approx(8 * once.answering)
     assert np.isclose(more.times, 8)
+
+
+def test_of_texts_without_labels_as_many_are_learnt_from_as_are_their_share() -> None:
+    tries = tries_of(10, [0, 1, 0, 2, 0, 1], 16, 3, 0.5)
+    assert tries[:10].tolist() == [-1] * 10
+    for copies, others in enumerate((10, 13, 15, 16)):
+        kept = tries < copies
+        assert kept[:16].sum() == others
+        assert kept[16:].sum() == others
+    few = tries_of(10, [0, 1], 5, 2, 0.5)
+    assert (few[12:] == -1).all()
+
+
+def test_how_many_are_made_of_each_is_chosen_by_the_best_trial_and_not_tried_twice(tmp_path: Path) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def train(copies: int, steps: int) -> float:
+        asked.append((copies, steps))
+        return {0: 0.5, 2: 0.7, 8: 0.7, 20: float("-inf")}[copies]
+
+    best, tried = copies_trial.choose(1000, train, tmp_path)
+    assert best == 2 and asked == [(0, 60), (2, 60), (8, 60), (20, 60)]
+    assert sum(one.steps for one in tried) <= 0.25 * 1000
+    assert copies_trial.choose(1000, train, tmp_path) == (best, tried)
+    assert len(asked) == 4
+    chosen = Chosen("accuracy", 40, 1e-4, [], [], tried)
+    assert chosen.facts()["augment_copies"] == 2
+    assert chosen.lines() == [
+        "augment_copies 2, by accuracy on 40 validation texts after 60 steps (0: 0.500, 2: 0.700, 8: 0.700, "
+        "20: undefined)"
+    ]
+
+
+@pytest.mark.slow
+def test_a_student_chooses_how_many_are_made_of_each(taught_bert: Taught, tmp_path: Path) -> None:
+    judged = write_task(tmp_path / "more", evaluation=40)["evaluation"]
+    (tmp_path / "more" / "judged.csv").write_text(Path(judged).read_text().replace("please", "now"))
+    task = taught_bert.task | {"validation": str(tmp_path / "more" / "judged.csv")}
+    settings = {"task": task, "augment": ["mask", "ngrams"], "augment_copies": "auto", "layers": 1}
+    made = stage.find("distill")(**settings, epochs=2, learning_rate=1e-3, batch_size=8)
+    facts = make("distill", made, taught_bert.teacher, tmp_path / "student", lambda _: None).card.facts
+    assert [one["copies"] for one in facts["copies_trials"]] == [0, 2, 8, 20]
+    grades = {one["copies"]: one["accuracy"] for one in facts["copies_trials"]}
+    assert facts["augment_copies"] == max(grades, key=lambda copies: (grades[copies], -copies))
+    per_epoch = facts["steps"] / 2
+    assert per_epoch >= 96 / 8 and (facts["augment_copies"] > 0) == (per_epoch > 96 / 8)
+
+
+def test_stages_that_look_at_no_validation_split_want_a_number() -> None:
+    with pytest.raises(ValueError, match="augment_copies: auto is chosen on a validation split, which this stage"):
+        stage.find("tinybert")(augment=["mask"], augment_copies="auto")
+    with pytest.raises(ValueError, match="in the ways that augment names: name some"):
+        stage.find("distill")(augment_copies="auto")
