@@ -27,6 +27,8 @@ from palmtop.eval.reports.verdicts import verdicts
 from palmtop.eval.reports.wrong import weak_teacher, wrong
 from palmtop.measurement import ANSWERED_FIRST, DIFFERENCE_LARGER, EXPECTED_MS, NOT_RUN, Measurement
 
+PROBABILITY = "probability"
+"""The unit of a paired test."""
 MAIN = ("accuracy", "pearson", "f1")
 """The deciding metric of a run that names none."""
 
@@ -185,6 +187,7 @@ def _cells(view: _View, artefact: Artefact) -> dict[str, Cell]:
         "nonzero_percent": _nonzero(artefact),
         "metric": _metric(view, artefact),
         "difference_points": _difference(view, artefact),
+        "paired_p": _paired_test(view, artefact),
         "kept_percent": _kept(view, artefact),
         "agreement_torch": _with_torch(artefact),
         "agreement_teacher": _with_teacher(view, artefact),
@@ -243,6 +246,24 @@ def _difference(view: _View, artefact: Artefact) -> Cell:
     if paired is not None and paired.value is not None and paired.conditions.get("with") == baseline.digest:
         return _scaled(paired, paired.value, 100)
     return _plain_difference(ours, theirs)
+
+
+def _paired_test(view: _View, artefact: Artefact) -> Cell:
+    """p of the kind's paired test against the baseline, where it was taken in one run with it; of several the
+    largest."""
+    if artefact in view.baselines:
+        return Cell(word="baseline")
+    baseline = view.nearest(artefact, view.baselines)
+    taken = [
+        number
+        for number in artefact.numbers.values()
+        if number.unit == PROBABILITY and baseline is not None and number.conditions.get("with") == baseline.digest
+    ]
+    known = [number for number in taken if number.value is not None]
+    if not known:
+        return Cell(word=NOT_MEASURED, why=taken[0].why if taken else None)
+    largest = max(known, key=lambda number: number.value or 0)
+    return _scaled(largest, largest.value or 0.0, 1.0)
 
 
 def _plain_difference(ours: Measurement | None, theirs: Measurement | None) -> Cell:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from palmtop.durably import write_durably
 from palmtop.eval.compare import compare
-from palmtop.eval.report_page.found import Found, kept_bundles
 from palmtop.eval.report_page.page import page
+from palmtop.eval.reports.found import Found, kept_bundles
 
 NAME = "report.html"
 

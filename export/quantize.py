@@ -111,6 +111,10 @@ class Quantize(Stage):
             )
         return super().outline(source)
 
+    def takes_times(self) -> bool:
+        """Of the float file and its own, in turns."""
+        return self.learns
+
     def unpriced(self) -> str | None:
         """What bears it worst is asked of the trained file."""
         if not self.auto:

@@ -112,19 +112,26 @@ def measure(  # noqa: PLR0913  # what the command has as options
     return table_of([folder])
 
 
-def compare(*runs: Path | str, only: Sequence[str] = (), sort: str | None = None) -> "Table":
+def compare(*runs: Path | str, only: Sequence[str] = (), sort: str | None = None, waterfall: bool = False) -> "Table":
     """The table of what was measured in one or several runs' folders; of equal things the newest number.
 
     Args:
         only: the names of the rows to show, or patterns of them; all where there are none.
         sort: the column, by its heading or its name in CSV, whose best number comes first.
+        waterfall: tell in `ways` of a section what each step cost, as far as the runs keep bundles and answers.
 
     Raises:
         UserError: a folder without measurements, a damaged file, a name that no row has, a column that there isn't.
     """
     from palmtop.eval.compare import compare as table_of
 
-    return table_of([Path(run) for run in runs], only, sort)
+    folders = [Path(run) for run in runs]
+    table = table_of(folders, only, sort)
+    if not waterfall:
+        return table
+    from palmtop.eval.reports.ways import with_ways
+
+    return with_ways(table, folders)
 
 
 def against(new: Path | str, old: Path | str, /, *, only: Sequence[str] = ()) -> "Against":

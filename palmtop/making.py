@@ -21,6 +21,11 @@ from palmtop.task import Task
 
 Say = Callable[[str], None]
 
+
+class Busy(UserError):
+    """Another process works on the folder."""
+
+
 ENDED = "ended"
 """Where the other processes of a distributed run leave a file each when they are through with a stage."""
 
@@ -267,7 +272,8 @@ def lock_on(out: Path) -> Iterator[None]:
     however that ends.
 
     Raises:
-        UserError: another process holds it, or there is no room for it, or no right to write it.
+        Busy: another process holds it.
+        UserError: there is no room for it, or no right to write it.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     file = _lock_file(out)
@@ -275,9 +281,7 @@ def lock_on(out: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise UserError(
-            f"another palmtop is working on {out}: wait for it, or choose another folder with --out"
-        ) from None
+        raise Busy(f"another palmtop is working on {out}: wait for it, or choose another folder with --out") from None
     except OSError as error:
         raise from_os(error, out) or error from error
     try:

@@ -184,7 +184,8 @@ def sound(taken: Iterable[Measurement]) -> tuple[list[Measurement], list[str]]:
         if fault := one.fault():
             faults[one.identity()] = f"{one.metric} of {one.name} on {one.target} can't have been measured ({fault})"
         else:
-            faults.pop(one.identity(), None)
+            if faults:
+                faults.pop(one.identity(), None)
             kept.append(one)
     return kept, list(faults.values())
 

@@ -20,6 +20,7 @@ from palmtop.errors import UserError, did_you_mean
 from palmtop.families.family import Kind
 from palmtop.models.family import check_refused, check_transformer, family_named, kind_of
 from palmtop.models.reshaped import changed
+from palmtop.needs import Needs, threads
 from palmtop.settings import LATER, Settings
 from palmtop.stage_files import class_name, names
 from palmtop.version import VERSION
@@ -106,6 +107,15 @@ class Stage(Settings, ABC):
     usual_seconds: ClassVar[float] = 5.0
     """What it takes on an ordinary laptop besides its work on the training texts: of which order, not measured."""
 
+    threaded: ClassVar[bool] = False
+    """Whether most of its work is done in torch's threads, so that it asks for as many cores; others ask for one."""
+    on_gpu: ClassVar[bool] = False
+    """Whether it computes on a GPU where there is one."""
+    usual_memory_gb: ClassVar[float] = 1.5
+    """10^9 bytes that Python and its libraries take; of which order, not measured."""
+    copies_in_memory: ClassVar[float] = 6.0
+    """How many times the files of its source lie in memory besides, when most do; of which order, not measured."""
+
     _learns: bool = PrivateAttr(default=True)
 
     @abstractmethod
@@ -141,6 +151,16 @@ class Stage(Settings, ABC):
     def effort(self, source: Outline | None, rows: int) -> Effort | None:
         """What it will cost for so many training rows, said before work; None where that isn't known."""
         return Effort(seconds=self.usual_seconds)
+
+    def needs(self, source: Bundle | None) -> Needs:
+        """What it asks for while it runs beside other steps."""
+        size_bytes = sum(entry.size_bytes for entry in source.card.files.values()) if source is not None else 0
+        memory_gb = self.usual_memory_gb + self.copies_in_memory * size_bytes / 1e9
+        return Needs(threads() if self.threaded else 1, memory_gb, self.on_gpu)
+
+    def takes_times(self) -> bool:
+        """Whether it takes times on this machine, for a choice or a fact: then nothing is made beside it."""
+        return False
 
     def pace(self, source: Bundle) -> float | None:
         """Seconds of a training text through one of the source's layers, forth and back, by a trial of about two

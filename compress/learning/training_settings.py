@@ -50,6 +50,11 @@ class AnyTraining(Stage, ABC):
     effect: ClassVar[Effect] = "teaches"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate", "tokenizers", "tensorboard")
     distributed: ClassVar[bool] = True
+    threaded: ClassVar[bool] = True
+    on_gpu: ClassVar[bool] = True
+    # The student and the teacher, gradients, AdamW's two moments, the best weights so far; and what a batch leaves in
+    # the layers, which may be as much.
+    copies_in_memory: ClassVar[float] = 12.0
 
     batch_size: int = Field(default=32, ge=1)
     """Texts behind one optimizer step, over all processes and accumulated batches together."""

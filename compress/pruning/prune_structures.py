@@ -40,6 +40,10 @@ class PruneStructures(StructureSettings):
         left = source.layers - self.drop_layers
         return replace(source, format="torch", layers=left, layer_sets=left, changes=with_shape(source.changes))
 
+    def takes_times(self) -> bool:
+        """Of heads and neurons in LiteRT, for the latency table."""
+        return self.speedup is not None
+
     def about(self) -> str | None:
         """Layers share out what is kept by what they have learnt."""
         return "which heads and neurons of which layers are kept goes by trained weights; the budget is the same"

@@ -17,6 +17,7 @@ class StructureSettings(Stage, ABC):
     produces: ClassVar[Format] = "torch"
     effect: ClassVar[Effect] = "cuts"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers")
+    threaded: ClassVar[bool] = True
 
     criterion: Literal["magnitude", "fisher", "second_order"] = "second_order"
     """What decides: the size of the weights; the Fisher information of masks (Kwon et al. 2022); or the error of each

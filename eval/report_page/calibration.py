@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from palmtop.eval.report_page.found import Found
 from palmtop.eval.report_page.markup import Markup, folded, not_kept, pair, paragraph, part, table
 from palmtop.eval.report_page.svg import lines
+from palmtop.eval.reports.found import Found
 from palmtop.eval.reports.table import Row
 
 TITLE = "How sure it is, and how often it is right"

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from palmtop.bundle import LOGS, Bundle
-from palmtop.eval.report_page.found import Found
 from palmtop.eval.report_page.markup import Markup, element, folded, joined, not_kept, paragraph, part, table
 from palmtop.eval.report_page.svg import Points, lines
+from palmtop.eval.reports.found import Found
 
 TITLE = "How training went"
 LOSS = "train/loss"

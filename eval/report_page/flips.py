@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from palmtop.data.encoding import Text
-from palmtop.eval.report_page.found import Data, Found, names
 from palmtop.eval.report_page.markup import (
     Markup,
     clip,
@@ -21,6 +20,7 @@ from palmtop.eval.report_page.markup import (
     part,
     table,
 )
+from palmtop.eval.reports.found import Data, Found, names
 from palmtop.eval.reports.table import Row
 
 TITLE = "Which answers changed"

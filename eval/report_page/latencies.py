@@ -1,8 +1,8 @@
 """How long answers take: the median and the slow ones of each file, as far as a run keeps them."""
 
-from palmtop.eval.report_page.found import Found
 from palmtop.eval.report_page.markup import Markup, folded, not_kept, pair, paragraph, part, table
 from palmtop.eval.report_page.svg import BAR, TOP, BarRow, Scale, axis, bars, block, marker, stroke
+from palmtop.eval.reports.found import Found
 from palmtop.eval.reports.table import Row, milliseconds
 
 TITLE = "How long answers take"

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from palmtop.eval.report_page.found import Found
 from palmtop.eval.report_page.markup import Markup, element, folded, items, joined, part, table
 from palmtop.eval.reports.draw_table import OF_LENGTHS, OF_PRUNED, QUALITY, SPEED, further_metrics
+from palmtop.eval.reports.found import Found
 from palmtop.eval.reports.glance import CORE, MORE
 from palmtop.eval.reports.markdown import Draw, drawn, form, name, numbered
 from palmtop.eval.reports.pruning_verdicts import is_pruned

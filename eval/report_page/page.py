@@ -7,7 +7,6 @@ from string import Template
 from palmtop.eval.report_page.calibration import calibration
 from palmtop.eval.report_page.curves import curves
 from palmtop.eval.report_page.flips import flips
-from palmtop.eval.report_page.found import Found
 from palmtop.eval.report_page.latencies import latencies
 from palmtop.eval.report_page.markup import Markup, as_it_is, element, escaped, items, joined
 from palmtop.eval.report_page.numbers import numbers
@@ -15,6 +14,7 @@ from palmtop.eval.report_page.pictured import pictured
 from palmtop.eval.report_page.provenance import provenance
 from palmtop.eval.report_page.waterfall import waterfall
 from palmtop.eval.report_page.weights import weights
+from palmtop.eval.reports.found import Found
 from palmtop.version import VERSION
 
 TEMPLATE = Path(__file__).parent / "template"

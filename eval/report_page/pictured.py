@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from palmtop.errors import UserError
-from palmtop.eval.report_page.found import Found
 from palmtop.eval.report_page.markup import Markup, as_it_is, element, paragraph, part
 from palmtop.eval.reports.draw_table import Table
+from palmtop.eval.reports.found import Found
 from palmtop.eval.reports.trade_off import picture
 
 TITLE = "What each file costs and keeps"

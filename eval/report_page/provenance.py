@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from palmtop.bundle import Bundle
-from palmtop.eval.report_page.found import Found
 from palmtop.eval.report_page.markup import Markup, element, folded, items, joined, paragraph, part, table
+from palmtop.eval.reports.found import Found
 from palmtop.eval.reports.table import Row
 
 TITLE = "Where it comes from"

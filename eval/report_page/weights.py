@@ -4,9 +4,9 @@ from palmtop.bundle import Bundle
 from palmtop.errors import UserError
 from palmtop.eval.explaining.explain import explain
 from palmtop.eval.explaining.weight_kinds import KINDS
-from palmtop.eval.report_page.found import Found
 from palmtop.eval.report_page.markup import Markup, element, items, joined, not_kept, paragraph, part, table
 from palmtop.eval.report_page.svg import BAR, TOP, BarRow, Scale, axis, bars, block
+from palmtop.eval.reports.found import Found
 
 TITLE = "What the bytes are for"
 SEEN = 0.005

@@ -4,15 +4,31 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 from palmtop.errors import UserError, did_you_mean
 from palmtop.eval.reports.cascade_verdicts import is_cascade
+from palmtop.eval.reports.draw_ways import as_fields
+from palmtop.eval.reports.draw_ways import lines as ways
 from palmtop.eval.reports.glance import glance
-from palmtop.eval.reports.markdown import Draw, bullets, drawn, form, grid, name, numbered, opening, others, time
+from palmtop.eval.reports.latex import latex
+from palmtop.eval.reports.markdown import (
+    Draw,
+    bullets,
+    drawn,
+    form,
+    grid,
+    name,
+    numbered,
+    opening,
+    others,
+    probability,
+    time,
+)
 from palmtop.eval.reports.pruning_verdicts import is_pruned
 from palmtop.eval.reports.table import COLUMNS, NOT_MEASURED, Cell, Section
-from palmtop.measurement import NOT_RUN
+from palmtop.measurement import NOT_RUN, Measurement
 
 
 @dataclass(frozen=True)
@@ -22,7 +38,7 @@ class Table:
     sections: tuple[Section, ...]
 
     def draw(self, form: str) -> str:
-        """As markdown (at a glance), wide (every column), csv or json."""
+        """As markdown (at a glance), wide (every column), csv, json or latex."""
         return render(self, form)
 
     def __str__(self) -> str:
@@ -102,22 +118,39 @@ def _parts(cell: Cell) -> tuple[float | str | None, ...]:
 
 
 def as_json(table: Table) -> str:
-    """Everything, and each row's measurements as they were written."""
-    content = [
-        asdict(section)
-        | {
-            "rows": [
-                asdict(row)
-                | {"numbers": {metric: number.model_dump(mode="json") for metric, number in row.numbers.items()}}
-                for row in section.rows
-            ]
-        }
-        for section in table.sections
-    ]
-    return json.dumps({"tasks": content}, indent=1, ensure_ascii=False) + "\n"
+    """Everything, and each row's measurements as they were written; a line for each row."""
+    tasks = ",\n".join(_section_as_json(section) for section in table.sections)
+    return f'{{"tasks": [{tasks}]}}\n'
 
 
-FORMS: dict[str, Callable[[Table], str]] = {"markdown": markdown, "wide": wide, "csv": as_csv, "json": as_json}
+def _section_as_json(section: Section) -> str:
+    said = {name: value for name, value in vars(section).items() if name not in ("rows", "ways")}
+    about = _json(said | ({"waterfall": list(map(as_fields, section.ways))} if section.ways else {}))
+    rows = ",\n".join(map(_json, section.rows))
+    return f'{about.removesuffix("}")}, "rows": [\n{rows}\n]}}'
+
+
+def _json(value: Any) -> str:
+    """Without indents, which only Python's slow writer has."""
+    return json.dumps(value, ensure_ascii=False, default=_fields)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return value.model_dump(mode="json") if isinstance(value, Measurement) else vars(value)
+
+
+def as_latex(table: Table) -> str:
+    """For each task a table of the package booktabs."""
+    return "\n".join(latex(section) for section in table.sections)
+
+
+FORMS: dict[str, Callable[[Table], str]] = {
+    "markdown": markdown,
+    "wide": wide,
+    "csv": as_csv,
+    "json": as_json,
+    "latex": as_latex,
+}
 
 
 def _wide_section(section: Section) -> str:
@@ -134,6 +167,7 @@ def _wide_section(section: Section) -> str:
         *(() if any(map(is_pruned, section.rows)) else OF_PRUNED),
         *(() if several_lengths else OF_LENGTHS),
         *(() if any(map(is_cascade, section.rows)) else OF_CASCADES),
+        *(() if any(row.cells["paired_p"].value is not None for row in section.rows) else OF_TESTS),
     }
     further = further_metrics([section])
     for columns, metrics in ((QUALITY, further), (SPEED, [])):
@@ -150,7 +184,7 @@ def _wide_section(section: Section) -> str:
             for row in section.rows
         ]
         lines += [*grid([["model", "format, precision, target", *heads], *cells], 2), ""]
-    return "\n".join([*lines, *bullets(section.notes), *others(section), ""])
+    return "\n".join([*lines, *bullets(section.notes), *others(section), *ways(section), ""])
 
 
 def further_metrics(sections: Sequence[Section]) -> list[str]:
@@ -164,6 +198,8 @@ OF_CASCADES = ("answered_first", "larger_points", "expected_ms")
 """Columns that only cascades, and what they are made of, have numbers in."""
 OF_LENGTHS = ("timed_at",)
 """Columns that are drawn where not all rows were timed at one length."""
+OF_TESTS = ("paired_p",)
+"""Columns that are drawn where the kind of task has a paired test, and it was taken."""
 NO_LENGTH = (NOT_MEASURED, NOT_RUN, "not padded")
 Columns = dict[str, tuple[str, Draw]]
 QUALITY: Columns = {
@@ -173,6 +209,7 @@ QUALITY: Columns = {
     "nonzero_percent": ("% not zero", drawn(1)),
     "metric": ("metric", drawn(3, interval=True)),
     "difference_points": ("points to baseline", drawn(1, interval=True, sign="+")),
+    "paired_p": ("p to baseline", probability),
     "kept_percent": ("% of teacher", drawn(1)),
     "agreement_torch": ("% as torch", drawn(1, 100)),
     "agreement_teacher": ("% as teacher", drawn(1, 100)),

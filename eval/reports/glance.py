@@ -1,5 +1,8 @@
 """The table at a glance: what is wrong, a sentence, six or seven columns within a page's width, a few notes."""
 
+from collections import Counter
+
+from palmtop.eval.reports.draw_ways import lines as ways
 from palmtop.eval.reports.markdown import Draw, bullets, drawn, form, grid, name, numbered, opening, others
 from palmtop.eval.reports.table import Cell, Row, Section
 from palmtop.measurement import NOT_RUN
@@ -14,24 +17,24 @@ def glance(section: Section) -> str:
     if max(map(len, table)) > WIDTH:
         table = _table(section, CORE)
     notes = bullets([*section.brief, _forms(section)])
-    return "\n".join([*opening(section), *table, "", *notes, *others(section), ""])
+    return "\n".join([*opening(section), *table, "", *notes, *others(section), *ways(section), ""])
 
 
 def _table(section: Section, columns: "dict[str, tuple[str, Draw]]") -> list[str]:
     metric = f"{section.metric.replace('_', ' ')} [95 %]"
     head = ["model", *(metric if column == "metric" else heading for column, (heading, _) in columns.items())]
+    named = Counter(row.name for row in section.rows)
     rows = [
-        [_model(row, section), *(draw(row.cells[column]) for column, (_, draw) in columns.items())]
+        [_model(row, section, named[row.name] > 1), *(draw(row.cells[column]) for column, (_, draw) in columns.items())]
         for row in section.rows
     ]
     return grid([head, *rows], 1)
 
 
-def _model(row: Row, section: Section) -> str:
+def _model(row: Row, section: Section, twice: bool) -> str:
     """The name, and what tells the row apart; that its numbers were not measured is marked here, once for all."""
     kinds = dict.fromkeys(row.cells[column].kind for column in CORE if row.cells[column].value is not None)
     marks = [f" ({kind})" for kind in kinds if kind not in ("measured", NOT_RUN)]
-    twice = sum(other.name == row.name for other in section.rows) > 1
     return numbered("".join([name(row), *marks, f" on {row.target}" if twice else ""]), row, section)
 
 

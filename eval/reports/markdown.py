@@ -59,6 +59,12 @@ def time(cell: Cell) -> str:
     )
 
 
+def probability(cell: Cell) -> str:
+    """How a column of p shows its cells."""
+    least = 0.001
+    return f"< {least}" if cell.value is not None and cell.value < least else drawn(3)(cell)
+
+
 def bullets(sentences: Iterable[str]) -> list[str]:
     """A list, each sentence on one line whatever stands in the names in it."""
     return [f"- {on_one_line(sentence)}" for sentence in sentences]

@@ -70,6 +70,8 @@ def _beside(row: Row, rows: Sequence[Row]) -> Row | None:
     """The form with all its weights on the same target of the same machine."""
     size = row.numbers.get("model_bytes")
     digest = size.conditions.get("unpruned") if size else None
+    if digest is None:
+        return None
     return next(
         (other for other in rows if (other.digest, other.target, other.machine) == (digest, row.target, row.machine)),
         None,

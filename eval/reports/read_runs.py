@@ -1,7 +1,6 @@
 """Reading the measurements of several runs into rows: one artefact on one target on one machine, newest number
 first."""
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,17 +64,22 @@ def gather(runs: Sequence[Path]) -> list[Gathered]:
     owners: dict[tuple[str, str], tuple[str, Path]] = {}
     for run, taken in _taken(runs):
         standings = RunFile.read(run).tasks if run.is_dir() else {}
-        for task in dict.fromkeys(one.task or "" for one in taken):
-            of_task, faults = measurement.sound(one for one in taken if (one.task or "") == task)
+        for task, every in _by_task(taken).items():
+            of_task, faults = measurement.sound(every)
             standing = standings.get(task, Standing())
-            known = tasks.setdefault(task, Gathered(task, Standing()))
-            names = {
-                name: _name(name, digest, run, task, owners) for name, digest in current(of_task, standing).items()
-            }
+            known, digests = tasks.setdefault(task, Gathered(task, Standing())), current(of_task, standing)
+            names = {name: _name(name, digest, run, task, owners) for name, digest in digests.items()}
             known.conflicts += [f"{_file(run)}: {fault}: measure again" for fault in faults]
             _merge_standing(known, standing, names, run)
-            _add(known, of_task, current(of_task, standing), names)
+            _add(known, of_task, digests, names)
     return list(tasks.values())
+
+
+def _by_task(taken: Sequence[Measurement]) -> dict[str, list[Measurement]]:
+    found: dict[str, list[Measurement]] = {}
+    for one in taken:
+        found.setdefault(one.task or "", []).append(one)
+    return found
 
 
 def _taken(runs: Sequence[Path]) -> list[tuple[Path, list[Measurement]]]:
@@ -136,31 +140,21 @@ def _merge_standing(known: Gathered, standing: Standing, names: dict[str, str], 
 
 def _add(known: Gathered, taken: Sequence[Measurement], current: dict[str, str], names: dict[str, str]) -> None:
     order = {name: place for place, name in enumerate(current)}
-    standing = [one for one in taken if one.name in current]
+    standing = [one for one in taken if current.get(one.name) == one.bundle]
+    rows = {(row.name, row.digest, row.target, row.machine): row for row in known.artefacts}
     for one in sorted(standing, key=lambda one: (order[one.name], one.target)):  # stable: a row's newest stays last
-        if one.bundle != current[one.name]:
-            continue
-        machine = _number(known.machines, {key: value for key, value in one.machine.items() if key != "versions"})
-        row = next(
-            (
-                row
-                for row in known.artefacts
-                if (row.name, row.digest, row.target, row.machine) == (names[one.name], one.bundle, one.target, machine)
-            ),
-            None,
-        )
-        if row is None:
-            row = Artefact(names[one.name], one.bundle, one.format, one.target, machine)
-            known.artefacts.append(row)
-        older = row.numbers.get(one.metric)
+        number = _number(known.machines, {key: value for key, value in one.machine.items() if key != "versions"})
+        place = (names[one.name], one.bundle, one.target, number)
+        if place not in rows:
+            rows[place] = Artefact(names[one.name], one.bundle, one.format, one.target, number)
+            known.artefacts.append(rows[place])
+        older = rows[place].numbers.get(one.metric)
         if older is None or older.date <= one.date:
-            row.numbers[one.metric] = one
+            rows[place].numbers[one.metric] = one
 
 
 def _number(machines: list[dict[str, Any]], machine: dict[str, Any]) -> int:
-    texts = [json.dumps(known, sort_keys=True) for known in machines]
-    text = json.dumps(machine, sort_keys=True)
-    if text not in texts:
+    """Of a machine among those of a table, from 1; a new one is added."""
+    if machine not in machines:
         machines.append(machine)
-        return len(machines)
-    return texts.index(text) + 1
+    return machines.index(machine) + 1

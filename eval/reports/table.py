@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from palmtop.measurement import Measurement
+from palmtop.metrics import Score
 
 NOT_MEASURED, NOT_COMPARABLE, NOT_VALID = "not measured", "not comparable", "not valid"
 NOT_BESIDE = "not timed side by side with the baseline"
@@ -19,6 +20,7 @@ COLUMNS = (
     "nonzero_percent",
     "metric",
     "difference_points",
+    "paired_p",
     "kept_percent",
     "agreement_torch",
     "agreement_teacher",
@@ -36,7 +38,7 @@ COLUMNS = (
     "expected_ms",
 )
 """Names of a row's cells. MB are 10^6 bytes, points are hundredths of the metric; timed_at: tokens of the three after
-it."""
+it; paired_p: of the kind's paired test against the baseline."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,30 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A measured step of the way to a file."""
+
+    row: Row
+    says: str
+    value: float
+    """The metric after it, in hundredths."""
+    cost: Score | None
+    """How much it changed the metric, in hundredths; paired by text where both answered and the texts are there. None
+    for the first."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """From the teacher to a file: what each step cost."""
+
+    to: str
+    """The file, as the table calls it."""
+    steps: tuple[Step, ...]
+    total: Score
+    """What all of them together cost, in hundredths of the metric."""
+
+
+@dataclass(frozen=True)
 class Section:
     """The rows of one task, and what has to be said under them."""
 
@@ -110,6 +136,8 @@ class Section:
     """The notes that a table at a glance can't do without."""
     advice: str | None = None
     """Which file to ship, in a sentence; None where there is none."""
+    ways: tuple[Way, ...] = ()
+    """What each step cost on the way to each file, the one to ship first; none where nobody asked."""
 
     @property
     def wrong(self) -> tuple[Verdict, ...]:

@@ -69,8 +69,11 @@ def _slower_than_float(rows: Sequence[Row]) -> list[Verdict]:
     """Quantized files slower than the float file they were made of, in one session. (Where that is the baseline, it is
     told already.)"""
     said = []
+    sources = {_place(row): row for row in reversed(rows) if "baseline" not in row.roles}
     for row in rows:
-        made_of = next((other for other in rows if _is_float_of(row, other) and "baseline" not in other.roles), None)
+        size = row.numbers.get("model_bytes")
+        source = size.conditions.get("quantized_from") if size is not None else None
+        made_of = sources.get(_place(row, source)) if source is not None else None
         ours, theirs = row.numbers.get("latency_ms"), made_of.numbers.get("latency_ms") if made_of else None
         if (
             ours is None
@@ -94,10 +97,9 @@ def _marked(number: Measurement) -> str:
     return "" if number.kind == "measured" else f", {number.kind}"
 
 
-def _is_float_of(row: Row, other: Row) -> bool:
-    size = row.numbers.get("model_bytes")
-    beside = (row.target, row.machine) == (other.target, other.machine)
-    return beside and size is not None and size.conditions.get("quantized_from") == other.digest
+def _place(row: Row, digest: str | None = None) -> tuple[str, str, int]:
+    """Where a row's times are taken, and of what: of its own file, or of another."""
+    return (digest or row.digest, row.target, row.machine)
 
 
 def _floor(rows: Sequence[Row], task: str, metric: str, task_at: str | None) -> list[Verdict]:

@@ -28,7 +28,7 @@ from palmtop.cli.run import run
 from palmtop.cli.say import check_words, say, write_all_characters
 from palmtop.cli.search import search
 from palmtop.cli.setup import setup
-from palmtop.cli.table import Strict, end, measure_into, names_in
+from palmtop.cli.table import Strict, end, form_asked, measure_into, names_in, with_ways
 from palmtop.errors import UserError, did_you_mean, from_os, printable
 from palmtop.version import VERSION
 
@@ -224,9 +224,13 @@ def compare(  # noqa: PLR0913, PLR0917  # an option each
             "as it stood at the end of a day (UTC): RUN@2026-11-23.",
         ),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="markdown, wide, csv or json.")] = "markdown",
+    form: Annotated[str, typer.Option("--format", help="markdown, wide, csv, json or latex.")] = "markdown",
     wide: Annotated[
         bool, typer.Option("--wide", help="Every column and metric, in two tables; the same as --format wide.")
+    ] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="A table for a paper; the same as --format latex.")] = False,
+    waterfall: Annotated[
+        bool, typer.Option("--waterfall", help="Also what each step cost, from the teacher to each file.")
     ] = False,
     only: Annotated[
         str | None,
@@ -245,17 +249,17 @@ def compare(  # noqa: PLR0913, PLR0917  # an option each
     """Draw the table of what was measured in one or several runs; with --against, say what got worse since an older
     one."""
     if against is not None:
-        beside(
-            runs, against, form, only, out, {"--wide": wide, "--sort": sort, "--picture": picture, "--strict": strict}
-        )
+        left = {"--wide": wide, "--latex": latex, "--waterfall": waterfall, "--sort": sort, "--picture": picture}
+        beside(runs, against, form, only, out, left | {"--strict": strict})
         return
     from palmtop.eval.compare import compare as table_of
     from palmtop.eval.reports.draw_table import render
 
-    if wide and form not in ("markdown", "wide"):
-        raise UserError(f"--wide is Markdown, --format {form} has every column anyway: leave one of them out")
+    form = form_asked(form, wide, latex)
     table = table_of(runs, names_in(only), sort)
-    drawn = render(table, "wide" if wide else form)
+    if waterfall:
+        table = with_ways(table, runs, form)
+    drawn = render(table, form)
     if out is None:
         print(drawn, end="")
     else:

@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
-"""A data set that isn't on this machine is told as missing: a report fetches nothing. Set unless the user has set
-them."""
+from palmtop.cli.table import OFFLINE
 
 
 def report(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from palmtop.cli.jobs import Jobs, Ray, Threads, crew_of
 from palmtop.cli.say import note, say
 from palmtop.cli.table import Strict, end, measure_into
 from palmtop.errors import UserError, printable
@@ -19,7 +20,7 @@ STEPS_FAILED = 1
 """Exit code where steps of a recipe failed; what doesn't follow from them was made and measured."""
 
 
-def run(  # an option each
+def run(  # noqa: PLR0913, PLR0917  # an option each
     recipe: Annotated[str, typer.Argument(help="A shipped recipe (see 'palmtop recipes') or a YAML file.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="palmtop-runs/NAME")] = None,
     task: Annotated[
@@ -35,12 +36,16 @@ def run(  # an option each
             min=0.1, help="What it may take on this machine: epochs are cut until it fits.", show_default="the recipe's"
         ),
     ] = None,
+    jobs: Jobs = 1,
+    ray: Ray = None,
+    threads: Threads = None,
     strict: Strict = False,
 ) -> None:
     """Check a recipe as a whole, make what is missing of it, measure, and print the table."""
     from palmtop.making import lock_on
     from palmtop.processes import rank
     from palmtop.recipe.recipe import Recipe
+    from palmtop.recipe.side_by_side import attempting
 
     checked = Recipe.read(recipe, task)
     if rank() == 0:
@@ -56,7 +61,9 @@ def run(  # an option each
         checked.run(folder, _say_nothing)
         return
     with lock_on(folder):
-        made = checked.attempt(folder, say, minutes)
+        with crew_of(jobs, ray, threads) as crew:
+            made = checked.attempt(folder, say, minutes, attempting(crew))
+        # all workers have gone: times are of a quiet machine
         table = _measured(checked, made, folder) if checked.measure.on else None
     _end_if_failed(made)
     if table is not None:

@@ -1,10 +1,12 @@
 """palmtop search: a file within limits of size and time, found by pricing first and training what fits."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from palmtop.cli.jobs import Jobs, Ray, Threads, crew_of
 from palmtop.cli.say import note, say
 from palmtop.cli.table import measure_into
 
@@ -47,6 +49,9 @@ def search(  # noqa: PLR0913, PLR0917  # an option each
         Path | None, typer.Option(help="Folder of the search.", show_default="palmtop-runs/NAME-search")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Only check the recipe and its space.")] = False,
+    jobs: Jobs = 1,
+    ray: Ray = None,
+    threads: Threads = None,
 ) -> None:
     """Search for a small model within limits: price candidates first, train only those that fit, longer and longer, the
     winner with three seeds."""
@@ -55,6 +60,7 @@ def search(  # noqa: PLR0913, PLR0917  # an option each
     from palmtop.eval.measuring.size import model_bytes
     from palmtop.eval.measuring.weigh import weigh
     from palmtop.making import lock_on
+    from palmtop.recipe.side_by_side import attempting
     from palmtop.search.search import Search, folder_of
     from palmtop.search.space import Space
     from palmtop.search.tried import Limits
@@ -67,14 +73,17 @@ def search(  # noqa: PLR0913, PLR0917  # an option each
     for line in space.base.notes:
         note(line)
     folder = out or folder_of(space.base.name)
-    wanted = Search(Workshop(space, folder, weigh, model_bytes, grade, say), Limits(**given), minutes)
-    wanted.check()
+    shop = Workshop(space, folder, weigh, model_bytes, grade, say)
+    Search(shop, Limits(**given), minutes).check()
     if check:
         print(f"{recipe}: nothing wrong: {space.size:,} candidates after '{space.source}'")
         return
     folder.mkdir(parents=True, exist_ok=True)
     with lock_on(folder):
-        _tell(wanted.go(), space, folder)
+        with crew_of(jobs, ray, threads) as crew:
+            shop = replace(shop, attempting=attempting(crew), at_once=crew.size if crew is not None else 1)
+            found = Search(shop, Limits(**given), minutes).go()
+        _tell(found, space, folder)
 
 
 def _tell(found: "Found", space: "Space", folder: Path) -> None:

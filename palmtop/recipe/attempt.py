@@ -16,6 +16,8 @@ from palmtop.recipe.step_bundles import with_bundles
 from palmtop.recipe.steps import Step
 
 Result = TypeVar("Result")
+Attempting = Callable[[Sequence[Step], Path, Say, "Attempt | None"], "Attempt"]
+"""A way to make steps, as `attempt` is: (steps, out, say, what became of the first of them) -> what became of all."""
 
 LONGEST = 300
 """Letters of a failure's line; the whole of it was told when the step failed."""
@@ -47,6 +49,21 @@ class Attempt:
             name: f"left out, it follows from {' and '.join(of)}" for name, of in self.left_out.items()
         }
 
+    def leaves_out(self, step: Step) -> bool:
+        """Whether a step is left out, because one that it follows from is missing; if so it is written down."""
+        lost = [name for name in needed(step) if name not in self.bundles]
+        if lost:
+            roots = dict.fromkeys(root for name in lost for root in self.left_out.get(name, (name,)))
+            self.left_out[step.name] = tuple(roots)
+        return bool(lost)
+
+    def note(self, step: Step, result: Bundle | Failed) -> None:
+        """Write down what became of a step that was tried."""
+        if isinstance(result, Failed):
+            self.failed[step.name] = result.why
+        else:
+            self.bundles[step.name] = result
+
     def told(self) -> tuple[str, ...]:
         """The failures for the end of a run: how many, and a line for each step that isn't made; none where all are."""
         if not self.failed:
@@ -71,17 +88,10 @@ def attempt(steps: Sequence[Step], out: Path, say: Say, before: Attempt | None =
     for step in steps:
         if step.name in made.bundles or step.name in made.missing:
             continue
-        needed = [name for name in (step.source, *step.bundles.values()) if name is not None]
-        if lost := [name for name in needed if name not in made.bundles]:
-            roots = dict.fromkeys(root for name in lost for root in made.left_out.get(name, (name,)))
-            made.left_out[step.name] = tuple(roots)
+        if made.leaves_out(step):
             say(f"{step.name}: {made.missing[step.name]}")
             continue
-        result = tried(step.name, partial(_make, step, made.bundles, out, say), say)
-        if isinstance(result, Failed):
-            made.failed[step.name] = result.why
-        else:
-            made.bundles[step.name] = result
+        made.note(step, tried(step.name, partial(make_step, step, made.bundles, out, say), say))
     return made
 
 
@@ -96,6 +106,24 @@ def tried(name: str, action: Callable[[], Result], say: Say) -> Result | Failed:
         return Failed(_tell(name, error, say))
 
 
+def needed(step: Step) -> list[str]:
+    """The steps whose bundles it is made of."""
+    return [name for name in (step.source, *step.bundles.values()) if name is not None]
+
+
+def make_step(step: Step, bundles: Mapping[str, Bundle], out: Path, say: Say) -> Bundle:
+    """A step's bundle, below the folder `out`.
+
+    Args:
+        bundles: those it is made of are among them, by step.
+
+    Raises:
+        UserError: what `making.make` raises.
+    """
+    source = bundles[step.source] if step.source else None
+    return making.make(step.use, with_bundles(step.stage, step.bundles, out), source, out / step.name, say)
+
+
 def _tell(name: str, error: Exception, say: Say) -> str:
     """Say why something failed; returns it in one line."""
     known = error if isinstance(error, UserError) else from_os(error) if isinstance(error, OSError) else None
@@ -105,11 +133,6 @@ def _tell(name: str, error: Exception, say: Say) -> str:
     for fault in known.faults:
         say(f"{name}: failed: {fault}")
     return _line("; ".join(known.faults))
-
-
-def _make(step: Step, bundles: Mapping[str, Bundle], out: Path, say: Say) -> Bundle:
-    source = bundles[step.source] if step.source else None
-    return making.make(step.use, with_bundles(step.stage, step.bundles, out), source, out / step.name, say)
 
 
 def _line(text: str) -> str:

@@ -17,7 +17,7 @@ from palmtop.durably import write_durably
 from palmtop.errors import UserError
 from palmtop.making import Say
 from palmtop.processes import processes
-from palmtop.recipe.attempt import Attempt, Failed, tried
+from palmtop.recipe.attempt import Attempt, Failed, needed, tried
 from palmtop.recipe.estimate import Estimate, estimate
 from palmtop.recipe.step_bundles import with_bundles
 from palmtop.recipe.steps import Step
@@ -50,6 +50,8 @@ class Ahead:
     task: Task | None
     measured: bool
     """Whether the bundles are measured when they are made."""
+    side_by_side: bool = False
+    """Whether steps are made so: then the estimate is said to be of one after the other."""
 
     def before_training(self) -> tuple[Step, ...]:
         """Those ahead of the first that trains."""
@@ -78,7 +80,7 @@ class Ahead:
         pace = self._pace(todo, there, say)
         if pace is None:
             return steps
-        say(str(self._estimate(todo, pace)))
+        say(f"{self._estimate(todo, pace)}{', if made one after the other' if self.side_by_side else ''}")
         if minutes is None or known is not None:
             return steps
         return self._fitted(self._estimate(self.steps, pace), out, say, minutes)
@@ -160,9 +162,8 @@ def _sorted(steps: Sequence[Step], given: Mapping[str, Bundle], out: Path) -> tu
     there: dict[str, Bundle] = dict(given)
     todo: list[Step] = []
     for step in steps:
-        needed = [name for name in (step.source, *step.bundles.values()) if name is not None]
         bundle = there.get(step.name)
-        if bundle is None and all(name in there for name in needed):
+        if bundle is None and all(name in there for name in needed(step)):
             source = there[step.source] if step.source else None
             bundle = making.made(step.use, with_bundles(step.stage, step.bundles, out), source, out / step.name)
         if bundle is None:

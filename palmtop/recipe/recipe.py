@@ -15,7 +15,7 @@ from palmtop.bundle import Bundle, Format
 from palmtop.errors import UserError, did_you_mean, raise_all
 from palmtop.making import Say
 from palmtop.measure_settings import ChartText, MeasureText
-from palmtop.recipe.attempt import Attempt, attempt
+from palmtop.recipe.attempt import Attempt, Attempting, attempt
 from palmtop.recipe.in_time import FILE as MINUTES
 from palmtop.recipe.in_time import Ahead
 from palmtop.recipe.search_text import SearchText
@@ -125,17 +125,18 @@ class Recipe:
         raise_all(made.told())
         return made.bundles
 
-    def attempt(self, out: Path, say: Say, minutes: float | None = None) -> Attempt:
+    def attempt(self, out: Path, say: Say, minutes: float | None = None, attempting: Attempting = attempt) -> Attempt:
         """The same, for who goes on with what could be made: which steps failed is said instead of raised.
 
         Before the first training it is said how long all will take.
 
         Args:
             minutes: what the run may take, in place of the recipe's own.
+            attempting: how steps are made: one after the other, or side by side.
         """
-        ahead = Ahead(self.steps, self.outlines, self.task, bool(self.measure.on))
-        made = attempt(ahead.before_training(), out, say)
-        return attempt(ahead.in_time(made, out, say, minutes or self.minutes), out, say, made)
+        ahead = Ahead(self.steps, self.outlines, self.task, bool(self.measure.on), attempting is not attempt)
+        made = attempting(ahead.before_training(), out, say, None)
+        return attempting(ahead.in_time(made, out, say, minutes or self.minutes), out, say, made)
 
 
 def read_text(reference: str, task: str | None = None) -> tuple[RecipeText, Path]:

@@ -3,7 +3,7 @@ goes on as if it hadn't been."""
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,25 +66,40 @@ class Proposals:
     @property
     def known(self) -> list[Tried]:
         """What became of the candidates so far, in the order proposed."""
-        from optuna.trial import TrialState
+        done = [trial.user_attrs for trial in self._in_state("COMPLETE")]
+        return [Tried.model_validate(said[TRIED]) for said in done if TRIED in said]
 
-        done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return [Tried.model_validate(trial.user_attrs[TRIED]) for trial in done if TRIED in trial.user_attrs]
+    def proposed(self, settle: Callable[[], None]) -> "Iterator[tuple[optuna.Trial, dict[str, str]]]":
+        """New candidates, for as long as there are any and each is told; first those that were being tried when the
+        search was killed.
 
-    def proposed(self) -> "Iterator[tuple[optuna.Trial, dict[str, str]]]":
-        """New candidates, for as long as there are any and each is told; first the one that was being tried when the
-        search was killed."""
-        from optuna.trial import Trial, TrialState
+        Args:
+            settle: is called where the next proposal depends on what becomes of those before it, and tells of those
+                that aren't told yet. So what is proposed is the same, however many are tried at once.
+        """
+        from optuna.trial import Trial
 
         if self.space.size <= self.space.search.trials:
             for chosen in self.space.candidates():
                 self.study.enqueue_trial(chosen, skip_if_exists=True)
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            yield from self._new(Trial(self.study, trial._trial_id))  # Optuna has no other way to go on with a trial
-        while len(self.study.get_trials(deepcopy=False)) < AGAIN * self.space.search.trials or self._waiting():
-            if len(self.known) >= min(self.space.search.trials, self.space.size):
-                return
-            yield from self._new(self.study.ask())
+        for trial in self._in_state("RUNNING"):
+            yield from self._new(Trial(self.study, trial._trial_id), settle)  # Optuna has no other way to go on
+        while len(self.study.get_trials(deepcopy=False)) < AGAIN * self.space.search.trials or self._in_state(
+            "WAITING"
+        ):
+            enough = min(self.space.search.trials, self.space.size)
+            if len(self.known) + len(self._in_state("RUNNING")) >= enough:
+                settle()
+                if len(self.known) >= enough:
+                    return
+            if not self._is_blind():
+                settle()
+            yield from self._new(self.study.ask(), settle)
+
+    def _is_blind(self) -> bool:
+        """Whether the next candidate is what it is, whatever becomes of those before it."""
+        listed = self.space.size <= self.space.search.trials
+        return listed or len(self.study.get_trials(deepcopy=False)) < STARTS
 
     def tell(self, trial: "optuna.Trial", tried: Tried, value: float) -> None:
         """What became of a candidate.
@@ -95,7 +110,9 @@ class Proposals:
         trial.set_user_attr(TRIED, tried.model_dump(mode="json"))
         self.study.tell(trial, value if math.isfinite(value) else -1.0)
 
-    def _new(self, trial: "optuna.Trial") -> "Iterator[tuple[optuna.Trial, dict[str, str]]]":
+    def _new(
+        self, trial: "optuna.Trial", settle: Callable[[], None]
+    ) -> "Iterator[tuple[optuna.Trial, dict[str, str]]]":
         """The candidate of a trial, unless it was tried before: then it is told the same again."""
         import optuna
 
@@ -104,23 +121,18 @@ class Proposals:
             seed = hash((self.space.search.seed, trial.number, place)) % 2**32
             self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTS)
             chosen[name] = trial.suggest_categorical(name, [choice.label for choice in choices])
-        same = next(
-            (
-                other
-                for other in self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-                if TRIED in other.user_attrs and other.params == chosen
-            ),
-            None,
-        )
-        if same is None:
-            yield trial, chosen
+        if any(other.params == chosen and other.number != trial.number for other in self._in_state("RUNNING")):
+            settle()
+        told = [other for other in self._in_state("COMPLETE") if TRIED in other.user_attrs and other.params == chosen]
+        if told:
+            self.study.tell(trial.number, told[0].value)
         else:
-            self.study.tell(trial.number, same.value)
+            yield trial, chosen
 
-    def _waiting(self) -> bool:
+    def _in_state(self, state: str) -> "list[optuna.trial.FrozenTrial]":
         from optuna.trial import TrialState
 
-        return bool(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+        return self.study.get_trials(deepcopy=False, states=(TrialState[state],))
 
 
 def _cut_to_whole_lines(journal: Path) -> None:

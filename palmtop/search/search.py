@@ -6,17 +6,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from palmtop.bundle import Bundle
 from palmtop.durably import write_durably
 from palmtop.errors import UserError
+from palmtop.recipe.recipe import Recipe
 from palmtop.search import halving
 from palmtop.search.price import MADE as UNTRAINED
 from palmtop.search.proposals import Proposals
 from palmtop.search.space import Chosen, fitting, shortened
 from palmtop.search.tried import Limits, Outcome, Tried
 from palmtop.search.verdict import judge
-from palmtop.search.workshop import PRICES, Workshop
+from palmtop.search.workshop import PRICES, Made, Workshop
+
+if TYPE_CHECKING:
+    import optuna
 
 FILE = "search.json"
 MISFIT = -1.0
@@ -73,25 +78,47 @@ class Search:
         return Found(outcome, teacher, files)
 
     def _propose(self, proposals: Proposals) -> list[Tried]:
-        """All candidates: each is priced, and trained for the first round's share where it fits."""
+        """All candidates: each is priced, and trained for the first round's share where it fits; as many of these side
+        by side as no proposal depends on. Nothing is trained while one is priced."""
+        begun: list[tuple[optuna.Trial, Tried]] = []
+
+        def settle() -> None:
+            self._train([tried for _, tried in begun], self.shop.space.search.shares[0])
+            for trial, tried in begun:
+                self._tell(proposals, trial, tried, MISFIT if tried.grade is None else tried.grade)
+            begun.clear()
+
         if not self._enough(proposals.known):
-            for trial, chosen in proposals.proposed():
-                tried, worth = self._try(trial.number, chosen)
-                proposals.tell(trial, tried, worth)
-                told = tried.why or f"{self.shop.task.main_metric} {tried.grade or 0:.4f}"
-                self.shop.say(f"candidate {tried.number} ({tried}): {tried.cost}: {told}")
+            for trial, chosen in proposals.proposed(settle):
+                tried, worth = self._priced(trial.number, chosen)
+                if worth is None:
+                    begun.append((trial, tried))
+                else:
+                    self._tell(proposals, trial, tried, worth)
+                if len(begun) >= min(self.shop.at_once, self._wanted(proposals.known)):
+                    settle()
                 if self._enough(proposals.known):
                     break
+            settle()
         known = proposals.known
         if all(one.fate == "doesn't fit" for one in known):
             raise UserError(["no candidate of the space can be made:", *dict.fromkeys(one.why for one in known)])
         return known
 
+    def _tell(self, proposals: Proposals, trial: "optuna.Trial", tried: Tried, worth: float) -> None:
+        proposals.tell(trial, tried, worth)
+        told = tried.why or f"{self.shop.task.main_metric} {tried.grade or 0:.4f}"
+        self.shop.say(f"candidate {tried.number} ({tried}): {tried.cost}: {told}")
+
+    def _wanted(self, known: Sequence[Tried]) -> int:
+        """How many more are to be trained."""
+        return self.shop.space.search.trained - sum(bool(one.grades) for one in known)
+
     def _enough(self, known: Sequence[Tried]) -> bool:
         """Whether no more are asked for: as many fit as are to be trained, or there is no time for more."""
         fits = [one for one in known if one.grades]
         search = self.shop.space.search
-        if len(fits) >= search.trained:
+        if self._wanted(known) <= 0:
             return True
         if self.minutes is None or not fits:
             return False
@@ -100,8 +127,8 @@ class Search:
         left = halving.seconds_left(len(fits) + 1, search.shares, len(search.seeds), usual)
         return self._spent(known) + one_more + left > 60 * self.minutes
 
-    def _try(self, number: int, chosen: Chosen) -> tuple[Tried, float]:
-        """A candidate's fate so far, and what it is worth for the next proposals."""
+    def _priced(self, number: int, chosen: Chosen) -> tuple[Tried, float | None]:
+        """A candidate's fate so far, and what it is worth for the next proposals; None where it is to be trained."""
         tried = Tried(number=number, chosen=dict(chosen), fate="behind")
         recipe = fitting(self.shop.space, chosen)
         if isinstance(recipe, str):
@@ -116,14 +143,17 @@ class Search:
             return tried.now("failed", why), MISFIT
         if why := self.limits.said(tried.mb, tried.ms):
             return tried.now("over the limit", why), MISFIT - self.limits.beyond(tried.mb, tried.ms)
-        self._train(tried, self.shop.space.search.shares[0])
-        return tried, MISFIT if tried.grade is None else tried.grade
+        return tried, None
 
-    def _train(self, tried: Tried, share: float) -> None:
-        """Write down what becomes of a candidate in a training for a share of its epochs."""
+    def _train(self, candidates: Sequence[Tried], share: float) -> None:
+        """Write down what becomes of candidates in a training for a share of their epochs."""
         shop = self.shop
-        recipe = shortened(shop.space.recipe(tried.chosen), shop.space, share, shop.rows)
-        made = shop.make(recipe)
+        recipes = [shortened(shop.space.recipe(one.chosen), shop.space, share, shop.rows) for one in candidates]
+        for one, recipe, made in zip(candidates, recipes, shop.make(recipes), strict=True):
+            self._note(one, share, recipe, made)
+
+    def _note(self, tried: Tried, share: float, recipe: Recipe, made: Made | str) -> None:
+        shop = self.shop
         if isinstance(made, str):
             tried.fate, tried.why = "failed", made
             return
@@ -145,18 +175,16 @@ class Search:
                 if one not in on:
                     one.why = f"{one.grade or 0:.4f} after {one.share:g} of the epochs; {on[-1].grade or 0:.4f} came on"
             self.shop.say(f"round {number} of {len(shares)}: {len(on)} candidates, {scale * share:.2g} of their epochs")
-            for one in on:
-                self._train(one, scale * share)
+            self._train(on, scale * share)
             fits = [one for one in on if one.fate == "behind"]
         return fits
 
     def _with_seeds(self, winner: Tried, scale: float) -> tuple[dict[str, Bundle], dict[str, float]]:
         """The winner's files and grades, by seed."""
         shop, files, grades = self.shop, dict[str, Bundle](), dict[str, float]()
-        for seed in shop.space.search.seeds:
-            whole = shop.space.recipe(winner.chosen, seed)
-            recipe = shortened(whole, shop.space, scale * shop.space.search.shares[-1], shop.rows)
-            made = shop.make(recipe)
+        share, seeds = scale * shop.space.search.shares[-1], shop.space.search.seeds
+        recipes = [shortened(shop.space.recipe(winner.chosen, seed), shop.space, share, shop.rows) for seed in seeds]
+        for seed, recipe, made in zip(seeds, recipes, shop.make(recipes), strict=True):
             if isinstance(made, str):
                 shop.say(f"the winner with seed {seed}: {made}")
                 continue

@@ -1,6 +1,6 @@
 """Where a search's candidates are priced, made and graded; what two of them have in common is made once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +10,10 @@ from palmtop import making
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError, raise_all
 from palmtop.making import Say
-from palmtop.recipe.attempt import attempt
+from palmtop.recipe.attempt import Attempt, Attempting, attempt
 from palmtop.recipe.recipe import Recipe
-from palmtop.search.addressed import addressed
-from palmtop.search.price import Price, Pricing, Weigh, files_of
+from palmtop.search.addressed import addressed, together
+from palmtop.search.price import Asked, Price, Pricing, Weigh, files_of
 from palmtop.search.space import Space
 from palmtop.stage import Stage
 from palmtop.task import Split, Task
@@ -51,6 +51,10 @@ class Workshop:
     """Bytes of a file, as prices count them."""
     grade: Grade
     say: Say
+    attempting: Attempting = attempt
+    """How steps are made: one after the other, or side by side."""
+    at_once: int = 1
+    """Candidates that it is worth training at once."""
     seconds: dict[str, float] = field(default_factory=dict)
     """What each bundle took to make, by address: those that two share once."""
 
@@ -87,7 +91,7 @@ class Workshop:
             UserError: it can't be made.
         """
         steps = addressed(self.space.base.steps)
-        made = attempt(steps.needed([self.space.source]), self.run / MADE, self.say)
+        made = self.attempting(steps.needed([self.space.source]), self.run / MADE, self.say, None)
         raise_all(made.told())
         self._note(made.bundles)
         found = made.bundles[steps.steps[self.space.source].name]
@@ -106,18 +110,12 @@ class Workshop:
         found = priced.of(asked)
         return found[0] if found else "; ".join(priced.made.failed.values()) or "its file can't be weighed"
 
-    def make(self, recipe: Recipe) -> Made | str:
-        """A candidate's file, or why it couldn't be made."""
-        [asked] = files_of(recipe)
-        way, made = asked.way(), attempt(asked.way(), self.run / MADE, self.say)
+    def make(self, recipes: Sequence[Recipe]) -> list[Made | str]:
+        """The files of candidates, or why one couldn't be made."""
+        asked = [files_of(recipe)[0] for recipe in recipes]  # the last step's, each one's only file
+        made = self.attempting(together(one.way() for one in asked), self.run / MADE, self.say, None)
         self._note(made.bundles)
-        if made.failed:
-            return "; ".join(made.failed.values())
-        given = {step.name for step in self.space.base.steps}
-        own = [step for name, step in asked.steps.steps.items() if step in way and name not in given]
-        training = sum(self.seconds[step.name] for step in own if self._has_epochs(step.stage))
-        file, seconds = made.bundles[asked.address], sum(self.seconds[step.name] for step in own)
-        return Made(file, self.size(file), training, seconds - training)
+        return [self._made(one, made) for one in asked]
 
     def graded(self, name: str, recipe: Recipe, file: Bundle) -> float:
         """The metric of a candidate's file on the validation part, on its target."""
@@ -132,6 +130,16 @@ class Workshop:
         except UserError as error:
             self.say(f"no folder for an app, the file alone: {'; '.join(error.faults)}")
             return file.path
+
+    def _made(self, asked: Asked, made: Attempt) -> Made | str:
+        way = asked.way()
+        if failed := [made.failed[step.name] for step in way if step.name in made.failed]:
+            return "; ".join(failed)
+        given = {step.name for step in self.space.base.steps}
+        own = [step for name, step in asked.steps.steps.items() if step in way and name not in given]
+        training = sum(self.seconds[step.name] for step in own if self._has_epochs(step.stage))
+        file, seconds = made.bundles[asked.address], sum(self.seconds[step.name] for step in own)
+        return Made(file, self.size(file), training, seconds - training)
 
     def _graded(self, name: str, bundle: Bundle, on: str) -> float:
         return self.grade(name, bundle, on, self.task, self.validation, self.run)

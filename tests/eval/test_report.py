@@ -18,10 +18,10 @@ from palmtop.eval.report import report, write_report
 from palmtop.eval.report_page.calibration import Bin, bins, expected_calibration_error
 from palmtop.eval.report_page.curves import epochs, read_losses
 from palmtop.eval.report_page.flips import against_teacher, by_length
-from palmtop.eval.report_page.found import Found, kept_bundles
 from palmtop.eval.report_page.markup import element, table
 from palmtop.eval.report_page.svg import Scale, ticks
-from palmtop.eval.report_page.waterfall import steps
+from palmtop.eval.reports.found import Found, kept_bundles
+from palmtop.eval.reports.ways import steps
 from palmtop.signature import Signature
 from palmtop.task_kinds import find
 

@@ -103,9 +103,11 @@ def search(
     judge: Any = grade,
     minutes: float | None = None,
     price: Any = weigh,
+    at_once: int = 1,
 ) -> Found:
     run.mkdir(exist_ok=True)
-    return Search(Workshop(space, run, price, size, judge, lambda _: None), limits, minutes).go()
+    shop = Workshop(space, run, price, size, judge, lambda _: None, at_once=at_once)
+    return Search(shop, limits, minutes).go()
 
 
 def by_label(outcome: Outcome) -> dict[str, Tried]:
@@ -152,6 +154,20 @@ def test_killed_and_started_again_it_ends_as_one_that_was_not(folder: Path, at: 
         journal.write('{"op_code": 4, "wor')
     again = search(space(folder, trials=6), folder / "run", limits).outcome
     assert without_times(again) == without_times(whole)
+
+
+@pytest.mark.parametrize("at", [None, 6])
+def test_several_at_once_are_the_same_candidates(folder: Path, at: int | None) -> None:
+    """Of 21 with 14 trials: blind proposals, repeated ones, and those that depend on what became of others."""
+    choose = CHOOSE | {"student": [{"use": "squeeze", "each": {"width": [10, 20, 40, 50, 60, 70, 80]}}]}
+    choose |= {"file": [{"use": "pack", "each": {"bits": [8, 16, 32]}}]}
+    asked = space(folder, choose=choose, trials=14, trained=10)
+    whole = search(asked, folder / "whole", Limits(max_mb=1.5)).outcome
+    if at is not None:
+        with pytest.raises(KeyboardInterrupt):
+            search(asked, folder / "run", Limits(max_mb=1.5), Killed(at), at_once=3)
+    several = search(asked, folder / "run", Limits(max_mb=1.5), at_once=3).outcome
+    assert without_times(several) == without_times(whole)
 
 
 def without_times(outcome: Outcome) -> Any:

@@ -40,6 +40,8 @@ class Found:
     section: Section
     bundles: Mapping[str, Bundle]
     """Those in the run's folder, by digest."""
+    others: tuple[Path, ...] = ()
+    """More runs whose numbers stand in the table."""
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -97,8 +99,11 @@ class Found:
         number = row.numbers.get(self.section.metric)
         if number is None or number.value is None:
             return None
-        found = kept_answers(self.run, row.digest, row.target, number.machine, split.digest)
-        return None if found is None else found.outputs
+        for run in (self.run, *self.others):
+            found = kept_answers(run, row.digest, row.target, number.machine, split.digest)
+            if found is not None:
+                return found.outputs
+        return None
 
     def answers(self, row: Row) -> Outputs | None:
         """What an artefact answered to the evaluation texts."""
