@@ -13,7 +13,7 @@ from palmtop.bundle import Ancestor, Bundle
 from palmtop.errors import UserError
 from palmtop.eval.compare import compare
 from palmtop.eval.measuring.timed import apart
-from palmtop.eval.report_page.found import kept_bundles
+from palmtop.eval.reports.found import kept_bundles
 from palmtop.eval.reports.table import Row, Section, milliseconds, with_interval
 from palmtop.measurement import EXPECTED_MS, Measurement
 from palmtop.paths import without_paths
