@@ -220,6 +220,18 @@ def test_kinds_without_one_confidence_a_text_are_refused(kind: str) -> None:
         check_task("cascade", stage, Outline("onnx", task=kind))
 
 
+def test_a_cascade_of_files_for_any_length_is_refused_in_a_browser(tmp_path: Path) -> None:
+    """What it refuses stands in the signatures."""
+    rule = Cascade(temperature=1, threshold=0.9)
+    for name, lengths in ((".", None), ("first", (8, 24)), ("second", None)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        said = {"inputs": (), "cascade": rule} if name == "." else {"inputs": ("input_ids",)}
+        Signature(**said, lengths=lengths, max_length=24, pad_id=0).write(tmp_path / name)
+    assert target.find("browser_litert").refuses(tmp_path) == (
+        "of the cascade's second model: LiteRT.js takes fixed lengths only, and this file takes any"
+    )
+
+
 def test_signatures_of_one_model_are_written_as_before(tmp_path: Path) -> None:
     Signature(inputs=("input_ids",), max_length=8, pad_id=0).write(tmp_path)
     assert "cascade" not in (tmp_path / "signature.json").read_text()
