@@ -35,8 +35,8 @@ probabilities). Check it with golden.jsonl, whose token ids are the first's.
 
 
 def is_clear(source: Bundle, folder: Path, encodings: Sequence[Encoding]) -> list[bool]:
-    """Which texts the first model of a cascade's folder is surer of than the threshold, or less sure, by more than
-    `EDGE`.
+    """Which texts the first model of a cascade's folder is surer of than the threshold, or less sure, by `EDGE` or
+    more; where most are nearer, the farther half.
 
     Args:
         source: the cascade that the folder is made of.
@@ -47,4 +47,5 @@ def is_clear(source: Bundle, folder: Path, encodings: Sequence[Encoding]) -> lis
     outputs = parity.answers((form, first), list(encodings))
     logits = cascade.logits_of(outputs, Signature.read(first).output)
     confidence = cascade.probabilities(logits, rule.temperature).max(axis=1)
-    return list(map(bool, np.abs(confidence - rule.threshold) > EDGE))
+    distance = np.abs(confidence - rule.threshold)
+    return list(map(bool, distance >= min(EDGE, float(np.median(distance)))))

@@ -1,4 +1,4 @@
-"""A cascade of .tflite files where phones run them, and a browser: the rule is the same on every target."""
+"""A cascade of .tflite files wherever they run: here, on another machine, in a browser, in an app's page: one rule."""
 
 import os
 import sys
@@ -7,12 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from app_pages import AppPage, golden_differences, served
 from once import MadeOnce
 from tiny import write_task
 from word_models import with_validation
 
+from palmtop.app_manifest import Manifest
 from palmtop.bundle import Bundle
 from palmtop.eval.targets import browser_litert
+from palmtop.eval.targets._chromium import Chromium
 from palmtop.eval.targets._elsewhere import ElsewhereTarget
 from palmtop.eval.targets._wire import RUNNER, ProcessStream, Wire
 from palmtop.eval.verify import verify
@@ -27,13 +30,18 @@ FLOAT32 = 1e-4
 
 @pytest.fixture(scope="module")
 def both(adopted_bert: Bundle, once: MadeOnce, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """An int8 file before the float one that it was made of."""
+    """A float file before the int8 one that was made of it: which of them answers turns with no machine's rounding."""
     folder = tmp_path_factory.mktemp("cascade_elsewhere")
     task = with_validation(write_task(folder / "data"))
-    large = once("to_tflite", {"lengths": 24}, adopted_bert)
-    small = once("quantize", {"tolerance": 2}, large)
-    settings = {"first": small, "share": 0.5, "task": task}
-    return make_by_name("cascade", settings, large, folder / "both", lambda _: None)
+    float32 = once("to_tflite", {"lengths": 24}, adopted_bert)
+    int8 = once("quantize", {"tolerance": 2}, float32)
+    settings = {"first": float32, "share": 0.5, "task": task}
+    return make_by_name("cascade", settings, int8, folder / "both", lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def app(both: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_by_name("to_app", {}, both, tmp_path_factory.mktemp("cascade_app") / "app", lambda _: None)
 
 
 class Beside(ElsewhereTarget):
@@ -76,10 +84,36 @@ def test_a_browser_opens_a_page_for_each(both: Bundle) -> None:
     target = browser_litert.Target()
     assert target.missing() is None and target.refuses(both.path) is None
     apart, (share, alike) = _apart(both, target)
-    assert apart < 0.1 and alike > 0.9 and 0.2 < share < 0.8  # int8's steps, rounded otherwise in wasm
+    assert apart < 0.1 and alike == 1 and 0.2 < share < 0.8  # int8's steps, rounded otherwise in wasm
 
 
 def test_verify_asks_both(both: Bundle) -> None:
     said: list[str] = []
     verify(both.path, said.append)
     assert "7 plain texts in host_litert: 3 finite outputs each, as many as labels" in said
+
+
+def test_an_apps_page_answers_as_the_golden_answers_have_it(app: Bundle) -> None:
+    assert not (app.path / "first" / "index.html").exists() and (app.path / "cascade.js").is_file()
+    browser = Chromium()
+    page = AppPage(browser)
+    try:
+        with served(app.path) as address:
+            page.open(address)
+            found = golden_differences(page, app.path)
+            shown = page.shown("#status")
+    finally:
+        page.close()
+        browser.close()
+    assert {said["by"] for _, (_, said) in found} == {"first", "second"}
+    assert "Ready" in shown
+    assert max(difference for difference, _ in found) < 0.1  # int8's steps, rounded otherwise in wasm
+    same = [said["answers"][0]["label"] == row.answer for _, (row, said) in found]
+    assert np.mean(same) >= Manifest.read(app.path).tolerance.agreement
+    assert max(difference for difference, (_, said) in found if said["by"] == "first") < FLOAT32
+
+
+def test_an_app_of_two_is_verified_model_by_model(app: Bundle) -> None:
+    said: list[str] = []
+    verify(app.path, said.append)
+    assert sum("golden.jsonl: " in line and "answers of host_litert" in line for line in said) == 3
