@@ -16,6 +16,7 @@ from palmtop.app_manifest import Manifest, read_golden
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError
 from palmtop.eval.verify import verify
+from palmtop.export.app.android_project import ANDROID
 from palmtop.export.app.two_models import is_clear
 from palmtop.export.cascades.temperature import best_temperature, slope
 from palmtop.export.cascades.threshold import by_drop, by_share
@@ -268,6 +269,11 @@ def test_an_apps_folder_has_an_app_of_each_and_golden_answers_of_both(made: Bund
         assert model("rain and snow tomorrow") == before("rain and snow tomorrow")
     text = (app.path / "README.md").read_text()
     assert "at least `threshold`" in text and "MediaPipe: no: they open one file, and these are two" in text
+
+
+def test_the_demo_app_asks_one_model_and_says_what_asks_two(made: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="asks one model, .* is two: hand over the larger, or .* CascadeModel of"):
+        ANDROID.check(made, tmp_path / "project")
 
 
 @pytest.mark.parametrize("damaged", ["first/labels.txt", "second/golden.jsonl", "signature.json"])

@@ -1,6 +1,7 @@
 """A cascade of .tflite files wherever they run: here, on another machine, in a browser, in an app's page: one rule."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,8 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from app_pages import AppPage, golden_differences, served
+from kotlin_jvm import compiled_once
 from once import MadeOnce
 from tiny import write_task
+from tiny_bundles import reseal
 from word_models import with_validation
 
 from palmtop.app_manifest import Manifest
@@ -117,3 +120,32 @@ def test_an_app_of_two_is_verified_model_by_model(app: Bundle) -> None:
     said: list[str] = []
     verify(app.path, said.append)
     assert sum("golden.jsonl: " in line and "answers of host_litert" in line for line in said) == 3
+
+
+def test_the_phones_engine_answers_as_python_does(app: Bundle, both: Bundle, shared: Path) -> None:
+    assert both.task is not None
+    texts = both.task.load("evaluation").texts
+    with find("host_litert").open(app.path) as runner:
+        encodings = runner.tokenize(texts)
+        expected, stands = runner.predict(encodings), runner.answered_first(encodings)
+    assert stands is not None
+    report, *found = compiled_once(shared).ask("cascade", app.path, [{"text": list(text)} for text in texts])
+    assert (report["fault"], report["trusted"], report["other_tokens"]) == (None, True, 0)
+    assert float(report["difference"]) < FLOAT32
+    assert [row["by_first"] for row in found] == stands.tolist()
+    np.testing.assert_allclose([row["outputs"] for row in found], expected, atol=1e-7)
+    labels = both.task.label_names
+    assert [row["answer"]["given"] for row in found] == [[labels[place]] for place in expected.argmax(axis=1)]
+
+
+def test_the_phones_engine_refuses_another_rule(app: Bundle, shared: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(app.path, tmp_path / "app")
+    rule = app.signature.cascade
+    assert rule is not None
+    hotter = rule.model_copy(update={"temperature": 9 * rule.temperature, "threshold": 0.0})
+    app.signature.model_copy(update={"cascade": hotter}).write(copy)
+    (damaged,) = compiled_once(shared).ask("cascade", copy)
+    assert "signature.json is damaged" in damaged["refused"]
+    reseal(copy, restate=True)
+    (report, refused) = compiled_once(shared).ask("cascade", copy, [{"text": ["rain"]}])
+    assert "answers otherwise than recorded" in report["fault"] and refused["by"] == "NotTrusted"
