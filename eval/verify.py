@@ -71,27 +71,44 @@ def _verify_app(bundle: Bundle, say: Say) -> None:
     if bundle.card.origin.settings.get("layout") == OF_VECTORS:
         say(f"a folder for {OF_VECTORS}, which has vectors for answers: none are stated, so none are compared")
         return
-    manifest, rows = Manifest.read(bundle.path), read_golden(bundle.path)
-    raise_all(
-        [
-            *_manifest_faults(bundle, manifest),
-            *_promise_faults(bundle.path, manifest, rows),
-            *(_label_faults(bundle.path, manifest, rows) or _unseen_faults(bundle.path, manifest, rows)),
-            *_packed_faults(bundle.path, manifest),
-        ]
-    )
+    manifest = Manifest.read(bundle.path)
+    raise_all([*_manifest_faults(bundle, manifest), *_folder_faults(bundle.path)])
     say(
         f"{MANIFEST}: {len(manifest.files)} files, {len(manifest.lineage)} steps from {manifest.lineage[0].stage} on: "
         "as stated"
     )
-    kind = task_kinds.find(manifest.kind)
+    parts = bundle.signature.parts(bundle.path) if bundle.is_cascade else ()
+    for part in parts:
+        raise_all(_folder_faults(part))
+        _verify_answers(part, part, say)
+    _verify_answers(bundle.path, parts[0] if parts else bundle.path, say)
+
+
+def _folder_faults(folder: Path) -> list[str]:
+    """What a folder's files say against each other."""
+    manifest, rows = Manifest.read(folder), read_golden(folder)
+    return [
+        *_promise_faults(folder, manifest, rows),
+        *(_label_faults(folder, manifest, rows) or _unseen_faults(folder, manifest, rows)),
+        *_packed_faults(folder, manifest),
+    ]
+
+
+def _verify_answers(folder: Path, asked: Path, say: Say) -> None:
+    """Its tokens and its golden answers.
+
+    Args:
+        asked: the folder whose tokenizer makes the golden token ids: of a cascade that of its first model.
+    """
+    manifest, rows = Manifest.read(folder), read_golden(folder)
+    kind, labels = task_kinds.find(manifest.kind), _lines(folder / LABELS)
     say(f"{GOLDEN}: {kind.golden_says}" if kind.per_token else f"{LABELS}: as the golden answers have them")
-    if unseen := unseen_labels(rows, kind, _lines(bundle.path / LABELS)):
+    if unseen := unseen_labels(rows, kind, labels):
         say(f"{GOLDEN} has no answer with {_some(unseen)}: a client that mixes these up isn't found out by it")
-    encodings = HostTokenizer.of(bundle.path, bundle.signature).encode([row.text for row in rows])
-    raise_all(_token_faults(bundle.path, rows, encodings))
+    encodings = HostTokenizer.of(asked, Signature.read(asked)).encode([row.text for row in rows])
+    raise_all(_token_faults(folder, rows, encodings))
     say(f"{TOKENIZER}: the same token ids for all {len(rows)} golden texts")
-    say(_check_outputs(bundle.path, manifest, rows, encodings))
+    say(_check_outputs(folder, manifest, rows, encodings))
 
 
 def _manifest_faults(bundle: Bundle, manifest: Manifest) -> list[str]:
@@ -113,7 +130,7 @@ def _promise_faults(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> 
     passed."""
     faults = [
         f"{folder / name} isn't among the files of {MANIFEST}: {AGAIN}"
-        for name in (*_packed(manifest), TOKENIZER, LABELS, SIGNATURE, GOLDEN)
+        for name in (*_packed(manifest), *_tokenizers(manifest), LABELS, SIGNATURE, GOLDEN)
         if name not in manifest.files
     ]
     least = len(parity.PLAIN) if manifest.golden_texts is None else manifest.golden_texts
@@ -127,6 +144,11 @@ def _promise_faults(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> 
             f"{most.typical:g} and {most.agreement:g}): {AGAIN}"
         )
     return faults
+
+
+def _tokenizers(manifest: Manifest) -> tuple[str, ...]:
+    """Of two models each has its own."""
+    return (TOKENIZER,) if file_format.find(manifest.format).parts is None else file_format.part_files([TOKENIZER])
 
 
 def _unseen_faults(folder: Path, manifest: Manifest, rows: list[GoldenRow]) -> list[str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 from pydantic import Field, field_serializer
@@ -38,7 +37,7 @@ from palmtop.data.tokenization import HostTokenizer
 from palmtop.effect import Effect
 from palmtop.errors import MissingFile, UserError, raise_all
 from palmtop.export import stored_once
-from palmtop.export.app import layouts, model2vec, sentence_transformers, transformers_js
+from palmtop.export.app import golden_answers, layouts, model2vec, sentence_transformers, transformers_js, two_models
 from palmtop.export.app.android_project import ANDROID
 from palmtop.export.app.clients import EMBEDDER, QUESTION_ANSWERER, client_for, task_clients, why_not
 from palmtop.export.app.handover import readme
@@ -60,8 +59,6 @@ BY_FLOAT = Tolerance(difference=1e-2, typical=1e-3, agreement=0.98)
 BY_INTEGER = Tolerance(difference=1.0, typical=0.1, agreement=0.9)
 """What computes in float32 differs from machine to machine by rounding only; activations that are rounded to 8 bits
 fall to another side of a step when the float part before them was rounded otherwise."""
-SEARCHED = 512
-"""Texts more that are asked for answers with labels that no golden answer has yet, those of such a label first."""
 
 HARD: tuple[Text, ...] = tuple(
     (text,)
@@ -176,23 +173,46 @@ class ToApp(Stage):
             raise UserError(f"{source.name} has no task, so there are no labels to ship: export a fine-tuned model")
         if self.layout == "transformers.js":
             return self._for_transformers_js(source, task, work.out)
+        return self._of_two(source, task, work.out) if source.is_cascade else self._of_one(source, task, work.out)
+
+    def _of_one(self, source: Bundle, task: Task, out: Path, page: bool = True) -> dict[str, Any]:
+        """An app's folder of one model."""
         for pattern in (*file_format.find(source.format).files, *BESIDE):
             for path in source.path.glob(pattern):
-                shutil.copyfile(path, work.out / path.name)
-        if (work.out / TOKENIZER_CONFIG).is_file():
-            (work.out / TOKENIZER_CONFIG).write_text(
-                without_places((work.out / TOKENIZER_CONFIG).read_text(encoding="utf-8")), encoding="utf-8"
+                shutil.copyfile(path, out / path.name)
+        if (out / TOKENIZER_CONFIG).is_file():
+            (out / TOKENIZER_CONFIG).write_text(
+                without_places((out / TOKENIZER_CONFIG).read_text(encoding="utf-8")), encoding="utf-8"
             )
-        clients = self._fit(source, task, work.out)
-        rows = self._write_golden(source, task, work.out)
-        no_page = why_none(source.format, task)
+        clients = self._fit(source, task, out)
+        rows = self._write_golden(source, task, out)
+        no_page = why_none(source.format, task) if page else "it lies beside another model's"
         if no_page is None:
-            write_page(source.format, work.out)
-        self._write_readme(source, task, work.out, clients, no_page is None)
-        self._manifest(source, task, work.out, clients, rows).write(work.out)
+            write_page(source.format, out)
+        self._write_readme(source, task, out, clients, no_page is None)
+        self._manifest(source, task, out, clients, rows).write(out)
         told = _told(source, task, clients, rows) | {"page": no_page or PAGE}
         judge = client_for(task)
         return told if clients.get(judge, ANSWERS) == ANSWERS else told | {"task_clients": clients[judge]}
+
+    def _of_two(self, source: Bundle, task: Task, out: Path) -> dict[str, Any]:
+        """An app's folder of a cascade: one of each model, and above them what both answer together."""
+        for part in source.parts:
+            (out / part.name).mkdir()
+            self._of_one(part, task, out / part.name, page=False)
+        for name in (LABELS, SIGNATURE):
+            shutil.copyfile(source.path / name, out / name)
+        clients = {_in_app(source).client: ANSWERS} | dict.fromkeys(two_models.CLIENTS, two_models.NO_TASK_CLIENT)
+        encodings = self._golden_encodings(source.parts[0], task, out / source.parts[0].name)
+        _check_same(source, encodings, parity.answers((source.format, out), encodings))
+        rows = self._with_unseen(source, task, out, golden_answers.rows_of(source, task, out, encodings))
+        write_golden(out, rows)
+        no_page = why_none(source.format, task)
+        if no_page is None:
+            write_page(source.format, out)
+        self._write_readme(source, task, out, clients, no_page is None)
+        self._manifest(source, task, out, clients, rows).write(out)
+        return _told(source, task, clients, rows) | {"page": no_page or PAGE}
 
     def _changed(self) -> frozenset[str]:
         """Settings that aren't as they are by default."""
@@ -272,11 +292,12 @@ class ToApp(Stage):
         if _repacked(source, out):
             stored_once.check(source.format, out)
             _check_same(source, encodings, outputs)
-        rows = golden_rows(encodings, outputs, task)
-        if self.golden == "task":
-            rows += _of_unseen_labels(source, task, out, rows)
+        rows = self._with_unseen(source, task, out, golden_rows(encodings, outputs, task))
         write_golden(out, rows)
         return rows
+
+    def _with_unseen(self, source: Bundle, task: Task, out: Path, rows: list[GoldenRow]) -> list[GoldenRow]:
+        return rows + golden_answers.of_unseen_labels(source, task, out, rows) if self.golden == "task" else rows
 
     def _golden_encodings(self, source: Bundle, task: Task, out: Path) -> list[Encoding]:
         signature = Signature.read(out)
@@ -302,7 +323,7 @@ class ToApp(Stage):
         files = {
             path.relative_to(out).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=sha256_of(path))
             for path in sorted(out.rglob("*"))
-            if path.is_file() and path.name != MANIFEST
+            if path.is_file() and path != out / MANIFEST
         }
         return Manifest(
             name=self._title(task),
@@ -368,30 +389,6 @@ def _told(source: Bundle, task: Task, clients: dict[str, str], rows: list[Golden
     return told
 
 
-def _of_unseen_labels(source: Bundle, task: Task, out: Path, rows: list[GoldenRow]) -> list[GoldenRow]:
-    """Of each label that no golden answer has, one that has it, where one is found among the task's texts."""
-    unseen = unseen_labels(rows, task.of_kind, task.label_names)
-    texts = _likely_texts(task, set(unseen), {row.text for row in rows}) if unseen else []
-    if not texts:
-        return []
-    encodings = HostTokenizer.of(out, Signature.read(out)).encode(texts)
-    found: list[GoldenRow] = []
-    for row in golden_rows(encodings, parity.answers((source.format, out), encodings), task):
-        left = unseen_labels([*rows, *found, row], task.of_kind, task.label_names)
-        if len(left) < len(unseen):
-            found, unseen = [*found, row], left
-    return found
-
-
-def _likely_texts(task: Task, labels: set[int], known: set[Text]) -> list[Text]:
-    """Texts of the task's evaluation data that are none of those known; those labelled so first, where a text has one
-    label."""
-    split = task.load("evaluation")
-    likely = np.isin(split.labels, list(labels)) if split.labels.ndim == 1 else np.zeros(len(split), bool)
-    texts = [split.texts[row] for row in np.argsort(~likely, kind="stable")]
-    return [text for text in dict.fromkeys(texts) if text not in known][:SEARCHED]
-
-
 def _in_app(source: Bundle) -> file_format.InApp:
     found = file_format.find(source.format).in_app
     assert found is not None  # `accepts` has the formats of which an app's folder is made
@@ -410,4 +407,6 @@ def _repacked(source: Bundle, out: Path) -> bool:
 
 
 def _computes_in_float(source: Bundle) -> bool:
+    if source.is_cascade:
+        return all(map(_computes_in_float, source.parts))
     return source.format == "tfjs" or _precision(source).startswith(("float", "weight_only"))

@@ -51,7 +51,8 @@ def _larger(row: Row, rows: Sequence[Row], difference: Measurement | None) -> Ro
 def _time(ours: Measurement | None, larger: Row | None) -> str:
     if ours is None or ours.value is None:
         return f"its mean time isn't measured ({ours.why})" if ours is not None else "its mean time isn't measured"
-    said = f"a text takes {milliseconds(ours.value)} ms in the mean"
+    alone = ", tokenization not counted," if "without_tokenization" in ours.noted else ""
+    said = f"a text takes {milliseconds(ours.value)} ms in the mean{alone}"
     theirs = larger.numbers.get(EXPECTED_MS) if larger else None
     if larger is None or theirs is None or theirs.value is None or theirs.session != ours.session:
         return said

@@ -45,6 +45,15 @@ def refused(folder: Path, refuses_one: Callable[[Path], str | None]) -> str | No
     return next((f"of the cascade's {name} model: {why}" for name, why in told.items() if why), None)
 
 
+def cost_of_both(folder: Path, cost_of_one: Callable[[Path], tuple[float, float]]) -> tuple[float, float]:
+    """Milliseconds and MB of loading what is in a folder; of a cascade the sums of both models, each loaded alone."""
+    signature = Signature.read(folder)
+    if signature.cascade is None:
+        return cost_of_one(folder)
+    first, second = (cost_of_one(part) for part in signature.parts(folder))
+    return first[0] + second[0], first[1] + second[1]
+
+
 class CascadeRunner(Runner):
     """Two models that share the texts. Encodings are the first's; what goes on to the second is tokenized anew, by the
     second's own tokenizer."""

@@ -17,6 +17,7 @@ from palmtop.bundle import sha256_of
 from palmtop.data.encoding import Encoding, Text, pad
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
+from palmtop.eval.targets._cascade import cost_of_both, opened
 from palmtop.eval.targets._host import file_of
 from palmtop.eval.targets._wire import Done, There, Wire
 from palmtop.signature import Signature
@@ -32,7 +33,7 @@ NOT_THERE = "texts are tokenized on this machine, not there"
 class ElsewhereTarget(Target, ABC):
     """LiteRT on another machine."""
 
-    formats: ClassVar[frozenset[str]] = frozenset({"tflite"})
+    formats: ClassVar[frozenset[str]] = frozenset({"tflite", "tflite_cascade"})
 
     @abstractmethod
     def wire(self) -> Wire:
@@ -62,7 +63,10 @@ class ElsewhereTarget(Target, ABC):
             return Machine(**wire.ask("hello"))
 
     def open(self, folder: Path, threads: int = 1) -> Runner:
-        """Bring model.tflite there, and load it."""
+        """Bring model.tflite there, and load it; both of a cascade, each in a runner of its own."""
+        return opened(folder, lambda one: self._open_one(one, threads))
+
+    def _open_one(self, folder: Path, threads: int) -> Runner:
         file, signature = file_of(folder, MODEL), Signature.read(folder)
         wire = self.wire()
         try:
@@ -78,7 +82,10 @@ class ElsewhereTarget(Target, ABC):
         return State({name: said for name, said in noted.items() if said is not None}, doubt(noted))
 
     def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
-        """By a fresh runner's clock; without the tokenizer, which is here."""
+        """By a fresh runner's clock; without the tokenizer, which is here. Of a cascade the sum of both."""
+        return cost_of_both(folder, lambda one: self._cost_of_one(one, text, threads))
+
+    def _cost_of_one(self, folder: Path, text: Text, threads: int) -> tuple[float, float]:
         signature = Signature.read(folder)
         (encoding,) = HostTokenizer.of(folder, signature).encode([text])
         batch = _batch(signature, encoding, signature.length_for(len(encoding)))

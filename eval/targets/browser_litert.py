@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from palmtop.data.encoding import Text
 from palmtop.errors import UserError
+from palmtop.eval.targets._cascade import cost_of_both, opened, refused
 from palmtop.eval.targets._pages import BrowserTarget
 from palmtop.eval.targets._web_packages import WEB, packages
 from palmtop.signature import Signature
+from palmtop.target import Runner
 
 SHIPPED = {
     "litert.js": "@litertjs/core/dist/index.js",
@@ -30,7 +33,7 @@ class Target(BrowserTarget):
     """The file that phones run, one text at a time, as its fixed lengths want it."""
 
     name: ClassVar[str] = "browser_litert"
-    formats: ClassVar[frozenset[str]] = frozenset({"tflite"})
+    formats: ClassVar[frozenset[str]] = frozenset({"tflite", "tflite_cascade"})
     page: ClassVar[str] = "litert.html"
     runtime: ClassVar[str] = "LiteRT.js"
     npm: ClassVar[Mapping[str, str]] = {"litert.js": "@litertjs/core"}
@@ -38,6 +41,17 @@ class Target(BrowserTarget):
 
     def refuses(self, folder: Path) -> str | None:
         """LiteRT.js has no call that gives an input another size."""
+        return refused(folder, self._refuses_one)
+
+    def open(self, folder: Path, threads: int = 1) -> Runner:
+        """Load a file into a page of its own, or both of a cascade into one each."""
+        return opened(folder, lambda one: super(Target, self).open(one, threads))
+
+    def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
+        """See `BrowserTarget`; of a cascade the sum of both, each in a browser started for it."""
+        return cost_of_both(folder, lambda one: super(Target, self).cost_of_loading(one, text, threads))
+
+    def _refuses_one(self, folder: Path) -> str | None:
         any_length = Signature.read(folder).lengths is None
         return "LiteRT.js takes fixed lengths only, and this file takes any" if any_length else super().refuses(folder)
 

@@ -51,6 +51,11 @@ ANDROID = HandOver(
 
 
 def _model_faults(source: Bundle) -> list[str]:
+    if source.is_cascade:
+        return [
+            f"the Android app asks one model, {source.path} is two: hand over the larger, or put the folder that "
+            "to_app makes (--out) into an app of your own, where CascadeModel of android_demo/engine asks both"
+        ]
     if source.format != FORMAT:
         return [
             f"the Android app runs .tflite, {source.path} is {source.format}: make one with 'palmtop to_tflite', and "

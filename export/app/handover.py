@@ -1,6 +1,8 @@
 """README.md of an app's folder: what is in it, and the lines that call the model."""
 
+from palmtop import format as file_format
 from palmtop.app_manifest import ANSWERS, GOLDEN, LABELS, MANIFEST
+from palmtop.export.app import two_models
 from palmtop.export.app.clients import EMBEDDER, MEDIAPIPE
 
 IN_PYTHON = """\
@@ -31,6 +33,11 @@ println(TextEmbedder.cosineSimilarity(vector("a text"), vector("another text")))
 
 The tokenizer lies inside model.tflite. Before you ship, compare its answers with golden.jsonl on the device.
 """
+ONE_MODEL = (
+    f"The model's files, its tokenizer (tokenizer.json), its labels ({LABELS}), its inputs and outputs "
+    f"(signature.json), {GOLDEN} (texts with the answers that this model has to give) and {MANIFEST} (sha256 of every "
+    "file, licences, how it was made)."
+)
 OWN_TOKENIZER = """\
 Any other client of the runtime has to tokenize as tokenizer.json says, truncate and pad as signature.json says, and
 put labels.txt beside the outputs in its order. Check it with golden.jsonl: texts, token ids and outputs.
@@ -52,6 +59,8 @@ console.log(answers[0].label, answers[0].share);
 PLACES = {
     "tflite": "on a device: LiteRT, or one of the clients below that answer; its web page runs it in LiteRT.js",
     "onnx": "ONNX Runtime, on a device or a server",
+    "tflite_cascade": "on a device: LiteRT with the rule below; its web page runs both in LiteRT.js",
+    "onnx_cascade": "ONNX Runtime with the rule below, on a device or a server",
     "tfjs": "a web page: index.html, with all that it needs",
 }
 """Where a format's model runs."""
@@ -66,6 +75,7 @@ def readme(title: str, description: str, made_of: str, texts: int, clients: dict
         clients: what each client does with the model, as the manifest has it.
         page: whether there is a web page.
     """
+    of_two = file_format.find(made_of).parts is not None
     where = PLACES.get(made_of, f"the runtime of {made_of}")
     return "\n".join(
         [
@@ -73,9 +83,7 @@ def readme(title: str, description: str, made_of: str, texts: int, clients: dict
             "",
             description,
             "",
-            f"For {where}. The model's files, its tokenizer (tokenizer.json), its labels ({LABELS}), its inputs and "
-            f"outputs (signature.json), {GOLDEN} (texts with the answers that this model has to give) and {MANIFEST} "
-            "(sha256 of every file, licences, how it was made).",
+            f"For {where}. {two_models.FILES if of_two else ONE_MODEL}",
             "",
             "`palmtop verify .` checks all of it on another machine.",
             "",
@@ -88,7 +96,7 @@ def readme(title: str, description: str, made_of: str, texts: int, clients: dict
             "",
             *(f"- {client}: {said}" for client, said in clients.items()),
             "",
-            OWN_TOKENIZER,
+            two_models.RULE if of_two else OWN_TOKENIZER,
         ]
     )
 

@@ -16,6 +16,8 @@ OPENERS = {"tflite": "litert.js", "tfjs": "tfjs.js"}
 """Of our files, that which opens a format; it goes to apps of that format alone."""
 ONLY_FOR = {"tflite": ("any_length.js",)}
 """Others that are for one format."""
+OF_TWO = "cascade.js"
+"""What asks two models; it goes to apps of two alone."""
 BARE = ('"@litertjs/wasm-utils"', '"./litert_wasm_utils.js"')
 """How LiteRT.js names the module beside it, which no browser finds in a worker, and how ours is told to."""
 
@@ -44,7 +46,7 @@ def write_page(made_of: str, out: Path) -> None:
     for name, path in (_own(made_of) | runtime).items():
         (out / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(path, out / name)
-    if made_of == "tflite":
+    if f"{RUNTIME}/litert.js" in runtime:
         _name_the_neighbour(out / RUNTIME / "litert.js")
 
 
@@ -54,8 +56,10 @@ def is_of_a_page(name: str) -> bool:
 
 
 def _own(made_of: str) -> dict[str, Path]:
-    others = {name for key, name in OPENERS.items() if key != made_of}
-    others |= {name for key, names in ONLY_FOR.items() if key != made_of for name in names}
+    parts = file_format.find(made_of).parts
+    runs = parts or made_of
+    others = {name for key, name in OPENERS.items() if key != runs} | (set() if parts else {OF_TWO})
+    others |= {name for key, names in ONLY_FOR.items() if key != runs for name in names}
     return {path.name: path for path in sorted(FILES.iterdir()) if path.is_file() and path.name not in others}
 
 

@@ -8,6 +8,9 @@ const CARD = "palmtop.json";
 /** What the boxes are called, where a kind of task has words of its own. */
 const BOXES = { question_answering: ["Question", "Context"] };
 
+/** Which of two models answered. */
+const BY = { first: ", by the smaller model", second: ", by the larger model, which was asked besides" };
+
 const page = Object.fromEntries(["name", "description", "text", "pair", "loaded", "marked", "answers", "status", "kept"].map((id) => [id, document.getElementById(id)]));
 
 /** A function (question, given) that asks the model's worker, and promises its answer. */
@@ -61,7 +64,7 @@ function show(manifest, texts, found) {
   if (!found) return tell("Ready.");
   const nothing = found.answers.length ? "" : "Nothing found. ";
   const cut = found.truncated ? ", cut to the model's length" : "";
-  tell(`${nothing}${found.ids.length} tokens${cut}, ${found.milliseconds.toFixed(0)} ms, on this device`);
+  tell(`${nothing}${found.ids.length} tokens${cut}, ${found.milliseconds.toFixed(0)} ms${BY[found.by] ?? ""}, on this device`);
 }
 
 function tell(words, wrong = false) {
@@ -117,7 +120,7 @@ async function start() {
   for (const box of boxes) box.addEventListener("input", answer);
   if (matchMedia("(pointer: fine)").matches) boxes[0].focus(); // on a phone the keyboard would cover the page
   tell("Ready. Nothing you write leaves this page.");
-  offerBenchmark({ manifest, about, ask });
+  if (about.lengths) offerBenchmark({ manifest, about, ask }); // a cascade has no time of its own at a length
   window.palmtop = { classify: ({ texts }) => ask("answer", { texts }), about };
   keepOffline(manifest, card);
 }

@@ -4,7 +4,7 @@ const MANIFEST = "manifest.json";
 const TOLD_EVERY_MS = 100;
 
 /**
- * What fetches the files of a manifest. bytes(name) gives an ArrayBuffer, text(name) and json(name) what is in it.
+ * What fetches the files of a manifest. bytes(name) gives an ArrayBuffer, text(name) and json(name) what is in it; has(name) says whether there is one.
  * digest: of the app, by which what is kept is known; tell({done, total}): bytes of the files that were asked for so far.
  */
 export async function filesOf(manifest, digest, tell) {
@@ -18,7 +18,7 @@ export async function filesOf(manifest, digest, tell) {
     return content;
   };
   const text = async (name) => new TextDecoder().decode(await bytes(name));
-  return { bytes, text, json: async (name) => JSON.parse(await text(name)) };
+  return { bytes, text, json: async (name) => JSON.parse(await text(name)), has: (name) => name in manifest.files };
 }
 
 /** The name under which an app's files are kept: two apps of one origin don't share it. */

@@ -5,12 +5,12 @@ import { loadAndCompile, loadLiteRt, supportsFeature, Tensor } from "./runtime/l
 const STEPS = [16, 32, 64, 128, 256, 512];
 /** Tokens at which a file for any length is run: a model is made for each, when the first text needs it. */
 
+let started;
+
 /** Open model.tflite; several signatures length_N share its weights. */
 export async function open({ files, signature }) {
-  const wasm = (await supportsFeature("relaxedSimd")) ? "litert_wasm_internal" : "litert_wasm_compat_internal";
-  const [binary, file] = await Promise.all([files.bytes(`runtime/${wasm}.wasm`), files.bytes("model.tflite")]);
-  self.Module = { wasmBinary: binary };
-  await loadLiteRt(`runtime/${wasm}.js`);
+  started ??= start(files);
+  const [file] = await Promise.all([files.bytes("model.tflite"), started]);
   const { lengths, max_length: longest } = signature;
   const steps = lengths ?? [...STEPS.filter((step) => step < longest), longest];
   const at = lengths ? await fixed(new Uint8Array(file), lengths) : anyLength(new Uint8Array(file), longest);
@@ -22,6 +22,13 @@ export async function open({ files, signature }) {
     lengthFor: (tokens) => steps.find((step) => step >= tokens) ?? steps.at(-1),
     run: async (feeds, length) => answered(await at(length), feeds, length),
   };
+}
+
+/** LiteRT.js itself, once, however many models it runs. */
+async function start(files) {
+  const wasm = (await supportsFeature("relaxedSimd")) ? "litert_wasm_internal" : "litert_wasm_compat_internal";
+  self.Module = { wasmBinary: await files.bytes(`runtime/${wasm}.wasm`) };
+  await loadLiteRt(`runtime/${wasm}.js`);
 }
 
 /** What runs a text of a length that the file was made for. */

@@ -10,13 +10,17 @@ const RUNTIMES = { tflite: "./litert.js", tfjs: "./tfjs.js" };
 
 /** Load everything; tell({done, total}) says how many bytes have come. */
 export async function open({ manifest, digest }, tell) {
-  const files = await filesOf(manifest, digest, tell);
+  return openIn(await filesOf(manifest, digest, tell), manifest, manifest.format);
+}
+
+/** The same of files that are at hand: of a folder, of which there may be two. */
+export async function openIn(files, manifest, format) {
   const [signature, known, labels, config, runtime] = await Promise.all([
     files.json("signature.json"),
     files.json("tokenizer.json"),
-    manifest.files["labels.txt"] ? files.text("labels.txt") : "",
-    manifest.files[CONFIG] ? files.json(CONFIG) : {},
-    import(RUNTIMES[manifest.format]),
+    files.has("labels.txt") ? files.text("labels.txt") : "",
+    files.has(CONFIG) ? files.json(CONFIG) : {},
+    import(RUNTIMES[format]),
   ]);
   const opened = await runtime.open({ files, manifest, signature });
   const model = { signature, known, labels: labels.split("\n").filter((label) => label), tokenizer: new Tokenizer(known, config), runtime: opened };
@@ -24,6 +28,7 @@ export async function open({ manifest, digest }, tell) {
   await run(model, { ids: [signature.pad_id], types: [0] }); // a runtime's first answer is its slowest: nobody waits for it
   return {
     about: { runtime: opened.name, version: (await files.json("runtime/package.json")).version, threads: opened.threads, lengths: opened.steps },
+    output: signature.output,
     answer: (texts) => answer(model, texts),
     time: (given) => time(model, given),
     timeTokenizer: (given) => timeTokenizer(model, given),

@@ -4,7 +4,7 @@ let model;
 
 const QUESTIONS = {
   open: async (about) => {
-    const { open } = await import("./model.js");
+    const { open } = await import(about.manifest.format.endsWith("_cascade") ? "./cascade.js" : "./model.js");
     model = await open(about, (progress) => self.postMessage({ progress }));
     return model.about;
   },

@@ -7,12 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 from tiny import write_task
+from tiny_bundles import reseal
 from word_models import with_validation, word_model
 
 import palmtop
 from palmtop import cascade, parity, target
+from palmtop.app_manifest import Manifest, read_golden
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError
+from palmtop.eval.verify import verify
+from palmtop.export.app.android_project import ANDROID
+from palmtop.export.app.two_models import is_clear
 from palmtop.export.cascades.temperature import best_temperature, slope
 from palmtop.export.cascades.threshold import by_drop, by_share
 from palmtop.making import make_by_name
@@ -220,9 +225,71 @@ def test_kinds_without_one_confidence_a_text_are_refused(kind: str) -> None:
         check_task("cascade", stage, Outline("onnx", task=kind))
 
 
+def test_a_cascade_of_files_for_any_length_is_refused_in_a_browser(tmp_path: Path) -> None:
+    """What it refuses stands in the signatures."""
+    rule = Cascade(temperature=1, threshold=0.9)
+    for name, lengths in ((".", None), ("first", (8, 24)), ("second", None)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        said = {"inputs": (), "cascade": rule} if name == "." else {"inputs": ("input_ids",)}
+        Signature(**said, lengths=lengths, max_length=24, pad_id=0).write(tmp_path / name)
+    assert target.find("browser_litert").refuses(tmp_path) == (
+        "of the cascade's second model: LiteRT.js takes fixed lengths only, and this file takes any"
+    )
+
+
 def test_signatures_of_one_model_are_written_as_before(tmp_path: Path) -> None:
     Signature(inputs=("input_ids",), max_length=8, pad_id=0).write(tmp_path)
     assert "cascade" not in (tmp_path / "signature.json").read_text()
     both = Signature(inputs=(), max_length=8, pad_id=0, cascade=Cascade(temperature=1.5, threshold=0.8))
     both.write(tmp_path)
     assert Signature.read(tmp_path) == both and not both.graphs
+
+
+def test_an_apps_folder_has_an_app_of_each_and_golden_answers_of_both(made: Bundle, tmp_path: Path) -> None:
+    app = make_by_name("to_app", {}, made, tmp_path / "app", lambda _: None)
+    manifest, rows = Manifest.read(app.path), read_golden(app.path)
+    assert (manifest.format, app.model_format, app.is_cascade) == ("onnx_cascade", "onnx_cascade", True)
+    assert {
+        "first/manifest.json",
+        "second/model.onnx",
+        "second/golden.jsonl",
+        "signature.json",
+    } <= manifest.files.keys()
+    said: list[str] = []
+    verify(app.path, said.append)
+    assert sum("the same token ids for all" in line for line in said) == 3  # of each model, and of both
+    with target.find("host_onnx").open(app.path) as runner:
+        encodings = runner.tokenize([row.text for row in rows])
+        stands = runner.answered_first(encodings)
+        found = runner.predict(encodings)
+    assert stands is not None and 0 < stands.sum() < len(rows)
+    np.testing.assert_allclose(found, [row.outputs for row in rows], atol=1e-6)
+    assert all(is_clear(made, app.path, encodings))
+    with palmtop.load(app) as model, palmtop.load(made) as before:
+        assert model("rain and snow tomorrow") == before("rain and snow tomorrow")
+    text = (app.path / "README.md").read_text()
+    assert "at least `threshold`" in text and "MediaPipe: no: they open one file, and these are two" in text
+
+
+def test_the_demo_app_asks_one_model_and_says_what_asks_two(made: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="asks one model, .* is two: hand over the larger, or .* CascadeModel of"):
+        ANDROID.check(made, tmp_path / "project")
+
+
+@pytest.mark.parametrize("damaged", ["first/labels.txt", "second/golden.jsonl", "signature.json"])
+def test_a_damaged_app_of_two_is_named(damaged: str, made: Bundle, tmp_path: Path) -> None:
+    app = make_by_name("to_app", {"golden": "plain"}, made, tmp_path / "app", lambda _: None)
+    (app.path / damaged).write_text((app.path / damaged).read_text() + " ")
+    with pytest.raises(UserError, match=f"{damaged} has .* bytes, sealed with"):
+        verify(app.path, lambda _: None)
+
+
+def test_an_app_that_answers_by_another_rule_is_found_out(made: Bundle, tmp_path: Path) -> None:
+    app = make_by_name("to_app", {}, made, tmp_path / "app", lambda _: None)
+    rule = app.signature.cascade
+    assert rule is not None
+    hotter = rule.model_copy(update={"temperature": 4 * rule.temperature})
+    app.signature.model_copy(update={"cascade": hotter}).write(app.path)
+    reseal(app.path, restate=True)
+    with pytest.raises(UserError, match="answers the golden texts otherwise than stated"):
+        verify(app.path, lambda _: None)

@@ -17,6 +17,7 @@ import java.io.File
  *     answers APP_FOLDER       {"text": [...]} -> outputs as bits, answer, tokens
  *     golden APP_FOLDER        -> the report, one line
  *     benchmark APP_FOLDER     {"lengths": [...], "warm_up": 3, "runs": 50} -> length, n, p50, p90, p99 of each
+ *     cascade APP_FOLDER       {"text": [...]} -> outputs, answer, which model gave it; before them the golden report
  *     statistics .             {"times": [...]} -> p50, p90, p99
  *
  * A model that is asked with "trusted": false doesn't trust itself.
@@ -29,6 +30,7 @@ fun main(arguments: Array<String>) {
         "answers" -> opened(file) { model -> eachLine { answer(model, it) } }
         "golden" -> opened(file) { model -> println(golden(model)) }
         "benchmark" -> opened(file) { model -> eachLine { benchmark(model, it) } }
+        "cascade" -> cascade(file)
         "statistics" -> eachLine(::statistics)
         else -> error("there is no command $command")
     }
@@ -128,16 +130,19 @@ private fun told(
         }
     }.put("truncated", answer.truncated)
 
-private fun golden(model: TextModel): JSONObject {
-    val report = model.checkGolden()
-    return JSONObject()
+private fun golden(model: TextModel): JSONObject = told(model.checkGolden(), model.trusted)
+
+private fun told(
+    report: GoldenReport,
+    trusted: Boolean,
+): JSONObject =
+    JSONObject()
         .put("texts", report.texts)
         .put("other_tokens", report.otherTokens)
         .put("difference", report.difference.toString())
         .put("agreement", report.agreement)
         .put("fault", report.fault ?: JSONObject.NULL)
-        .put("trusted", model.trusted)
-}
+        .put("trusted", trusted)
 
 private fun benchmark(
     model: TextModel,
@@ -148,6 +153,22 @@ private fun benchmark(
     val found = model.benchmark(lengths, asked.getInt("warm_up"), asked.getInt("runs"))
     val times = found.lengths.map { JSONArray(listOf(it.length, it.inference.n, it.inference.p50, it.inference.p90, it.inference.p99)) }
     return JSONObject().put("lengths", JSONArray(times)).put("tokenization", found.tokenization.p50)
+}
+
+/** Two models: the report of both together, then an answer for each line. */
+private fun cascade(folder: File) {
+    refusals { CascadeModel(FolderFiles(folder)).also { it.checkFiles() } }?.use { model ->
+        println(told(model.checkGolden(), model.trusted))
+        eachLine { asked ->
+            val texts = asked.texts()
+            val timed = model.answer(texts[0], texts.getOrNull(1))
+            JSONObject()
+                .put("outputs", JSONArray(model.outputs(texts).map { it.toDouble() }))
+                .put("by_first", timed.byFirst)
+                .put("tokens", timed.tokens)
+                .put("answer", told(timed.answer, texts.last()))
+        }
+    }
 }
 
 private fun statistics(asked: JSONObject): JSONObject {

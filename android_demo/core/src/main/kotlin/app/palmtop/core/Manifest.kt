@@ -77,6 +77,9 @@ public class Manifest(
         public const val FILE: String = "manifest.json"
         private const val BUFFER_BYTES = 1 shl 16
 
+        /** One model, or two that share the texts. */
+        private val FORMATS = listOf("tflite", "tflite_cascade")
+
         /**
          * The manifest in the bytes of manifest.json.
          *
@@ -94,7 +97,7 @@ public class Manifest(
             digest: String,
         ): Manifest {
             val format = json.getString("format")
-            if (format != "tflite") throw DamagedModel("$FILE is of a $format model: an Android app runs tflite")
+            if (format !in FORMATS) throw DamagedModel("$FILE is of a $format model: an Android app runs tflite")
             val tolerance = json.getJSONObject("tolerance")
             return Manifest(
                 name = json.getString("name"),

@@ -20,6 +20,16 @@ public interface ModelFiles {
     public fun map(name: String): ByteBuffer
 }
 
+/** The files in a folder of [files]. */
+internal class SubFolder(
+    private val files: ModelFiles,
+    private val folder: String,
+) : ModelFiles {
+    override fun open(name: String): InputStream = files.open("$folder/$name")
+
+    override fun map(name: String): ByteBuffer = files.map("$folder/$name")
+}
+
 /** The files in a folder. */
 public class FolderFiles(
     private val folder: File,

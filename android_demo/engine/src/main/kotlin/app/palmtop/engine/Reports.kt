@@ -12,6 +12,8 @@ public class TimedAnswer(
     public val tokenizationMs: Double,
     /** Milliseconds from token ids to the model's outputs, feeding in. */
     public val inferenceMs: Double,
+    /** Of two models whether the first's answer stands; null of one model. */
+    public val byFirst: Boolean? = null,
 )
 
 /** How the golden answers were met. */

@@ -4,12 +4,10 @@ import app.palmtop.core.DamagedModel
 import app.palmtop.core.Encoded
 import app.palmtop.core.GoldenRow
 import app.palmtop.core.Manifest
-import app.palmtop.core.Parity
 import app.palmtop.core.Reader
 import app.palmtop.core.Signature
 import app.palmtop.core.Tokenizer
 import app.palmtop.core.Tokenizers
-import java.util.Locale
 
 /**
  * A text model of an app's folder in LiteRT: opens it, checks it, answers.
@@ -30,7 +28,7 @@ public class TextModel(
 
     /** Names of the outputs, in their order. */
     public val labels: List<String> = text("labels.txt").removeSuffix("\n").split("\n")
-    private val signature = Signature.fromJson(text(Signature.FILE))
+    internal val signature: Signature = Signature.fromJson(text(Signature.FILE))
 
     /** Longest text in tokens that the model reads. */
     public val maxLength: Int = signature.maxLength
@@ -60,66 +58,9 @@ public class TextModel(
         trusted = false
         val rows = golden()
         val encoded = rows.map { encode(it.texts) }
-        val outputs = encoded.map(::outputs)
-        val other =
-            rows.zip(encoded).count { (row, made) -> !(row.ids contentEquals made.ids && row.typeIds contentEquals made.typeIds) }
-        val parity = parity(rows, outputs)
-        val report =
-            GoldenReport(
-                rows.size,
-                other,
-                parity.difference,
-                parity.typical,
-                parity.agreement,
-                fault(rows, other, parity) ?: wrongWords(rows, encoded),
-            )
+        val report = GoldenCheck(manifest, reader, signature.output, labels.size).report(rows, encoded, encoded.map(::outputs))
         trusted = report.passed
         return report
-    }
-
-    private fun parity(
-        rows: List<GoldenRow>,
-        outputs: List<FloatArray>,
-    ): Parity {
-        val comparable = rows.indices.all { rows[it].outputs.size == outputs[it].size }
-        return if (comparable) {
-            Parity.of(rows.map { it.outputs }, outputs, manifest.kind, signature.output, labels.size)
-        } else {
-            Parity(Double.NaN, Double.NaN, 0.0)
-        }
-    }
-
-    private fun fault(
-        rows: List<GoldenRow>,
-        other: Int,
-        parity: Parity,
-    ): String? =
-        when {
-            other > 0 -> {
-                "the tokenizer gives other ids than recorded for $other of ${rows.size} golden texts"
-            }
-
-            !parity.within(manifest.tolerance) -> {
-                "the model answers otherwise than recorded: its outputs differ by ${parity.difference} of their spread " +
-                    "(${manifest.tolerance.difference} is allowed), ${percent(parity.agreement)} of ${rows.size} answers agree " +
-                    "(at least ${percent(manifest.tolerance.agreement)})"
-            }
-
-            else -> {
-                null
-            }
-        }
-
-    /** Whether labels, words and spans are made of the recorded outputs as they were: it is found out by wrong labels.txt. */
-    private fun wrongWords(
-        rows: List<GoldenRow>,
-        encoded: List<Encoded>,
-    ): String? {
-        val wrong =
-            rows.zip(encoded).count { (row, made) ->
-                reader.said(row.outputs, made, row.texts[0], row.texts.getOrNull(1)) != row.answer
-            }
-        return if (wrong > 0) "$wrong of ${rows.size} golden answers are told in other words than recorded" else null
     }
 
     /** Skip [checkGolden]: it passed on this device before, for this very manifest ([Manifest.digest]) and this runtime. */
@@ -194,18 +135,11 @@ public class TextModel(
         return reader.kept(open.run(encoded), encoded)
     }
 
-    private fun golden(): List<GoldenRow> {
-        val rows = files.open(GoldenRow.FILE).bufferedReader().useLines(GoldenRow::fromLines)
-        val least = maxOf(1, manifest.goldenTexts ?: 1)
-        if (rows.size < least) throw DamagedModel("${GoldenRow.FILE} has ${rows.size} answers, and should have $least")
-        return rows
-    }
+    private fun golden(): List<GoldenRow> = GoldenCheck.rows(files, manifest)
 
     private fun text(name: String): String = files.open(name).use { String(it.readBytes(), Charsets.UTF_8) }
 
     private companion object {
         const val MODEL = "model.tflite"
-
-        fun percent(share: Double): String = "%.0f %%".format(Locale.ROOT, 100 * share)
     }
 }
