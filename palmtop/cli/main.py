@@ -1,7 +1,5 @@
 """The command line: reads what is asked for, calls the rooms, and tells faults a line each."""
 
-import logging
-import os
 import signal
 import sys
 import threading
@@ -30,22 +28,8 @@ from palmtop.cli.search import search
 from palmtop.cli.setup import setup
 from palmtop.cli.table import Strict, end, form_asked, measure_into, names_in, with_ways
 from palmtop.errors import UserError, did_you_mean, from_os, printable
+from palmtop.quiet import quieten
 from palmtop.version import VERSION
-
-QUIET = {
-    "TF_CPP_MIN_LOG_LEVEL": "2",
-    "TF_ENABLE_ONEDNN_OPTS": "0",
-    "ABSL_MIN_LOG_LEVEL": "2",
-    "GLOG_minloglevel": "2",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-}
-"""Keeps libraries from telling what no user can act on. Set unless the user has set them; warnings of Python stay."""
-
-PATIENT = {"OMP_WAIT_POLICY": "passive"}
-"""Threads of torch that wait sleep instead of spinning: on a machine that does anything else besides, spinning made a
-training step ten times slower. Set unless the user has set it."""
 
 USER_FAULT, INTERRUPTED = 2, 130
 """Exit codes; the others stand with the commands that end with them."""
@@ -55,10 +39,7 @@ KILLED = 128
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
-    for name, value in (QUIET | PATIENT).items():
-        os.environ.setdefault(name, value)
-    for name in ("torchao", "torch.utils._pytree"):  # they report what they lack on machines without a GPU
-        logging.getLogger(name).setLevel(logging.ERROR)
+    quieten()
     write_all_characters()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and not words[0].startswith("-"):

@@ -14,6 +14,7 @@ from typing import TextIO
 from palmtop.bundle import Bundle
 from palmtop.errors import UserError
 from palmtop.making import Busy, Say
+from palmtop.quiet import quieten
 from palmtop.recipe.attempt import Failed, make_step, needed, tried
 from palmtop.recipe.steps import Step
 from palmtop.version import VERSION
@@ -22,18 +23,8 @@ PATIENCE_SECONDS = 60.0
 """So long a shared folder may take to show what another machine has put there, and a worker that was cut off to notice
 it and to let go of its lock."""
 POLL_SECONDS = 0.2
-PASSED = (
-    "OMP_NUM_THREADS",
-    "OMP_WAIT_POLICY",
-    "PALMTOP_CACHE",
-    "HF_HUB_OFFLINE",
-    "HF_HUB_DISABLE_TELEMETRY",
-    "TOKENIZERS_PARALLELISM",
-    "TRANSFORMERS_VERBOSITY",
-    "TF_CPP_MIN_LOG_LEVEL",
-    "TF_ENABLE_ONEDNN_OPTS",
-)
-"""What of the environment a worker on another machine takes over: what changes numbers, places and noise. No keys."""
+PASSED = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "PALMTOP_CACHE", "HF_HUB_OFFLINE")
+"""What of the environment a worker on another machine takes over: what changes numbers and places. No keys."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +54,7 @@ class Order:
 def work(order: Order) -> str | Failed:
     """Make the step; returns its bundle's digest, or how it failed, which is said."""
     os.environ.update(order.environment)
+    quieten()
     if order.folder.is_dir():
         os.chdir(order.folder)
     with lines_of(order.step.name):

@@ -1,6 +1,7 @@
 """Steps made side by side: what comes of them is what comes of them one after the other, whoever dies."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -8,11 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from slow_stages import Clock, Dies, Fails, Follows
 from tiny_stages import Made
 
+from palmtop.bundle import Bundle
 from palmtop.cli.jobs import crew_of
 from palmtop.cli.main import main
 from palmtop.errors import UserError
@@ -193,6 +196,36 @@ def test_the_commands_table_is_the_same(tmp_path: Path, monkeypatch: pytest.Monk
     )
     assert [[row[name] for name in told] for row in one] == [[row[name] for name in told] for row in two]
     assert [row["name"] for row in two] == ["letters", "words"]
+
+
+@pytest.mark.long
+def test_trainings_side_by_side_are_the_same_to_the_last_digit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A teacher, two students who ask it at the same time, and a file of each."""
+    from tiny import write_model, write_task
+
+    model, task = write_model(tmp_path / "model", "bert"), write_task(tmp_path / "data", train=24)
+    student: dict[str, Any] = {
+        "use": "distill",
+        "from": "teacher",
+        "settings": {"layers": 1, "epochs": 1, "learning_rate": 1e-3},
+    }
+    steps = [
+        {"name": "model", "use": "adopt", "settings": {"model": str(model)}},
+        {"name": "teacher", "use": "finetune", "settings": {"epochs": 1, "learning_rate": 1e-3}},
+        student | {"name": "one"},
+        student | {"name": "two", "settings": student["settings"] | {"temperature": 3}},
+        {"name": "one-onnx", "use": "to_onnx", "from": "one"},
+        {"name": "two-onnx", "use": "to_onnx", "from": "two"},
+    ]
+    (tmp_path / "r.yaml").write_text(json.dumps({"task": task, "steps": steps, "measure": {"on": []}}))
+    found = {}
+    for jobs in ("1", "2"):
+        monkeypatch.setenv("PALMTOP_CACHE", str(tmp_path / f"cache-{jobs}"))
+        with pytest.raises(SystemExit) as ended:
+            main(["run", str(tmp_path / "r.yaml"), "--out", str(tmp_path / jobs), "--jobs", jobs])
+        assert not ended.value.code
+        found[jobs] = {step["name"]: Bundle.open(tmp_path / jobs / str(step["name"])).digest for step in steps}
+    assert found["1"] == found["2"]
 
 
 def test_ray_and_jobs_are_asked_for_one_at_a_time() -> None:
