@@ -19,6 +19,8 @@ MOST_FREQUENT = "most_frequent_label"
 LAST_EPOCH_GAINED = "last_epoch_gained"
 """The metric, also a fact on the card, of a model whose training was still getting better on the validation split when
 it ended: by how much its last epoch did, in `conditions` of how many epochs."""
+OF_CUT_TEXTS, OF_WHOLE_TEXTS = "metric_of_cut_texts", "metric_of_whole_texts"
+"""The metrics that say what the deciding metric, in `conditions`, is of the texts that were cut and of the others."""
 SAMPLE = "sample"
 """In `conditions` of numbers about answers: how many texts were answered, where that wasn't the whole split."""
 SHARES = ("share", "probability")

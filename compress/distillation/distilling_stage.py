@@ -28,6 +28,7 @@ from palmtop.task import Split
 class Lesson:
     """Texts as a student reads them, and, where its teacher is another bundle, as that one reads them."""
 
+    texts: Split
     data: Encoded
     readings: Readings | None
 
@@ -66,9 +67,11 @@ class DistillingStage(TaughtBySource, ABC):
 
     @model_serializer(mode="wrap")
     def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Where the source teaches, as it was always written: bundles made before there was the setting stay equal."""
+        """Where the source teaches, as it was always written: bundles made before there were these settings stay
+        equal."""
         written: dict[str, Any] = write(self)
-        return {name: value for name, value in written.items() if name != "teacher" or value is not None}
+        added = ("teacher", "teacher_overlap")
+        return {name: value for name, value in written.items() if name not in added or value is not None}
 
     def inputs(self) -> dict[str, str]:
         """The data, where the task is named here, the model that makes more of them, and a teacher that is named."""
@@ -100,14 +103,15 @@ class DistillingStage(TaughtBySource, ABC):
     def lesson(self, split: Split, source: Bundle, teaching: Teaching, work: Work) -> Lesson:
         """The training texts, with those that were made of them, tokenized for all who read them."""
         if teaching.bundle.digest == source.digest:
-            return Lesson(self.training_data(split, source, teaching.signature, work), None)
-        read = Readings.of(self._texts(split, work), source, teaching.signature, teaching.bundle)
+            return Lesson(split, self.training_data(split, source, teaching.signature, work), None)
+        texts = self._texts(split, work)
+        read = Readings.of(texts, source, teaching.signature, teaching.bundle)
         if not read.alike:
             work.say(
                 f"{teaching.bundle.name} reads other tokens than {source.name}: {read.share:.1%} of the student's are "
                 "covered by characters of the teacher's, the others learn nothing from it"
             )
-        return Lesson(read.ours, read)
+        return Lesson(texts, read.ours, read)
 
     def ask_for(
         self, lesson: Lesson, teaching: Teaching, hidden: Sequence[int], passes: float, work: Work
