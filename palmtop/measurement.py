@@ -25,6 +25,8 @@ ANSWERED_FIRST = "answered_first"
 """The metric that says which share of the texts the first model of a cascade answers."""
 DIFFERENCE_LARGER = "difference_larger"
 """The metric that sets a cascade's answers against those of its larger model alone, pair by pair."""
+OF_CUT_TEXTS, OF_WHOLE_TEXTS = "metric_of_cut_texts", "metric_of_whole_texts"
+"""The metrics that say what the deciding metric, in `conditions`, is of the texts that were cut and of the others."""
 SAMPLE = "sample"
 """In `conditions` of numbers about answers: how many texts were answered, where that wasn't the whole split."""
 SHARES = ("share", "probability")

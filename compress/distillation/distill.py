@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from palmtop.bundle import Bundle
 from palmtop.compress.distillation.answer_losses import DistillationWeights, distillation_loss
-from palmtop.compress.distillation.distilling_stage import DistillingStage, new_head_of
+from palmtop.compress.distillation.distilling_stage import DistillingStage, Lesson, new_head_of
 from palmtop.compress.distillation.guards import unchanged
 from palmtop.compress.distillation.teachers import Teaching, fine_tuned, width_fault
+from palmtop.compress.distillation.windows import AskedByWindows, Windows
 from palmtop.compress.learning.fit import fit, keep_logs
 from palmtop.compress.learning.special import Special
 from palmtop.compress.learning.torch_bundles import write_classifier
@@ -20,8 +21,10 @@ from palmtop.compress.start.finetune import check_kind, learnt_by
 from palmtop.families.family import Kind
 from palmtop.models.family import check_kept
 from palmtop.models.opening import keep_layers, open_with_head
+from palmtop.settings import LATER
 from palmtop.stage import Outline, Work
 from palmtop.task import task_input
+from palmtop.task_kinds import find
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,6 +39,19 @@ class Distill(DistillationWeights, DistillingStage, ChosenRates):
     rates_tried: ClassVar[tuple[float, ...]] = (1e-4, 2e-4, 4e-4)
     steps_wanted: ClassVar[int] = 1800
     epoch_bounds: ClassVar[tuple[int, int]] = (6, 24)
+
+    teacher_overlap: Annotated[int | None, LATER, Field(ge=0)] = None
+    """For texts longer than the named teacher takes: it reads them in windows, of which two neighbours share so many
+    tokens, and its answer is the windows' mean. By default it reads their beginnings."""
+
+    @model_validator(mode="after")
+    def _whole_texts_in_windows(self) -> Self:
+        if self.teacher_overlap is not None and (self.teacher is None or self.cosine_weight):
+            raise ValueError(
+                "teacher_overlap is for a teacher that is named, whose answers alone are learnt: name it, and set "
+                "cosine_weight: 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
@@ -64,7 +80,20 @@ class Distill(DistillationWeights, DistillingStage, ChosenRates):
         faults, teacher = super().beside_faults(source, besides), besides.get("teacher")
         if not faults and teacher is not None and self.cosine_weight and (fault := width_fault(source, teacher)):
             return [fault]
+        kind = find(source.task) if source.task is not None else None
+        if not faults and self.teacher_overlap is not None and kind is not None and (kind.per_token or kind.apart):
+            return ["teacher_overlap is for answers to whole texts, of which windows have a mean: leave it out"]
         return faults
+
+    def _ask_by_windows(self, lesson: Lesson, teaching: Teaching, overlap: int, work: Work) -> AskedByWindows:
+        """The teacher's answers to the student's rows, which it reads whole."""
+        windows = Windows.of(lesson.texts, teaching.bundle, overlap)
+        work.say(
+            f"{teaching.bundle.name} reads {len(lesson.texts):,} texts in {windows.first[-1]:,} windows of "
+            f"{teaching.bundle.signature.max_length} tokens; the student is cut at {teaching.signature.max_length}, "
+            f"which cuts {lesson.data.truncated:,} of them"
+        )
+        return AskedByWindows(self.ask(teaching.bundle, windows.read, (), self.passes(len(lesson.data)), work), windows)
 
     def run(self, source: Bundle | None, work: Work) -> dict[str, Any]:
         """Make the student, ask the teacher once, train, and write a Hugging Face folder."""
@@ -80,7 +109,11 @@ class Distill(DistillationWeights, DistillingStage, ChosenRates):
         head = new_head_of(source)
         special = Special(head, self.rate_of_head(bool(head)))
         with unchanged(teaching.model):
-            said = self.ask_for(lesson, teaching, self.last(last), self.passes(len(data)), work)
+            said = (
+                self.ask_for(lesson, teaching, self.last(last), self.passes(len(data)), work)
+                if self.teacher_overlap is None
+                else self._ask_by_windows(lesson, teaching, self.teacher_overlap, work)
+            )
             fitted = fit(student, data, loss, self, work.scratch, said.batch, special, judge)
         write_classifier(student, source, teaching.task, teaching.signature, work.out, held=parts.validation)
         keep_logs(work)

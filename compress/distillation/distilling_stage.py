@@ -31,6 +31,7 @@ from palmtop.task_kinds import find
 class Lesson:
     """Texts as a student reads them, and, where its teacher is another bundle, as that one reads them."""
 
+    texts: Split
     data: Encoded
     readings: Readings | None
 
@@ -109,14 +110,14 @@ class DistillingStage(TaughtBySource, ABC):
         teacher = teaching.bundle
         rows = self.more_rows(split, source, teaching.signature, work, teacher)
         if teacher.digest == source.digest:
-            return Lesson(rows.told(Encoded.of(rows.split, source.path, teaching.signature)), None)
+            return Lesson(rows.split, rows.told(Encoded.of(rows.split, source.path, teaching.signature)), None)
         read = Readings.of(rows.split, source, teaching.signature, teacher)
         if not read.alike:
             work.say(
                 f"{teacher.name} reads other tokens than {source.name}: {read.share:.1%} of the student's are covered "
                 "by characters of the teacher's, the others learn nothing from it"
             )
-        return Lesson(rows.told(read.ours), read)
+        return Lesson(rows.split, rows.told(read.ours), read)
 
     def ask_for(
         self, lesson: Lesson, teaching: Teaching, hidden: Sequence[int], passes: float, work: Work

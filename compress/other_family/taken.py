@@ -18,7 +18,7 @@ from palmtop.models.layer_weights import places_in_layer
 from palmtop.models.linears import layers_of
 
 if TYPE_CHECKING:
-    from torch.nn import Module
+    from torch.nn import Linear, Module
     from transformers import PreTrainedModel
 
 Counts = dict[str, int]
@@ -44,6 +44,7 @@ class Taking:
         self._ours, self._theirs = family_named(body.family), family_named(teacher.config.model_type)
         self._names = {id(weight): name for name, weight in student.named_parameters()}
         self.counts: Counts = {}
+        self._width = 0
 
     @torch.no_grad()
     def all(self, sources: Sequence[tuple[int, ...]] | None) -> Counts:
@@ -67,6 +68,7 @@ class Taking:
         body: Any = self._student.base_model
         table = body.get_submodule(self._ours.table).weight
         wide = wide_table(self._teacher)
+        self._width = wide.shape[1]
         factors = _factors(wide, table.shape[1])
         if wide.shape[1] < table.shape[1]:
             return  # nothing tells how narrow vectors lie in wider ones
@@ -97,17 +99,32 @@ class Taking:
         types."""
         ours, theirs = (dict(model.base_model.named_modules()) for model in (self._student, self._teacher))
         types = theirs.get(TYPES) if self._theirs.token_types else None
-        kinds = _narrow(types.weight, factors) if isinstance(types, Embedding) else None
-        found = next((theirs[name] for name in TABLES if isinstance(theirs.get(name), Embedding)), None)
+        kinds = self._wide_rows(types, 0)
+        found = self._wide_rows(next((theirs[name] for name in TABLES if name in theirs), None), self._unused)
         if found is not None:
-            unused = self._teacher.config.pad_token_id + 1 if self._theirs.positions_after_pad else 0
-            assert isinstance(found, Embedding)  # mypy
             into = ours[POSITIONS].get_parameter("weight")
-            rows = _narrow(found.weight[unused : unused + len(into)], factors)
-            self._copy(into, rows + kinds[0] if kinds is not None and TYPES not in ours else rows)
+            rows = _narrow(found[: len(into)], factors)
+            hidden = kinds is not None and TYPES not in ours
+            self._copy(into, rows + _narrow(kinds[:1], factors) if kinds is not None and hidden else rows)
         if kinds is not None and TYPES in ours:
             into = ours[TYPES].get_parameter("weight")
-            self._copy(into, kinds[: len(into)])
+            self._copy(into, _narrow(kinds[: len(into)], factors))
+
+    @property
+    def _unused(self) -> int:
+        """Rows of the teacher's positions before the first that a text uses."""
+        return int(self._teacher.config.pad_token_id) + 1 if self._theirs.positions_after_pad else 0
+
+    def _wide_rows(self, table: "Module | None", first: int) -> Float[Tensor, "rows width"] | None:
+        """The rows of one of the teacher's tables, from one on, as wide as those of its tokens; None where there is no
+        such table, or it can't be widened."""
+        if not isinstance(table, Embedding):
+            return None
+        rows: Tensor = table.weight[first:]
+        widened = widening(self._teacher)
+        if widened is not None and rows.shape[1] == widened.weight.shape[1]:
+            rows = rows @ widened.weight.T  # its bias is in the tokens' rows
+        return rows.float() if rows.shape[1] == self._width else None
 
     def _norm(self, factors: Factors | None) -> None:
         """The norm behind the embeddings, where its coordinates are the teacher's."""
@@ -184,10 +201,15 @@ def wide_table(model: "PreTrainedModel") -> Float[Tensor, "tokens width"]:
     family, body = family_named(model.config.model_type), model.base_model
     table: Any = body.get_submodule(family.table)
     rows: Tensor = table(torch.arange(model.config.vocab_size)).detach()
-    widened = dict(body.named_modules()).get(family.widened_by or "")
-    if family.widened_by is not None and widened is not None:
-        rows = widened(rows).detach()
-    return rows.float()
+    widened = widening(model)
+    return (rows if widened is None else widened(rows).detach()).float()
+
+
+def widening(model: "PreTrainedModel") -> "Linear | None":
+    """The linear layer behind embeddings that are narrower than the model, where there is one."""
+    path = family_named(model.config.model_type).widened_by
+    found: Linear | None = dict(model.base_model.named_modules()).get(path) if path is not None else None
+    return found
 
 
 def source_layers(theirs: int, ours: int, shared: bool) -> list[int]:

@@ -98,8 +98,11 @@ class Words:
 
 
 def sources_of_tokens(ours: Words, theirs: Words) -> list[tuple[int, ...]]:
-    """For each of our ids those of theirs that make it up: of a special token the one with the same part to play, of a
-    piece the same piece, or those that their tokenizer cuts it into; none where they know none of it."""
+    """For each of our ids those of theirs that make it up (Gee et al. 2022, 2402.09977, 3).
+
+    Of a special token it is the one with the same part to play, of a piece the same piece, or those that their
+    tokenizer cuts it into; none where they know none of it.
+    """
     found: list[tuple[int, ...]] = [()] * ours.size
     by_role = {number: theirs.roles.get(role) for role, number in ours.roles.items()}
     for token, number in ours.ids.items():

@@ -8,13 +8,25 @@ import numpy as np
 from jaxtyping import Int64, Num
 from numpy import ndarray
 
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.eval.measuring.answers import Answers, answers
 from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.plan import Plan, Say, Subject
-from palmtop.measurement import ANSWERED_FIRST, DIFFERENCE_LARGER, LAST_EPOCH_GAINED, MOST_FREQUENT, SAMPLE
+from palmtop.measurement import (
+    ANSWERED_FIRST,
+    DIFFERENCE_LARGER,
+    LAST_EPOCH_GAINED,
+    MOST_FREQUENT,
+    OF_CUT_TEXTS,
+    OF_WHOLE_TEXTS,
+    SAMPLE,
+)
 from palmtop.metrics import Score, proportion
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.task import Split
+
+LEAST = 30
+"""Of fewer texts, cut or whole, a metric is chance."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,7 @@ class Quality:
             self._versus_larger(subject)
         self._most_frequent(subject)
         self._last_epoch(subject)
+        self._what_cutting_costs(subject)
 
     def _metrics(self, subject: Subject) -> None:
         task, labels = self.plan.task, self._split(subject).labels
@@ -139,6 +152,27 @@ class Quality:
         conditions = {"epochs": len(facts["by_epoch"])}
         if not self.ledger.knows(subject, (LAST_EPOCH_GAINED,), conditions):
             self.ledger.write(subject, {LAST_EPOCH_GAINED: Score(gained)}, conditions)
+
+    def _what_cutting_costs(self, subject: Subject) -> None:
+        """The deciding metric of the texts that were cut, beside that of the others, where there are enough of both and
+        they were answered now. Cut texts are long, and may be harder for that alone: it is an upper bound."""
+        split, task = self._split(subject), self.plan.task
+        longest = _longest(subject)
+        if subject not in self._answered or not longest or task.of_kind.apart:
+            return
+        conditions = longest | {"metric": task.main_metric} | self._sampled(subject)
+        enough = LEAST <= self._answered[subject].truncated <= len(split) - LEAST
+        if not enough or self.ledger.knows(subject, (OF_CUT_TEXTS, OF_WHOLE_TEXTS), conditions):
+            return
+        bundle, graded = subject.bundle, self._graded(subject)
+        encodings = HostTokenizer.of(bundle.path, bundle.signature).encode(split.texts)
+        cut = np.array([encoding.truncated for encoding in encodings])
+        parts = {OF_CUT_TEXTS: np.flatnonzero(cut), OF_WHOLE_TEXTS: np.flatnonzero(~cut)}
+        scores = {
+            metric: task.of_kind.scores(graded[rows], split.labels[rows], task.label_names).get(task.main_metric)
+            for metric, rows in parts.items()
+        }
+        self.ledger.write(subject, {metric: score for metric, score in scores.items() if score}, conditions)
 
     def _answers(self, subject: Subject) -> Answers:
         if subject not in self._answered:

@@ -6,7 +6,7 @@ from typing import Any
 from palmtop.eval.measuring.timed import in_words
 from palmtop.eval.reports import cascade_verdicts, pruning_verdicts
 from palmtop.eval.reports.table import NOT_BESIDE, NOT_COMPARABLE, NOT_MEASURED, NOT_VALID, Row
-from palmtop.measurement import NOT_RUN, SAMPLE, Measurement
+from palmtop.measurement import NOT_RUN, OF_CUT_TEXTS, OF_WHOLE_TEXTS, SAMPLE, Measurement
 from palmtop.target import OWN_LENGTH
 
 AT_A_GLANCE = ("model_mb", "metric", "kept_percent", "latency_ms", "speedup", "agreement_torch")
@@ -137,7 +137,8 @@ def _oddities(rows: Sequence[Row], columns: Iterable[str]) -> list[tuple[Row, st
         if cut is not None and SAMPLE in cut.conditions:
             said.append((row, f"answered a sample, {cut.n} texts spread evenly over the split"))
         if cut is not None and cut.value:
-            said.append((row, f"{cut.value:.0f} of {cut.n} texts are longer than it accepts and were cut"))
+            told = f"{cut.value:.0f} of {cut.n} texts are longer than it accepts and were cut"
+            said.append((row, told + _what_cutting_costs(row)))
         if odd is not None:
             said.append((row, f"its tokenizer gives other ids than Python's for {odd.value or 0:.0f} of {odd.n} texts"))
         said += [(row, told) for told in _hard_strings(row)]
@@ -153,6 +154,21 @@ def _oddities(rows: Sequence[Row], columns: Iterable[str]) -> list[tuple[Row, st
         and cell.why
         and (cell.word == NOT_MEASURED or (cell.word == NOT_VALID and column in TIMES))
     ]
+
+
+def _what_cutting_costs(row: Row) -> str:
+    """The deciding metric of the texts that were cut, and of the others, where both were taken."""
+    found = [row.numbers.get(metric) for metric in (OF_CUT_TEXTS, OF_WHOLE_TEXTS)]
+    parts = [
+        f"{number.value:.3f}"
+        + (f" [{number.low:.3f}, {number.high:.3f}]" if number.low is not None and number.high is not None else "")
+        for number in found
+        if number is not None and number.value is not None
+    ]
+    if len(parts) < len(found) or found[0] is None:
+        return ""
+    metric = str(found[0].conditions["metric"]).replace("_", " ")
+    return f": {metric} {parts[0]} of these, {parts[1]} of the others"
 
 
 def _no_ratios(rows: Sequence[Row]) -> list[str]:

@@ -4,22 +4,25 @@ and what is refused by name."""
 import json
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
+from any_kind import headed
 from safetensors.torch import load_file
-from tiny import sentences, write_model, write_tokenizer
-from tiny_bundles import Taught, accuracy, logits_and_labels
+from tiny import sentences, write_model, write_tags, write_task, write_tokenizer
+from tiny_bundles import Taught, accuracy, adopted, logits_and_labels
 
-from palmtop import stage, task_kinds
+from palmtop import stage, target, task_kinds
 from palmtop.bundle import Bundle
 from palmtop.compress.distillation.across import HEARD, Across, Readings
 from palmtop.compress.distillation.alignment import SPECIAL, Alignment, Places, places_of
 from palmtop.compress.distillation.answer_losses import cosine_loss, heard
 from palmtop.compress.distillation.feature_losses import state_loss
+from palmtop.compress.distillation.windows import AskedByWindows, Windows
 from palmtop.compress.learning.encoded import Encoded
 from palmtop.compress.other_family.bodies import StudentFamily
 from palmtop.compress.other_family.token_sources import Words, sources_of_tokens
@@ -175,6 +178,17 @@ def test_a_student_that_can_say_all_that_its_teacher_says_answers_as_it(
     assert sum(made.card.facts["random"].values()) == 0 and made.card.facts["new_head"] == []
 
 
+def test_narrow_embeddings_of_a_teacher_are_widened_with_their_positions(tmp_path: Path) -> None:
+    teacher = adopted(tmp_path / "teacher", "electra")
+    made = _made("new_student", {"family": "bert", "layers": 2, "max_length": 70}, teacher, tmp_path / "made")
+    assert made.card.facts["random"]["layers"] == 0
+    ours, theirs = load_file(made.path / "model.safetensors"), load_file(teacher.path / "model.safetensors")
+    widened = theirs["electra.embeddings_project.weight"]
+    for name, bias in (("word_embeddings", theirs["electra.embeddings_project.bias"]), ("position_embeddings", 0)):
+        expected = theirs[f"electra.embeddings.{name}.weight"] @ widened.T + bias
+        assert torch.allclose(ours[f"bert.embeddings.{name}.weight"], expected, atol=1e-5)
+
+
 def test_what_means_the_same_is_taken_and_the_rest_is_random_and_counted(taught_bert: Taught, tmp_path: Path) -> None:
     settings = {"family": "fnet", "layers": 1, "max_length": 16}
     made = _made("new_student", settings, taught_bert.teacher, tmp_path / "made")
@@ -326,3 +340,84 @@ def test_a_student_without_attention_goes_the_whole_way(taught_bert: Taught, tmp
     imitating = {**FAST, "teacher": taught_bert.teacher, "epochs": 1, "prediction_epochs": 1}
     imitated = _made("transfer", imitating, body, tmp_path / "imitated")
     assert set(imitated.card.facts["phases"]["layers"]["loss"]) == {"hidden"}
+
+
+def test_a_teacher_reads_long_texts_in_windows_and_answers_by_their_mean(taught_bert: Taught, tmp_path: Path) -> None:
+    teacher = _made("finetune", {**FAST, "epochs": 1, "max_length": 8}, taught_bert.teacher, tmp_path / "teacher")
+    texts = Task.find(taught_bert.task).load("evaluation")
+    windows = Windows.of(texts, teacher, 2)
+    whole = Encoded.of(texts, teacher.path, teacher.signature.model_copy(update={"max_length": 70}))
+    assert (windows.read.lengths <= 8).all() and (np.diff(windows.first) > 1).any()
+    for row in (0, int(np.diff(windows.first).argmax())):
+        parts = [
+            windows.read.ids[windows.read.offsets[one] : windows.read.offsets[one + 1]][1:-1].tolist()
+            for one in range(windows.first[row], windows.first[row + 1])
+        ]
+        joined = [*parts[0], *(token for part in parts[1:] for token in part[2:])]
+        assert joined == whole.ids[whole.offsets[row] : whole.offsets[row + 1]][1:-1].tolist()
+        assert all(one[-2:] == two[:2] for one, two in pairwise(parts))
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(len(windows.read), 3, generator=generator)
+    asked: Any = type("Asked", (), {"batch": staticmethod(lambda rows: {"teacher_logits": logits[list(rows)]})})
+    long = int(np.diff(windows.first).argmax())
+    said = AskedByWindows(asked, windows).batch([0, long])["teacher_logits"][1]
+    own = range(windows.first[long], windows.first[long + 1])
+    weights = torch.from_numpy(windows.read.lengths[list(own)].astype(np.float32))
+    assert torch.allclose(said, (logits[list(own)] * weights[:, None]).sum(0) / weights.sum())
+    body = _made("new_student", {"family": "distilbert", "layers": 1, "max_length": LENGTH}, teacher, tmp_path / "body")
+    settings = {**FAST, "epochs": 1, "teacher": teacher, "teacher_overlap": 2, "cosine_weight": 0}
+    student = _made("distill", settings, body, tmp_path / "student")
+    assert student.card.facts["texts_in_windows"] > 0
+    with pytest.raises(UserError, match="a window holds 6 tokens of a text: give up to 5"):
+        Windows.of(texts, teacher, 6)
+    with pytest.raises(ValueError, match="teacher_overlap is for a teacher that is named"):
+        stage.find("distill")(teacher_overlap=2)
+
+
+def test_a_teacher_may_read_further_than_its_student(taught_bert: Taught, tmp_path: Path) -> None:
+    teacher, texts = taught_bert.teacher, Task.find(taught_bert.task).load("evaluation")
+    made = _made("new_student", {"family": "bert", "max_length": 9}, teacher, tmp_path / "made")
+    readings = Readings.of(texts, made, made.signature, teacher)
+    assert readings.alike and readings.alignment is not None and readings.share == 1.0
+    assert readings.facts() == {"teacher_truncated": 0, "tokens_aligned": 1.0}
+    ours, theirs = (int(np.diff(side.offsets)[0]) for side in (readings.ours, readings.theirs))
+    shares = readings.alignment.matrices([0], ours, theirs)[0]
+    assert (shares[: ours - 1, : ours - 1] == np.eye(ours - 1)).all(), "all but what ends the cut text stand alike"
+
+
+@pytest.mark.slow
+def test_tags_are_learnt_from_a_teacher_with_other_tokens(other_tokens: Bundle, tmp_path: Path) -> None:
+    task = write_tags(tmp_path / "data")
+    base = _made("adopt", {"model": str(write_model(tmp_path / "model", "bert"))}, None, tmp_path / "base")
+    tuned = {"task": task, "epochs": 6, "learning_rate": 5e-3, "batch_size": 16, "max_length": LENGTH}
+    teacher = _made("finetune", tuned, base, tmp_path / "teacher")
+    settings = {"family": "distilbert", "layers": 2, "tokenizer": other_tokens, "max_length": LENGTH}
+    body = _made("new_student", settings, teacher, tmp_path / "body")
+    soft = {**FAST, "teacher": teacher, "epochs": 8, "label_weight": 0, "temperature": 1}
+    student = _made("distill", soft, body, tmp_path / "student")
+    split, found = Task.find(task).load("evaluation"), []
+    for bundle in (body, student):
+        with target.find("host_torch").open(bundle.path) as runner:
+            encodings = runner.tokenize(split.texts)
+            kind, names = Task.find(task).of_kind, Task.find(task).label_names
+            answers = kind.answers(runner.predict(encodings), encodings, bundle.signature)
+        found.append(kind.scores(kind.graded(answers, split.labels, split.texts, names), split.labels, names))
+    untaught, taught = (scores["word_accuracy"].value for scores in found)
+    assert untaught is not None and taught is not None and taught > max(0.8, untaught)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_any_family_teaches_a_distilbert(family: str, tmp_path: Path) -> None:
+    teacher = headed(tmp_path / "teacher", family, write_task(tmp_path / "data", train=64))
+    lends = {"tokenizer": headed(tmp_path / "lender", "bert", write_task(tmp_path / "other", train=64))}
+    settings = {"family": "distilbert", "layers": 2, "max_length": LENGTH}
+    if FAMILIES[family].last_speaks:
+        with pytest.raises(UserError, match="puts no token before a text"):
+            _made("new_student", settings, teacher, tmp_path / "refused")
+        settings |= lends
+    body = _made("new_student", settings, teacher, tmp_path / "body")
+    student = _made("distill", {**FAST, "epochs": 1, "teacher": teacher}, body, tmp_path / "student")
+    assert set(student.card.facts["loss"]) == {"soft", "labels", "cosine"}
+    assert student.card.facts["tokens_aligned"] == 1.0
+    assert _made("to_onnx", {}, student, tmp_path / "onnx").card.facts["parity_agreement"] == 1.0

@@ -387,6 +387,20 @@ def test_what_is_particular_to_an_artefact_is_noted(whole: Path) -> None:
     assert "floor on host_linear: tokenize ms not measured: it has no tokenization" in notes
 
 
+def test_what_cutting_costs_is_told_beside_how_many_are_cut(whole: Path) -> None:
+    newer: dict[str, Any] = {"date": "2026-01-02T00:00:00+00:00", "conditions": {"longest": 64, "metric": "accuracy"}}
+    measurement.append(
+        whole / measurement.FILE,
+        [
+            one("small", "truncated_texts", 400, n=900, **newer),
+            one("small", "metric_of_cut_texts", 0.71, low=0.66, high=0.75, n=400, **newer),
+            one("small", "metric_of_whole_texts", 0.84, n=500, **newer),
+        ],
+    )
+    told = "small on host_litert: 400 of 900 texts are longer than it accepts and were cut"
+    assert f"{told}: accuracy 0.710 [0.660, 0.750] of these, 0.840 of the others" in section_of(whole).notes
+
+
 def test_tasks_have_a_section_each(whole: Path) -> None:
     measurement.append(whole / measurement.FILE, [one("third", "pearson", 0.5, task="other v1 ff")])
     assert [(section.task, section.metric) for section in compare([whole]).sections] == [

@@ -194,6 +194,18 @@ def test_answers_are_computed_again_when_their_file_was_touched(
 
 
 @pytest.mark.slow
+def test_texts_that_are_cut_are_scored_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tiny_bundles.MAX_LENGTH", 9)
+    teacher = torch_bundle(tmp_path / "teacher", write_task(tmp_path / "data", evaluation=120))
+    _, _, taken = measure_into({"teacher": teacher}, tmp_path / "run", on=("host_torch",), baseline="teacher", length=8)
+    found = by_metric(taken, "teacher")
+    cut, others, whole = (found[name] for name in ("metric_of_cut_texts", "metric_of_whole_texts", "accuracy"))
+    assert cut.conditions == {"longest": 9, "metric": "accuracy"} and cut.n == found["truncated_texts"].value
+    assert None not in (cut.value, cut.n, others.value, others.n, whole.value)
+    assert whole.value == pytest.approx((cut.value * cut.n + others.value * others.n) / 120)  # type: ignore[operator]
+
+
+@pytest.mark.slow
 def test_regressions_and_pairs_have_their_own_metrics(tmp_path: Path) -> None:
     pair = write_task(tmp_path / "data", "regression", pair=True)
     teacher = torch_bundle(tmp_path / "teacher", pair)
