@@ -73,12 +73,27 @@ class _Steps(torch.nn.Module):
         if (traced_by := family(model).traced_by) is not None:
             called(traced_by)(model)
         as_linear(model)
+        windows_by = family(model).windows_by
+        self._windows: Any = called(windows_by)(model) if windows_by is not None else None
         self.layers = int(model.config.num_hidden_layers)
 
     def hidden(
-        self, input_ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, cache: Cache
+        self,
+        input_ids: torch.Tensor,
+        positions: torch.Tensor,
+        distance: torch.Tensor,
+        padding: torch.Tensor | float,
+        cache: Cache,
     ) -> torch.Tensor:
-        """[batch, tokens, width]."""
+        """[batch, tokens, width].
+
+        Args:
+            distance: int [tokens, keys], of a key behind a token; less than 0 for one that comes later.
+            padding: 1 where a key is none, to be added to [batch, heads, tokens, keys].
+        """
+        if self._windows is not None:
+            self._windows.see(distance)
+        mask = ((distance < 0).to(torch.float32)[None, None] + padding) * MASKED
         body: Any = self.model.base_model
         states: torch.Tensor = body(
             input_ids=input_ids, position_ids=positions, attention_mask=mask, past_key_values=cache, use_cache=True
@@ -112,10 +127,9 @@ class StaticSteps(_Steps):
         places = start + torch.arange(input_ids.shape[1], dtype=torch.int32)
         slots = torch.arange(pasts[0][0].shape[2], dtype=torch.int32)
         written = (slots[:, None] == places[None, :]).to(torch.float32)
-        mask = (slots[None, :] > places[:, None]).to(torch.float32)[None, None] * MASKED
         known = _StaticCache(pasts, written)
         positions = places.clamp(max=longest_input(self.model.config.to_dict()) - 1)[None]
-        hidden = self.hidden(input_ids, positions, mask, known)[0]
+        hidden = self.hidden(input_ids, positions, places[:, None] - slots[None, :], 0.0, known)[0]
         if last is not None:
             chosen = torch.arange(input_ids.shape[1], dtype=torch.int32)[None, :] == last[:, None]
             hidden = torch.matmul(chosen.to(torch.float32), hidden)
@@ -146,10 +160,9 @@ class GrowingSteps(_Steps):
         """
         before, tokens = pasts[0][0].shape[2], input_ids.shape[1]
         keys, queries = torch.arange(before + tokens), before + torch.arange(tokens)
-        later = (keys[None, :] > queries[:, None]).to(torch.float32)[None, None]
         padding = 1.0 - attention_mask[:, None, None, :].to(torch.float32)
         known = _GrowingCache([list(past) for past in pasts])
-        hidden = self.hidden(input_ids, position_ids, (later + padding) * MASKED, known)
+        hidden = self.hidden(input_ids, position_ids, queries[:, None] - keys[None, :], padding, known)
         return self.logits(hidden), *(half for past in known.pasts for half in past)
 
 

@@ -113,6 +113,8 @@ class Family:
     """Why not more, and what there is for longer texts, in words that follow a colon; adopt tells it."""
     listed_by_layer: tuple[str, ...] = ()
     """The config's words for lists with an entry for each layer."""
+    layers_said_by: str | None = None
+    """Dotted name of what writes such lists into a config as its class reads them, where that is in another form."""
     fixed: Mapping[str, tuple[int | str, str]] = field(default_factory=dict)
     """The config's words for what transformers or palmtop can't have otherwise, by the only value and what a user is
     told, with {where} and {value}."""
@@ -144,6 +146,9 @@ class Family:
     traced_by: str | None = None
     """Dotted name of what changes a classifier of it in place for an export, into one that answers the same, where its
     own forward pass can't be traced, or is wrong where it was."""
+    windows_by: str | None = None
+    """Dotted name of what changes a model that writes in place for an export, where it has local layers: it gives the
+    object that is told, before each call, how far every key lies behind every token (`see`)."""
     at_one_length: str | None = None
     """Dotted name of what changes that further where one text of one length is traced, at which it may cost less."""
 

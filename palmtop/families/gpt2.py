@@ -13,6 +13,7 @@ FAMILY = Family(
     positions="n_positions",
     activation="activation_function",
     feed_forward="n_inner",
+    any_length=False,
     token_types=False,
     word_class="GPT2LMHeadModel",
     word_head="lm_head",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from palmtop import task_kinds
 from palmtop.errors import UserError
 from palmtop.families.family import Family
+from palmtop.format import called
 from palmtop.models.family import EVERY_FAMILY, FAMILIES, check_kept, family_named, group_of_layers
 from palmtop.models.reshaped import opener, reshaped_class
 from palmtop.models.whole_weights import check_finite, check_whole, quiet
@@ -169,6 +170,8 @@ def keep_layers(model: "PreTrainedModel", layers: Sequence[int]) -> "PreTrainedM
     keep_in_config(config, layers)
     for word in family.listed_by_layer:
         setattr(config, word, [getattr(model.config, word)[layer] for layer in layers])
+    if family.layers_said_by is not None:
+        called(family.layers_said_by)(config)
     groups = group_of_layers(model.config) if family.groups is not None else []
     if groups:
         config.num_hidden_groups = len({groups[layer] for layer in layers})

@@ -246,6 +246,14 @@ def write_writer(folder: Path, family: str = "gpt2", layers: int = 2, **changed:
 
 _WRITERS: dict[str, Any] = {
     "gpt2": lambda layers: {"n_embd": 32, "n_layer": layers, "n_head": 4, "n_positions": 64},
+    "gpt_neo": lambda layers: {
+        "hidden_size": 32,
+        "num_layers": layers,
+        "num_heads": 4,
+        "max_position_embeddings": 64,
+        "attention_types": [[["global", "local"][:layers], max(1, layers // 2)]],
+        "window_size": 4,  # fewer than a text's tokens, so that a window that is lost is seen
+    },
 }
 
 

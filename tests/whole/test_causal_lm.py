@@ -19,7 +19,7 @@ from palmtop.errors import UserError
 from palmtop.generation import Generation
 from palmtop.loaded import load
 from palmtop.making import make_by_name
-from palmtop.models.opening import open_with_head
+from palmtop.models.opening import keep_layers, open_with_head
 from palmtop.signature import Signature, prefills
 from palmtop.stage import Outline, check_fit, find
 from palmtop.task import Task
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 KIND = task_kinds.find("causal_lm")
 LEARNT = {"epochs": 3, "learning_rate": 5e-3, "batch_size": 16, "max_length": 48}
+HALVES = ("key", "value")
 FLOAT32 = 1e-4
 """Of the spread of logits: rounding of two layers in other orders."""
 
@@ -212,6 +213,56 @@ def test_an_end_that_the_tokenizer_does_not_know_is_refused(random: Bundle) -> N
         kind.signed(random.signature, random.path)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neo"])
+def test_steps_with_a_cache_are_the_whole_text_at_once(family: str, tmp_path: Path) -> None:
+    """GPT-Neo's window, of 4 tokens here, is of positions, not of how many slots a cache has."""
+    from palmtop.export.graph.steps import GrowingSteps, StaticSteps
+
+    folder, ids = write_writer(tmp_path / "model", family), torch.randint(3, 300, (1, 13))
+    with torch.no_grad():
+        expected = open_with_head(folder)(ids).logits[0]
+        static, growing = (form(open_with_head(folder)).eval() for form in (StaticSteps, GrowingSteps))
+        cache = {f"past_key_values_{layer}_{half}": torch.zeros(1, 4, 20, 8) for layer in (0, 1) for half in HALVES}
+        padded = torch.cat([ids[:, :6], torch.full((1, 2), 9)], dim=1)
+        said = static(padded.int(), torch.tensor([0]), torch.tensor([5]), **cache)
+        pasts = [[torch.zeros(1, 4, 0, 8) for _ in HALVES] for _ in (0, 1)]
+        logits, *halves = growing(ids[:, :6], torch.ones(1, 6), torch.arange(6)[None], pasts)
+        assert_allclose(logits[0], expected[:6], atol=1e-4)
+        for place in range(6, 13):
+            assert_allclose(said["logits"][0], expected[place - 1], atol=1e-4)
+            cache = {name.replace("present", "past_key_values"): said[name] for name in said if name != "logits"}
+            said = static(ids[:, place : place + 1].int(), torch.tensor([place]), **cache)
+            pasts = [halves[:2], halves[2:]]
+            token, mask = ids[:, place : place + 1], torch.ones(1, place + 1)
+            logits, *halves = growing(token, mask, torch.tensor([[place]]), pasts)
+            assert_allclose(logits[0, 0], expected[place], atol=1e-4)
+
+
+def test_padding_on_the_left_changes_nothing(tmp_path: Path) -> None:
+    """As transformers.js pads a batch."""
+    from palmtop.export.graph.steps import GrowingSteps
+
+    folder, ids = write_writer(tmp_path / "model"), torch.randint(3, 300, (1, 5))
+    with torch.no_grad():
+        expected = open_with_head(folder)(ids).logits[0, -1]
+        padded, mask = torch.cat([torch.zeros(1, 3).long(), ids], 1), torch.tensor([[0, 0, 0, 1, 1, 1, 1, 1]])
+        pasts = [[torch.zeros(1, 4, 0, 8) for _ in HALVES] for _ in (0, 1)]
+        growing = GrowingSteps(open_with_head(folder)).eval()
+        logits, *_ = growing(padded, mask, (mask.cumsum(-1) - 1).clamp(min=0), pasts)
+    assert_allclose(logits[0, -1], expected, atol=1e-4)
+
+
+def test_a_kept_layer_stays_local_or_global(tmp_path: Path) -> None:
+    model = open_with_head(write_writer(tmp_path / "model", "gpt_neo", layers=4))
+    smaller = keep_layers(model, [1, 2, 3])
+    smaller.save_pretrained(tmp_path / "smaller")
+    assert open_with_head(tmp_path / "smaller").config.attention_layers == ["local", "global", "local"]
+    ids = torch.randint(3, 300, (1, 12))
+    with torch.no_grad():
+        whole = keep_layers(model, range(4)).eval()(ids).logits
+        assert torch.equal(whole, model(ids).logits)
+
+
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A GPT-2 of two layers that has learnt a little of the tiny task."""
@@ -247,6 +298,15 @@ def test_a_student_of_fewer_layers_writes_too(use: str, taught: Bundle, tmp_path
     assert (made.task, made.signature.generation) == (taught.task, taught.signature.generation)
     with load(made) as model:
         assert isinstance(model(PROMPT), Written)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("use", "settings"), [("to_onnx", {}), ("to_tflite", {"lengths": [8]})])
+def test_a_window_is_exported_too(use: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    given = {"model": str(write_writer(tmp_path / "model", "gpt_neo")), "task": write_texts(tmp_path / "data")}
+    made = make_by_name("adopt", given, None, tmp_path / "base", lambda _: None)
+    facts = make_by_name(use, settings, made, tmp_path / "file", lambda _: None).card.facts
+    assert facts["written_steps"] > 100 and facts["written_difference"] < FLOAT32
 
 
 @pytest.mark.slow
