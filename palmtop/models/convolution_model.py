@@ -215,7 +215,9 @@ class DepthwiseConvolution(Module):
         alone = seen[0] * self.depthwise.weight[:, 0, 0]
         for place in range(1, self.size):
             alone = alone + seen[place] * self.depthwise.weight[:, 0, place]
-        inner = self.activation(self.inner(alone + self.depthwise.bias))
+        bias = self.depthwise.bias
+        assert bias is not None  # it was made with one
+        inner = self.activation(self.inner(alone + bias))
         made: Tensor = states + self.dropout(self.output(inner))
         return made
 
