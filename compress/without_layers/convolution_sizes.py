@@ -22,9 +22,9 @@ class Shape:
 
 SIZES: dict[Megabytes, Shape] = {
     "0.5": Shape(4500, 48, 64, 2),
-    "1": Shape(8000, 64, 96, 2),
+    "1": Shape(7500, 64, 96, 3),
     "2": Shape(11000, 96, 128, 4),
     "4": Shape(16000, 144, 192, 4),
-    "6": Shape(20000, 192, 224, 5),
+    "6": Shape(20000, 192, 224, 4),
 }
 """Of gated convolutions of three tokens, two labels, and an English WordPiece vocabulary."""

@@ -72,7 +72,6 @@ class Convolutional(PreTrainedModel):  # type: ignore[misc]  # transformers is u
             init.zeros_(module.bias)
         elif isinstance(module, Conv1d):
             init.normal_(module.weight, mean=0.0, std=module.kernel_size[0] ** -0.5)
-            init.zeros_(module.bias)
         else:
             super()._init_weights(module)
 
@@ -197,7 +196,7 @@ class DepthwiseConvolution(Module):
         super().__init__()
         self.size, width = config.kernel_size, config.hidden_size
         self.norm = LayerNorm(width, config.layer_norm_eps)
-        self.depthwise = Conv1d(width, width, self.size, groups=width)
+        self.depthwise = Conv1d(width, width, self.size, groups=width, bias=False)  # the next layer has one
         self.inner = Linear(width, INNER * width)
         self.activation = ACT2FN[config.hidden_act]
         self.output = Linear(INNER * width, width)
@@ -215,9 +214,7 @@ class DepthwiseConvolution(Module):
         alone = seen[0] * self.depthwise.weight[:, 0, 0]
         for place in range(1, self.size):
             alone = alone + seen[place] * self.depthwise.weight[:, 0, place]
-        bias = self.depthwise.bias
-        assert bias is not None  # it was made with one
-        inner = self.activation(self.inner(alone + bias))
+        inner = self.activation(self.inner(alone))
         made: Tensor = states + self.dropout(self.output(inner))
         return made
 

@@ -36,6 +36,7 @@ SHORT: dict[str, Any] = {
 }
 ROUNDING = 1e-4
 """Share of the spread: float32 sums in another order."""
+LONG = (pytest.mark.slow, pytest.mark.long)
 FORMS: dict[str, dict[str, Any]] = {
     "gated": {},
     "depthwise": {"convolution": "depthwise", "kernel_size": 5, "pooling": "max", "head_size": 0},
@@ -81,7 +82,7 @@ def test_a_depthwise_convolution_is_torchs_own() -> None:
     states, real = torch.randn(2, 7, width), torch.ones(2, 7, 1)
     with torch.no_grad():
         seen = torch.nn.functional.conv1d(
-            layer.norm(states).transpose(1, 2), layer.depthwise.weight, layer.depthwise.bias, padding=2, groups=width
+            layer.norm(states).transpose(1, 2), layer.depthwise.weight, padding=2, groups=width
         ).transpose(1, 2)
         expected = states + layer.output(torch.relu(layer.inner(seen)))
         assert torch.allclose(layer(states, real), expected, atol=1e-5)
@@ -146,7 +147,10 @@ def test_the_student_learns_and_says_what_it_is(student: Bundle, teacher: Bundle
     assert float((answers == split.labels).mean()) > 0.8
 
 
-@pytest.mark.parametrize("form", ["gated", "depthwise", "attention"])
+@pytest.mark.parametrize(
+    "form",
+    ["gated", pytest.param("depthwise", marks=pytest.mark.slow), pytest.param("attention", marks=LONG)],
+)
 def test_a_file_answers_as_torch_at_any_length(
     form: str, teacher: Bundle, student: Bundle, file: Bundle, tmp_path: Path
 ) -> None:
@@ -161,7 +165,13 @@ def test_a_file_answers_as_torch_at_any_length(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("use", "settings"), [("to_tflite", {"lengths": [12, 24], "probabilities": True}), ("to_onnx", {}), ("to_tfjs", {})]
+    ("use", "settings"),
+    [
+        ("to_onnx", {}),
+        ("to_tfjs", {}),
+        pytest.param("to_tflite", {"lengths": [12, 24], "probabilities": True}, marks=pytest.mark.long),
+        pytest.param("to_executorch", {}, marks=pytest.mark.long),
+    ],
 )
 def test_every_format_answers_as_torch(student: Bundle, use: str, settings: dict[str, Any], tmp_path: Path) -> None:
     _check_answers(student, _make(use, settings, student, tmp_path / use))
@@ -186,6 +196,7 @@ def test_the_file_is_quantized_like_any_other(file: Bundle, scheme: str, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_it_is_fine_tuned_and_trained_for_integers_like_any_other(student: Bundle, tmp_path: Path) -> None:
     short = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3}
     tuned = _make("finetune", short, student, tmp_path / "tuned")
@@ -202,7 +213,7 @@ def test_its_vocabulary_is_trimmed_further(student: Bundle, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["multi_label", "regression"])
+@pytest.mark.parametrize("kind", ["multi_label", pytest.param("regression", marks=pytest.mark.long)])
 def test_other_kinds_are_learnt_too(kind: str, tmp_path: Path) -> None:
     base = _make("adopt", {"model": str(write_model(tmp_path / "model", "bert"))}, None, tmp_path / "base")
     task = write_task(tmp_path / "data", kind=kind)
@@ -212,10 +223,15 @@ def test_other_kinds_are_learnt_too(kind: str, tmp_path: Path) -> None:
     _check_answers(made, _make("to_onnx", {}, made, tmp_path / "file"))
 
 
-def test_what_learns_nothing_has_the_shapes_of_what_does(student: Bundle, teacher: Bundle, tmp_path: Path) -> None:
-    priced = make("convolution", Convolution(**SHORT).untrained(), teacher, tmp_path / "priced", print)
-    first, second = (open_classifier(bundle.path).state_dict() for bundle in (student, priced))
-    assert {name: value.shape for name, value in first.items()} == {name: value.shape for name, value in second.items()}
+@pytest.mark.slow
+def test_a_preset_keeps_the_size_that_it_names(tmp_path: Path) -> None:
+    base = _of_many_words(tmp_path, tokens=6000, hidden_size=64)
+    settings = {"megabytes": "0.5", "task": write_task(tmp_path / "data"), "soft_weight": 0}
+    made = base
+    for use, given in (("convolution", settings), ("to_tflite", {"lengths": "any"}), ("quantize", {})):
+        made = make(use, stage.find(use)(**given).untrained(), made, tmp_path / use, print)
+    size = sum((made.path / name).stat().st_size for name in ("model.tflite", "tokenizer.json", "labels.txt"))
+    assert 0.4e6 < size < 0.5e6
 
 
 def test_stages_of_layers_refuse_it_by_name(student: Bundle) -> None:
@@ -245,6 +261,17 @@ def test_bad_settings_are_refused_before_work(teacher: Bundle, tmp_path: Path) -
         Convolution(embedding_size=8).outline(Outline("torch", "bert", 2, None, 32))
     with pytest.raises(UserError, match=r"vocabulary is 5, but .* tokens can't go"):
         _make("convolution", SHORT | {"vocabulary": 5}, teacher, tmp_path / "few")
+
+
+def _of_many_words(folder: Path, tokens: int, **sizes: Any) -> Bundle:
+    """An encoder with a vocabulary of so many tokens, most of them words of four to ten letters."""
+    model = write_model(folder / "model", "bert", vocab_size=tokens, **sizes)
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    known, letters = tokenizer["model"]["vocab"], np.random.default_rng(0)
+    while len(known) < tokens:
+        known.setdefault("".join(letters.choice([*"abcdeghiklmnorstu"], letters.integers(4, 11))), len(known))
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    return _make("adopt", {"model": str(model)}, None, folder / "base")
 
 
 def _config(**more: Any) -> ConvolutionConfig:

@@ -20,6 +20,7 @@ TRAINED = {
     "finetune": {"epochs": 1},
     "distill": {"epochs": 1, "layers": 1},
     "static": {"epochs": 1, "width": 16},
+    "convolution": {"epochs": 1, "embedding_size": 8, "width": 16, "vocabulary": 100},
     "factorize": {"epochs": 1, "embedding_size": 8, "form": "keep_norm"},
     "magnitude": {"epochs": 1, "keep": 0.5},
     "quantize_aware": {"epochs": 1, "linear_bits": 8},

@@ -88,7 +88,7 @@ def test_a_recipe_without_files_has_no_price(recipe: str) -> None:
 
 def test_the_default_space_fits_a_usual_teacher(recipe: str) -> None:
     found = Space.read(recipe)
-    assert found.source == "teacher" and found.size == 2 * 13 * 8 * 7
+    assert found.source == "teacher" and found.size == 2 * 17 * 8 * 7
     chosen = {
         "vocabulary": "none",
         "depth": "distill layers=2",
