@@ -17,6 +17,7 @@ from palmtop.cli.attention import attention
 from palmtop.cli.check import check
 from palmtop.cli.grids import families, kinds
 from palmtop.cli.init import init
+from palmtop.cli.label import label
 from palmtop.cli.listing import STAGES, Listing
 from palmtop.cli.look import explain, tokens
 from palmtop.cli.predict import predict
@@ -107,6 +108,7 @@ def app_for(words: Sequence[str]) -> typer.Typer:
         compare,
         check,
         predict,
+        label,
         report,
         verify,
         explain,
