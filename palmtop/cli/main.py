@@ -15,6 +15,7 @@ from palmtop.cli.attention import attention
 from palmtop.cli.check import check
 from palmtop.cli.grids import families, kinds
 from palmtop.cli.init import init
+from palmtop.cli.label import label
 from palmtop.cli.leaderboard import leaderboard
 from palmtop.cli.listing import STAGES, Listing
 from palmtop.cli.look import explain, tokens
@@ -89,6 +90,7 @@ def app_for(words: Sequence[str]) -> typer.Typer:
         compare,
         check,
         predict,
+        label,
         report,
         leaderboard,
         verify,

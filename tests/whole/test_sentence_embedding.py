@@ -10,11 +10,12 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import pearsonr, spearmanr
-from tiny import VOCABULARIES, write_model, write_pairs
+from tiny import VOCABULARIES, WORDS, write_model, write_pairs
 from tiny_bundles import sealed
 
 from palmtop import task_kinds
 from palmtop.bundle import Bundle
+from palmtop.cli.main import main
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.loaded import load
@@ -547,3 +548,23 @@ def test_what_makes_a_classifier_is_refused(tuned: Bundle, tmp_path: Path) -> No
     ):
         with pytest.raises(UserError, match=told):
             _made(use, settings, tuned, tmp_path / use)
+
+
+def test_texts_are_labelled_by_what_each_label_means(tuned: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "labels.yaml").write_text(
+        "labels:\n" + "".join(f"  {topic}: [{', '.join(words[:6])}]\n" for topic, words in WORDS.items())
+    )
+    asked = {f"{first} {second}": topic for topic, words in WORDS.items() for first in words for second in words[6:9]}
+    (tmp_path / "texts.txt").write_text("\n".join(asked) + "\n")
+    arguments = ["label", str(tuned.path), str(tmp_path / "texts.txt"), "--table", str(tmp_path / "labels.yaml")]
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--out", str(tmp_path / "rows.jsonl")])
+    assert not ended.value.code
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert [row["text"] for row in rows] == list(asked)
+    right = [row["label"] == asked[row["text"]] for row in rows]
+    assert np.mean(right) > 0.8
+    sure = [row for row in rows if row["confidence"] >= 0.9]
+    with pytest.raises(SystemExit):
+        main([*arguments, "--out", str(tmp_path / "sure.jsonl"), "--least", "0.9"])
+    assert [json.loads(line) for line in (tmp_path / "sure.jsonl").read_text().splitlines()] == sure
