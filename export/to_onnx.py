@@ -44,7 +44,7 @@ class ToOnnx(Stage):
         from palmtop.export.graph.edge import converting, copy_app_files, signature_of_export
 
         assert source is not None  # the driver checked `accepts`
-        signature, output = signature_of_export(source, self.probabilities)
+        signature, outputs = signature_of_export(source, self.probabilities)
         with converting(work.out):
             program, passes = any_size(source, self.probabilities)
             torch.onnx.export(
@@ -52,7 +52,7 @@ class ToOnnx(Stage):
                 (),
                 str(work.out / FILE),
                 input_names=list(signature.inputs),
-                output_names=[output],
+                output_names=list(outputs),
                 external_data=False,
                 verbose=False,
             )

@@ -75,11 +75,6 @@ class BrowserTarget(target.Target, ABC):
             machine, versions={**machine.versions, "chromium": chromium_version(find_chromium() or ""), **modules}
         )
 
-    def refuses(self, folder: Path) -> str | None:
-        """A page reads one output."""
-        several = task_kinds.by_output(Signature.read(folder).output).outputs_per_token is not None
-        return "it answers questions with two outputs, and the page reads one" if several else None
-
     def open(self, folder: Path, threads: int = 1) -> "Runner":
         """Load an artefact into a page of its own.
 
@@ -128,9 +123,9 @@ class Runner(target.Runner):
         has_config = (folder / "tokenizer_config.json").is_file()
         try:
             self._page.ask("openModel", _model(served, self._signature))
-            self._page.ask(
-                "openTokenizer", {"folder": served, "max_length": self._signature.max_length, "has_config": has_config}
-            )
+            length, of_questions = self._signature.max_length, self._kind.asks_a_context
+            known = {"folder": served, "max_length": length, "has_config": has_config, "of_questions": of_questions}
+            self._page.ask("openTokenizer", known)
         except RuntimeError as error:
             self.close()
             raise _not_loaded(folder, error) from error
@@ -167,7 +162,8 @@ class Runner(target.Runner):
         answers: dict[int, Float32[ndarray, ...]] = {}
         for indices in _groups(self._signature, encodings, self._most_rows):
             batch = _batch(self._signature, [encodings[index] for index in indices], None)
-            given = {"logits": np.asarray(self._page.ask("predict", {"batch": batch}), np.float32)}
+            asked = self._page.ask("predict", {"batch": batch})
+            given = {name: np.asarray(rows, np.float32) for name, rows in asked.items()}
             answers |= zip(indices, self._kind.from_runtime(given, len(indices), batch["length"]), strict=True)
         return self._kind.joined([answers[place] for place in range(len(encodings))], encodings)
 

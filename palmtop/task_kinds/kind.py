@@ -234,6 +234,8 @@ class TaskKind(ABC):
             return [(text, 0) for text in texts]
         return [((side,), place) for text in texts for place, side in enumerate(text)]
 
+    asks_a_context: ClassVar[bool] = False
+    """Whether a row is a question and its context, of which the context alone is cut."""
     least_tokens: ClassVar[int] = 0
     """Fewer hold no such text."""
     text_is: ClassVar[str] = "a text"
@@ -326,8 +328,8 @@ class TaskKind(ABC):
 
     # -- answers --
 
-    output_name: ClassVar[str] = "logits"
-    """What an exported graph calls its output, where it has one."""
+    output_names: ClassVar[tuple[str, ...]] = ("logits",)
+    """What an exported graph calls its outputs, in their order."""
     names_outputs: ClassVar[bool] = True
     """Whether each output goes by one of `label_names`."""
 

@@ -60,6 +60,7 @@ class QuestionAnswering(TaskKind):
     phone: ClassVar[bool] = True
     react_native: ClassVar[bool] = True
     asked: ClassVar[tuple[str, ...]] = ("question", "context")
+    asks_a_context: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
     architecture: ClassVar[str] = "ForQuestionAnswering"
     has_labels: ClassVar[bool] = False
@@ -68,13 +69,17 @@ class QuestionAnswering(TaskKind):
         "probabilities is for classification; of a span the start and end logits are wanted"
     )
     outputs: ClassVar[tuple[str, ...]] = ("spans",)
+    output_names: ClassVar[tuple[str, ...]] = SPAN
     per_token: ClassVar[bool] = True
     texts_have: ClassVar[str] = "an answer each"
     lost_with_words: ClassVar[str | None] = "the answer to a question"
     token_work: ClassVar[str] = "find an answer"
     head: ClassVar[Any] = "span_head"
     stages: ClassVar[frozenset[str] | None] = frozenset(
-        {"adopt", "finetune", "distill", "to_tflite", "quantize", "to_app"}
+        {
+            *("adopt", "finetune", "distill", "quantize", "to_app"),
+            *("to_tflite", "to_onnx", "to_tfjs", "to_executorch", "to_coreml"),
+        }
     )
     refuses: ClassVar[Mapping[str, str]] = {"cut_embedding": "its answer is a place in a context, no vector"}
     task_client: ClassVar[Any] = "question_answerer"
