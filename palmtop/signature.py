@@ -55,6 +55,12 @@ class Signature(BaseModel):
     thresholds: tuple[float, ...] | None = None
     """Probabilities from which on each label is given, where a text has any number of labels; None: one label a
     text."""
+    null_threshold: float | None = None
+    """Of answers to questions: there is none where the sum of start and end logit at [CLS] (the least over the windows)
+    is above the best span's by more than this; None: there always is one."""
+    stride: int | None = None
+    """Of answers to questions: a context that is longer than fits is read in windows that have so many tokens of it in
+    common; None: its end is cut off."""
     other_graphs: dict[str, Graph] = {}
     """Graphs besides `main`, by name: encode and decode, or prefill_32 and step."""
 
@@ -112,7 +118,12 @@ class Signature(BaseModel):
     def write(self, folder: Path) -> None:
         """Write signature.json into `folder`."""
         # files of one label a text, and of one graph, stay as they were
-        optional = {"thresholds": self.thresholds, "other_graphs": self.other_graphs or None}
+        optional = {
+            "thresholds": self.thresholds,
+            "null_threshold": self.null_threshold,
+            "stride": self.stride,
+            "other_graphs": self.other_graphs or None,
+        }
         unsaid = {name for name, said in optional.items() if said is None}
         (folder / FILE).write_text(self.model_dump_json(indent=1, exclude=unsaid) + "\n", encoding="utf-8")
 

@@ -113,6 +113,8 @@ class Adopt(Stage):
             max_length=longest,
             pad_id=pads,
         )
+        if self.task is not None and outline.task is not None:
+            made = Task.find(self.task).of_kind.signed(made)
         (made if self.task is not None else own_signature(folder, made)).write(work.out)
         task = self.task if self.task is not None else own_task(folder, config)
         if outline.labels is not None and task is not None:

@@ -72,7 +72,7 @@ class Finetune(TrainingStage, ChosenRates):
         assert source is not None  # the driver checked `accepts`
         task = task_of(source, self.task)
         kind = task.of_kind
-        signature = shortened(source, self.max_length).model_copy(update={"output": kind.output})
+        signature = kind.signed(shortened(source, self.max_length))
         model, new = with_head(source.path, task, self.seed)
         if self.layers is not None:
             model = keep_layers(model, start_layers(self.layers, self.choose, model.config.num_hidden_layers))

@@ -80,7 +80,7 @@ class ElsewhereTarget(Target, ABC):
     def cost_of_loading(self, folder: Path, text: Text, threads: int = 1) -> tuple[float, float]:
         """By a fresh runner's clock; without the tokenizer, which is here."""
         signature = Signature.read(folder)
-        (encoding,) = HostTokenizer.of(folder, signature).encode([text])
+        encoding = HostTokenizer.of(folder, signature).encode([text])[0]
         batch = _batch(signature, encoding, signature.length_for(len(encoding)))
         there = self.brought(file_of(folder, MODEL))
         with self.wire() as wire:

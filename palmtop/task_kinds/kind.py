@@ -101,8 +101,6 @@ class TaskKind(ABC):
     """Whether the Android app (android_demo) knows it: its core has a file that makes answers of its outputs."""
     react_native: ClassVar[bool] = False
     """Whether the React Native code (export/react_native) knows it: its reader makes answers of its outputs."""
-    settles: ClassVar[bool] = False
-    """Whether `settled` has something to choose when a training is over."""
     task_client: ClassVar[Literal["classifier", "question_answerer", "embedder"] | None] = None
     """Which of Google's Task clients asks such a model."""
     no_task_client: ClassVar[str] = ""
@@ -121,6 +119,19 @@ class TaskKind(ABC):
         if options is not None:
             raise ValueError(f"{self.name} has no options; remove 'options'")
         return self
+
+    def signed(self, signature: Signature) -> Signature:
+        """The signature of a model that learns such a task, before anything is chosen by what it answers."""
+        return signature.model_copy(update={"output": self.output})
+
+    def as_signed(self, signature: Signature) -> "TaskKind":
+        """The kind as a model's signature settles it, which says how texts are encoded."""
+        return self
+
+    @property
+    def settles(self) -> bool:
+        """Whether `settled` has something to choose when a training is over."""
+        return False
 
     @property
     def has_floor(self) -> bool:
@@ -322,8 +333,14 @@ class TaskKind(ABC):
     filler: ClassVar[float] = 0.0
     """Stands in a teacher's outputs where there is no token."""
 
-    def settled(self, outputs: Float32[ndarray, "texts outputs"], labels: Labels, signature: Signature) -> Signature:
-        """The signature with what is chosen by a trained model's outputs on the validation split."""
+    def settled(
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        labels: Labels,
+        signature: Signature,
+        encodings: Sequence[Encoding] = (),
+    ) -> Signature:
+        """The signature with what is chosen by a trained model's outputs on the validation split, `encodings`."""
         return signature
 
     # -- answers --
@@ -536,7 +553,11 @@ class TaskKind(ABC):
 
     @abstractmethod
     def said(
-        self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], label_names: Sequence[str]
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        encodings: Sequence[Encoding],
+        label_names: Sequence[str],
+        signature: Signature | None = None,
     ) -> Sequence[str | None]:
         """What golden.jsonl says that each answer is, beside its numbers."""
 

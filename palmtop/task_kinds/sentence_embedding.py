@@ -399,7 +399,11 @@ class SentenceEmbedding(TaskKind):
         return made
 
     def said(
-        self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], label_names: Sequence[str]
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        encodings: Sequence[Encoding],
+        label_names: Sequence[str],
+        signature: Signature | None = None,
     ) -> Sequence[str | None]:
         """Nothing beside the numbers."""
         return [None] * len(outputs)

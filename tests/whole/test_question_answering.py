@@ -27,6 +27,7 @@ from palmtop.errors import UserError
 from palmtop.eval.compare import compare
 from palmtop.eval.measure import measure
 from palmtop.eval.tokenizers.token_parity import client_of
+from palmtop.eval.verify import verify
 from palmtop.loaded import load
 from palmtop.making import make
 from palmtop.measure_settings import MeasureText
@@ -104,6 +105,39 @@ def test_answers_that_are_cut_off_are_left_out_and_counted(reader: Taught, tmp_p
         UserError, match=r"^all 5 answers lie behind the tokens that are read of a context: raise max_length$"
     ):
         _make("finetune", settings, reader.base, tmp_path / "none")
+
+
+@pytest.mark.slow
+def test_long_contexts_are_read_in_windows_and_some_questions_have_no_answer(
+    reader: Taught, once: "MadeOnce", tmp_path: Path
+) -> None:
+    """Answers far behind the 32 tokens that the model reads at a time; its file says the same."""
+    task = write_questions(tmp_path / "data", 384, 45, unanswerable=True, words=24)
+    task |= {"options": task["options"] | {"stride": 11}, "validation": task["train"]}
+    settings = {"task": task, "epochs": 12, "learning_rate": 5e-3, "batch_size": 16, "max_length": 32}
+    made = _make("finetune", settings, reader.base, tmp_path / "made")
+    facts, signature, split = made.card.facts, made.signature, Task.find(task).load("evaluation")
+    assert facts["rows"] > 1.5 * 384 and facts["truncated"] == 0 and facts["answers_cut_off"] == 0
+    assert (signature.stride, signature.max_length) == (11, 32) and signature.null_threshold not in (None, 0.0)
+    file = once("to_onnx", {}, made)
+    assert file.signature == signature and file.card.facts["parity_difference"] < SPREAD
+    encodings = HostTokenizer.of(file.path, signature).encode(split.texts)
+    assert len(encodings) > 1.5 * len(split)
+    both = [
+        QA.answers(parity.answers((bundle.format, bundle.path), encodings), encodings, signature)
+        for bundle in (made, file)
+    ]
+    np.testing.assert_array_equal(*both)
+    taken = QA.scores(QA.graded(both[1], split.labels, split.texts, SPAN), split.labels, SPAN)
+    assert (taken["has_answer_f1"].n, taken["no_answer_exact_match"].n) == (30, 15)
+    assert min(score.value or 0 for score in taken.values()) > 0.7, taken
+    with load(file) as model:
+        said = [span.as_dict() for span in model([(question, context) for question, context in split.texts])]
+    assert [span["answer"] == "" for span in said] == [bool(answer[0] < 0) for answer in both[1]]
+    firsts = {row.text: row.places[:, 1].max() for row in encodings if not row.part and row.places is not None}
+    assert sum(span["begin"] >= firsts[text] for span, text in zip(said, split.texts, strict=True)) > 3
+    app = _make("to_app", {"golden": "task"}, file, tmp_path / "app")
+    verify(app.path, print)
 
 
 def test_a_student_learns_where_its_teacher_begins_and_ends(reader: Taught, tmp_path: Path) -> None:

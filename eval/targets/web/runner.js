@@ -1,11 +1,12 @@
 // What a browser target asks of its page: window.palmtop.<question>(argument), each answered with plain JSON.
 import { Tokenizer } from "/node_modules/@huggingface/tokenizers/dist/tokenizers.min.mjs";
-import { encode } from "/web/encode.js";
+import { encode, encodeWindows } from "/web/encode.js";
 
 let runtime;
 let tokenizer;
 let maxLength;
-let onlySecond;
+let ofQuestions;
+let stride;
 
 /**
  * Answer questions with a runtime: start({threads}); openModel({folder, lengths}), its files lying below the address `folder`;
@@ -16,20 +17,22 @@ export function serve(made) {
   window.palmtop = { start: made.start, openModel: made.openModel, openTokenizer, tokenize, predict, time, timeTokenize, timeLoading };
 }
 
-/** of_questions: whether a pair is a question and its context. */
-async function openTokenizer({ folder, max_length: length, has_config: hasConfig, of_questions: ofQuestions }) {
+/** of_questions: whether a pair is a question and its context; stride: tokens that two windows of a context have in common. */
+async function openTokenizer({ folder, max_length: length, has_config: hasConfig, of_questions: isContext, stride: common }) {
   const config = hasConfig ? await fetchJson(`${folder}/tokenizer_config.json`) : {};
   tokenizer = new Tokenizer(await fetchJson(`${folder}/tokenizer.json`), config);
   maxLength = length;
-  onlySecond = ofQuestions;
+  ofQuestions = isContext;
+  stride = common;
 }
 
-/** texts: [[text] or [text, pair]]. Answers {ids, types, truncated} for each. */
+/** texts: [[text] or [text, pair]]. Answers {ids, types, truncated} for each of the windows of each. */
 function tokenize({ texts }) {
-  return texts.map((text) => {
-    const { ids, types, truncated } = encode(tokenizer, maxLength, text, onlySecond);
-    return { ids, types, truncated };
-  });
+  return texts.map((text) => windowsOf(text).map(({ ids, types, truncated }) => ({ ids, types, truncated })));
+}
+
+function windowsOf(text) {
+  return ofQuestions ? encodeWindows(tokenizer, maxLength, text, stride) : [encode(tokenizer, maxLength, text)];
 }
 
 /** batch: {inputs: {name: ints}, rows, length}. Answers rows of each output, by its name. */
@@ -58,7 +61,7 @@ function timeTokenize({ texts, runs }) {
   const milliseconds = [];
   for (let run = 0; run < runs; run++) {
     const begin = performance.now();
-    encode(tokenizer, maxLength, texts[run % texts.length], onlySecond);
+    windowsOf(texts[run % texts.length]);
     milliseconds.push(performance.now() - begin);
   }
   return milliseconds;
