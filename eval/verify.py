@@ -249,7 +249,8 @@ def _check_outputs(folder: Path, manifest: Manifest, rows: list[GoldenRow], enco
     kind = task_kinds.find(manifest.kind)
     expected = golden_outputs(rows, kind)
     if kind.per_token:
-        _check_answers(folder, rows, kind.said(expected, encodings, _lines(folder / LABELS)))
+        labels, signature = _lines(folder / LABELS), Signature.read(folder)
+        _check_answers(folder, rows, kind.said(expected, encodings, labels, signature))
     outputs = parity.answers((manifest.format, folder), encodings)
     if outputs.shape != expected.shape:
         raise UserError(f"{folder} answers with {outputs.shape[1]} outputs, {GOLDEN} has {expected.shape[1]}: {AGAIN}")

@@ -2,7 +2,7 @@
 it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +26,13 @@ SENTINEL = 0xDEADBEEF
 """What stands before each weight's length and place."""
 
 
-def write(program: "ExportedProgram", out: Path, output: str, half: bool) -> None:
+def write(program: "ExportedProgram", out: Path, outputs: Sequence[str], half: bool) -> None:
     """Convert a program, whose inputs keep their names, into a package in the folder `out`."""
     import coremltools
 
     model = coremltools.convert(
         program.run_decompositions({}),
-        outputs=[coremltools.TensorType(name=output)],
+        outputs=[coremltools.TensorType(name=name) for name in outputs],
         convert_to="mlprogram",
         minimum_deployment_target=coremltools.target.iOS17,
         compute_precision=coremltools.precision.FLOAT16 if half else coremltools.precision.FLOAT32,

@@ -292,7 +292,7 @@ class ToApp(Stage):
         if _repacked(source, out):
             stored_once.check(source.format, out)
             _check_same(source, encodings, outputs)
-        rows = self._with_unseen(source, task, out, golden_rows(encodings, outputs, task))
+        rows = self._with_unseen(source, task, out, golden_rows(encodings, outputs, task, Signature.read(out)))
         write_golden(out, rows)
         return rows
 
@@ -306,7 +306,11 @@ class ToApp(Stage):
         except MissingFile as error:
             raise UserError(f"{error}: put the task's evaluation data back there, or set golden: plain") from None
         hard = [text * task.texts_at_a_time for text in (*parity.PLAIN, *HARD)]
-        return HostTokenizer.of(out, signature).encode(list(dict.fromkeys([*own, *hard])))
+        encodings = HostTokenizer.of(out, signature).encode(list(dict.fromkeys([*own, *hard])))
+        if not task.of_kind.asks_a_context:
+            return encodings
+        several = {row.text for row in encodings if row.part}  # a golden row is one run: of texts of one window
+        return [row for row in encodings if row.text not in several]
 
     def _write_readme(self, source: Bundle, task: Task, out: Path, clients: dict[str, str], page: bool) -> None:
         title, description = self._title(task), self._description(source, task)

@@ -37,11 +37,11 @@ class ToCoreml(Stage):
         from palmtop.export.graph.edge import converting, copy_app_files, signature_of_export
 
         assert source is not None  # the driver checked `accepts`
-        signature, output = signature_of_export(source, self.probabilities)
+        signature, outputs = signature_of_export(source, self.probabilities)
         with converting(work.out):
             program, passes = any_length(source, self.probabilities)
-            write(program, work.out, output, self.precision == "float16")
-        wanted = dict.fromkeys(signature.inputs, "int32"), {output: self.precision}
+            write(program, work.out, outputs, self.precision == "float16")
+        wanted = dict.fromkeys(signature.inputs, "int32"), dict.fromkeys(outputs, self.precision)
         if (found := features(work.out)) != wanted:
             raise RuntimeError(f"the package takes and gives {found}, where it should {wanted}")
         signature.write(work.out)

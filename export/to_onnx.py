@@ -48,7 +48,7 @@ class ToOnnx(Stage):
         assert source is not None  # the driver checked `accepts`
         if source.signature.generation is not None:
             return self._of_steps(source, work.out)
-        signature, output = signature_of_export(source, self.probabilities)
+        signature, outputs = signature_of_export(source, self.probabilities)
         with converting(work.out):
             program, passes = any_size(source, self.probabilities)
             torch.onnx.export(
@@ -56,7 +56,7 @@ class ToOnnx(Stage):
                 (),
                 str(work.out / FILE),
                 input_names=list(signature.inputs),
-                output_names=[output],
+                output_names=list(outputs),
                 external_data=False,
                 verbose=False,
             )

@@ -49,10 +49,10 @@ class ToTfjs(Stage):
         from palmtop.export.tfjs_model.graph_model import write_graph_model
 
         assert source is not None  # the driver checked `accepts`
-        signature, output = signature_of_export(source, self.probabilities)
+        signature, outputs = signature_of_export(source, self.probabilities)
         with converting(work.out):
             program, passes = any_size(source, self.probabilities)
-            facts = write_graph_model(program, signature.inputs, output, work.out, self.precision)
+            facts = write_graph_model(program, signature.inputs, outputs, work.out, self.precision)
         signature.write(work.out)
         copy_app_files(source, work.out)
         found = check_export.check(

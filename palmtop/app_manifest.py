@@ -15,6 +15,7 @@ from palmtop.data.encoding import Encoding
 from palmtop.errors import UserError
 
 if TYPE_CHECKING:
+    from palmtop.signature import Signature
     from palmtop.task import Task
     from palmtop.task_kinds.kind import TaskKind
 
@@ -121,14 +122,21 @@ class GoldenRow(_Frozen):
     token_type_ids: tuple[int, ...]
     outputs: tuple[float, ...]
     """Of a question and its context: the start logit of every token, then the end logits, -10000 where a token isn't
-    the context's."""
+    the context's, nor [CLS] of a model that may say that there is no answer."""
     answer: str | None
-    """The label of the largest output; None for a regression; the words of the context where a question was asked."""
+    """The label of the largest output; None for a regression; the words of the context where a question was asked,
+    nothing ("") where it has no answer there."""
 
 
-def golden_rows(encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts ..."], task: "Task") -> list[GoldenRow]:
-    """The rows of golden.jsonl."""
+def golden_rows(
+    encodings: Sequence[Encoding],
+    outputs: Float32[ndarray, "texts ..."],
+    task: "Task",
+    signature: "Signature | None" = None,
+) -> list[GoldenRow]:
+    """The rows of golden.jsonl, of the artefact with this signature."""
     kind = task.of_kind
+    answered = kind.said(outputs, encodings, task.label_names, signature)
     return [
         GoldenRow(
             text=row.text,
@@ -137,7 +145,7 @@ def golden_rows(encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts 
             outputs=tuple(float(f"{value:.{DIGITS}g}") for value in kind.golden_outputs(answer, len(row))),
             answer=said,
         )
-        for row, answer, said in zip(encodings, outputs, kind.said(outputs, encodings, task.label_names), strict=True)
+        for row, answer, said in zip(encodings, outputs, answered, strict=True)
     ]
 
 

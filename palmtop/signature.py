@@ -86,6 +86,12 @@ class Signature(BaseModel):
     thresholds: tuple[float, ...] | None = None
     """Probabilities from which on each label is given, where a text has any number of labels; None: one label a
     text."""
+    null_threshold: float | None = None
+    """Of answers to questions: there is none where the sum of start and end logit at [CLS] (the least over the windows)
+    is above the best span's by more than this; None: there always is one."""
+    stride: int | None = None
+    """Of answers to questions: a context that is longer than fits is read in windows that have so many tokens of it in
+    common; None: its end is cut off."""
     other_graphs: dict[str, Graph] = {}
     """Graphs besides `main`, by name: encode and decode, or prefill_32 and step."""
     cascade: Cascade | None = None
@@ -160,6 +166,8 @@ class Signature(BaseModel):
         # files of one label a text, and of one graph, stay as they were
         optional = {
             "thresholds": self.thresholds,
+            "null_threshold": self.null_threshold,
+            "stride": self.stride,
             "other_graphs": self.other_graphs or None,
             "cascade": self.cascade,
             "generation": self.generation,

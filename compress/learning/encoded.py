@@ -105,10 +105,10 @@ class Encoded:
             signature.inputs,
             signature.pad_id,
             sum(row.truncated for row in rows),
-            len(split) - len(labels) if kind.cut_rows_are_left_out else None,
+            len(split) - sum(row.part == 0 for row in rows) if kind.cut_rows_are_left_out else None,
             signature.output,
             signature.only_length,
-            1 + max(row.part for row in rows),
+            1 + max(row.part for row in rows) if kind.apart else 1,
         )
 
     def label_batch(self, rows: Sequence[int]) -> "Tensor":

@@ -6,18 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palmtop.bundle import Bundle
-from palmtop.compress.learning.encoded import Encoded
+from palmtop.compress.learning.validation import Validation
 from palmtop.errors import UserError
-from palmtop.models.opening import outputs_of
 from palmtop.signature import Signature
 from palmtop.task import Split, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-BATCH = 32
-"""Texts that are answered at a time."""
 
 
 def task_of(source: Bundle, task: str | dict[str, Any] | None) -> Task:
@@ -82,18 +77,7 @@ def _settled(model: "PreTrainedModel", words: Path, task: Task, signature: Signa
     rows = task.load("validation") if task.validation is not None else held
     if not task.of_kind.settles or rows is None:
         return signature
-    import torch
-
-    data, training = Encoded.of(rows, words, signature), model.training
-    model.eval()
-    with torch.inference_mode():
-        batches = [range(start, min(start + BATCH, len(data))) for start in range(0, len(data), BATCH)]
-        outputs = [
-            outputs_of(model(**{name: value.to(model.device) for name, value in data.batch(places).items()})).cpu()
-            for places in batches
-        ]
-    model.train(training)
-    return task.of_kind.settled(torch.cat(outputs).float().numpy(), data.labels, signature)
+    return Validation(task, rows, words, signature, lambda _: None).settled(model)
 
 
 def copy_tokenizer(folder: Path, out: Path) -> None:

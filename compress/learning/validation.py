@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from jaxtyping import Float32
 
 from palmtop.compress.learning.training_settings import ChosenRates
 from palmtop.data.encoding import Encoding, pad
@@ -88,6 +89,10 @@ class Validation:
     def grade(self, model: "PreTrainedModel") -> float:
         """The task's metric of the model's answers; minus infinity where it isn't defined, as when all answers are the
         same or aren't finite. The model is in training mode afterwards if it was before."""
+        return self._metric(self.outputs(model))
+
+    def outputs(self, model: "PreTrainedModel") -> Float32[np.ndarray, "texts ..."]:
+        """The model's answers, as the kind of the task joins them."""
         import torch
 
         training = model.training
@@ -97,19 +102,25 @@ class Validation:
         with torch.inference_mode():
             for start in range(0, len(order), BATCH):
                 chosen = [self.encodings[place] for place in order[start : start + BATCH]]
-                batch = pad(chosen, max(map(len, chosen)), self.signature.pad_id)
+                batch = pad(chosen, self.signature.only_length or max(map(len, chosen)), self.signature.pad_id)
                 inputs = {name: torch.from_numpy(batch[name]).long().to(model.device) for name in self.signature.inputs}
                 said = self.task.of_kind.condensed(outputs_of(model(**inputs)), inputs["input_ids"])
                 answers += list(said.float().cpu().numpy())
         model.train(training)
-        return self._metric([answers[place] for place in np.argsort(order)])
+        return self.task.of_kind.joined([answers[place] for place in np.argsort(order)], self.encodings)
 
-    def _metric(self, answers: list[np.ndarray]) -> float:
+    def settled(self, model: "PreTrainedModel") -> Signature:
+        """The signature with what the kind of the task chooses by the model's answers."""
+        return self._settled(self.outputs(model)) if self.task.of_kind.settles else self.signature
+
+    def _settled(self, outputs: Float32[np.ndarray, "texts ..."]) -> Signature:
+        return self.task.of_kind.settled(outputs, self.split.labels, self.signature, self.encodings)
+
+    def _metric(self, outputs: Float32[np.ndarray, "texts ..."]) -> float:
         kind = self.task.of_kind
-        outputs = kind.joined(answers, self.encodings)
         if not np.isfinite(outputs).all():
             return -math.inf
-        signature = kind.settled(outputs, self.split.labels, self.signature) if kind.settles else self.signature
+        signature = self._settled(outputs) if kind.settles else self.signature
         graded = kind.graded(
             kind.answers(outputs, self.encodings, signature), self.split.labels, self.split.texts, self.task.label_names
         )

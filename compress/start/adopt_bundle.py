@@ -30,12 +30,13 @@ def own_task(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def own_signature(folder: Path, made: Signature) -> Signature:
-    """The signature that a model would get, with the length and the thresholds that a bundle states, which were chosen
-    with its weights."""
+    """The signature that a model would get, with the length, the thresholds and the windows that a bundle states, which
+    were chosen with its weights."""
     if not is_own(folder) or not (folder / SIGNATURE).is_file():
         return made
     said = Signature.read(folder)
-    return made.model_copy(update={"max_length": min(said.max_length, made.max_length), "thresholds": said.thresholds})
+    kept = {name: getattr(said, name) for name in ("thresholds", "null_threshold", "stride")}
+    return made.model_copy(update={"max_length": min(said.max_length, made.max_length), **kept})
 
 
 def own_files(folder: Path) -> str:

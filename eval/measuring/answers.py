@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from palmtop import task_kinds
 from palmtop.bundle import Bundle
 from palmtop.data.encoding import Encoding, Text
 from palmtop.data.tokenization import FILE as TOKENIZER
@@ -75,8 +74,7 @@ def _path(run: Path, digest: str, target: str) -> Path:
 def _mismatches(bundle: Bundle, runner: Runner, encodings: list[Encoding], texts: list[Text]) -> int | None:
     if not (bundle.path / TOKENIZER).is_file():
         return None
-    signature, apart = bundle.signature, task_kinds.by_output(bundle.signature.output).sequences(texts)
-    expected = HostTokenizer(bundle.path, signature.max_length).encode([text for text, _ in apart])
+    expected = HostTokenizer.of(bundle.path, bundle.signature).encode(texts)
     return sum(
         not np.array_equal(theirs.input_ids, ours.input_ids) for theirs, ours in zip(encodings, expected, strict=True)
     )

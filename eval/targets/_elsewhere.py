@@ -87,7 +87,7 @@ class ElsewhereTarget(Target, ABC):
 
     def _cost_of_one(self, folder: Path, text: Text, threads: int) -> tuple[float, float]:
         signature = Signature.read(folder)
-        (encoding,) = HostTokenizer.of(folder, signature).encode([text])
+        encoding = HostTokenizer.of(folder, signature).encode([text])[0]
         batch = _batch(signature, encoding, signature.length_for(len(encoding)))
         there = self.brought(file_of(folder, MODEL))
         with self.wire() as wire:

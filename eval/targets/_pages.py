@@ -75,11 +75,6 @@ class BrowserTarget(target.Target, ABC):
             machine, versions={**machine.versions, "chromium": chromium_version(find_chromium() or ""), **modules}
         )
 
-    def refuses(self, folder: Path) -> str | None:
-        """A page reads one output."""
-        several = task_kinds.by_output(Signature.read(folder).output).outputs_per_token is not None
-        return "it answers questions with two outputs, and the page reads one" if several else None
-
     def open(self, folder: Path, threads: int = 1) -> target.Runner:
         """Load an artefact into a page of its own.
 
@@ -128,9 +123,10 @@ class Runner(target.Runner):
         has_config = (folder / "tokenizer_config.json").is_file()
         try:
             self._page.ask("openModel", _model(served, self._signature))
-            self._page.ask(
-                "openTokenizer", {"folder": served, "max_length": self._signature.max_length, "has_config": has_config}
-            )
+            length, of_questions = self._signature.max_length, self._kind.asks_a_context
+            known = {"folder": served, "max_length": length, "has_config": has_config}
+            windows = {"of_questions": of_questions, "stride": self._signature.stride}
+            self._page.ask("openTokenizer", known | windows)
         except RuntimeError as error:
             self.close()
             raise _not_loaded(folder, error) from error
@@ -141,15 +137,17 @@ class Runner(target.Runner):
         The characters of tokens, which a kind of task may ask for, are the Hugging Face tokenizer's; there are none
         where the page makes another number of tokens of a text.
         """
-        asked = self._kind.sequences(texts)
-        rows = self._page.ask("tokenize", {"texts": [list(text) for text, _ in asked]})
+        sequences = self._kind.sequences(texts)
+        windows = self._page.ask("tokenize", {"texts": [list(text) for text, _ in sequences]})
+        asked = [
+            (text, part + window)
+            for (text, part), of_text in zip(sequences, windows, strict=True)
+            for window in range(len(of_text))
+        ]
+        rows = [row for of_text in windows for row in of_text]
         places: list[Int64[ndarray, "tokens 2"] | None] = [None] * len(asked)
         if self._kind.per_token:
-            host = HostTokenizer.of(self._folder, self._signature)
-            places = [
-                known.places if len(known) == len(row["ids"]) else np.full((len(row["ids"]), 2), -1, np.int64)
-                for known, row in zip(host.encode(texts), rows, strict=True)
-            ]
+            places = self._places(texts, asked, rows)
         return [
             Encoding(
                 text,
@@ -162,12 +160,24 @@ class Runner(target.Runner):
             for (text, part), row, place in zip(asked, rows, places, strict=True)
         ]
 
+    def _places(
+        self, texts: Sequence[Text], asked: Sequence[tuple[Text, int]], rows: Sequence[dict[str, Any]]
+    ) -> list[Int64[ndarray, "tokens 2"] | None]:
+        host = HostTokenizer.of(self._folder, self._signature).encode(texts)
+        known = {(encoding.text, encoding.part): encoding.places for encoding in host}
+        found: list[Int64[ndarray, "tokens 2"] | None] = []
+        for key, row in zip(asked, rows, strict=True):
+            places, tokens = known.get(key), len(row["ids"])
+            found.append(places if places is not None and len(places) == tokens else np.full((tokens, 2), -1, np.int64))
+        return found
+
     def predict(self, encodings: Sequence[Encoding]) -> Float32[ndarray, "texts ..."]:
         """Answer each text, in batches of texts that are about equally long."""
         answers: dict[int, Float32[ndarray, ...]] = {}
         for indices in _groups(self._signature, encodings, self._most_rows):
             batch = _batch(self._signature, [encodings[index] for index in indices], None)
-            given = {"logits": np.asarray(self._page.ask("predict", {"batch": batch}), np.float32)}
+            asked = self._page.ask("predict", {"batch": batch})
+            given = {name: np.asarray(rows, np.float32) for name, rows in asked.items()}
             answers |= zip(indices, self._kind.from_runtime(given, len(indices), batch["length"]), strict=True)
         return self._kind.joined([answers[place] for place in range(len(encodings))], encodings)
 

@@ -70,8 +70,8 @@ def _answer(file: Path, signature: Signature, threads: int) -> Answer:
     kind = task_kinds.by_output(signature.output)
 
     def answer(batch: Batch) -> Float32[ndarray, "batch outputs"]:
-        (outputs,) = method.execute([torch.from_numpy(batch[name]) for name in signature.inputs])
-        copied = np.array(outputs.numpy(), np.float32)  # the next answer is written into the same memory
-        return kind.from_runtime({"output": copied}, *batch["input_ids"].shape)
+        outputs = method.execute([torch.from_numpy(batch[name]) for name in signature.inputs])
+        copied = [np.array(each.numpy(), np.float32) for each in outputs]  # the next answer has the same memory
+        return kind.from_runtime(dict(zip(kind.output_names, copied, strict=True)), *batch["input_ids"].shape)
 
     return answer

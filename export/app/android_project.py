@@ -66,6 +66,11 @@ def _model_faults(source: Bundle) -> list[str]:
 
 def _task_faults(source: Bundle) -> list[str]:
     task = source.task
+    if task is not None and source.signature.stride is not None:
+        return [
+            f"{source.path} reads a context in several windows, and the Android app reads one: train it without "
+            "the option stride, or put it into a web page (to_app)"
+        ]
     if task is None or task.of_kind.phone:  # to_app itself refuses a bundle without a task
         return []
     kind = task.kind.replace("_", " ")

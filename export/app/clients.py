@@ -41,6 +41,10 @@ def _why_not_file(signature: Signature) -> str | None:
             f"they open a file of one length or of any, this one has {len(signature.lengths or ())}: export it with "
             "one, or lengths: any"
         )
+    if signature.null_threshold is not None:
+        return "BertQuestionAnswerer always answers, and this model may say that there is no answer"
+    if signature.stride is not None:
+        return "BertQuestionAnswerer reads the beginning of a context, and this model reads it in windows"
     if signature.output == "spans" and signature.lengths != (LENGTH,):
         takes = signature.lengths[0] if signature.lengths else "any number"
         return (

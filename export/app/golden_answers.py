@@ -22,7 +22,7 @@ def rows_of(source: Bundle, task: Task, out: Path, encodings: list[Encoding]) ->
     if source.is_cascade:
         clear = two_models.is_clear(source, out, encodings)
         encodings = [encoding for encoding, kept in zip(encodings, clear, strict=True) if kept]
-    return golden_rows(encodings, parity.answers((source.format, out), encodings), task)
+    return golden_rows(encodings, parity.answers((source.format, out), encodings), task, Signature.read(out))
 
 
 def of_unseen_labels(source: Bundle, task: Task, out: Path, rows: list[GoldenRow]) -> list[GoldenRow]:

@@ -115,15 +115,15 @@ def edge_classifier(source: Bundle, probabilities: bool) -> EdgeClassifier:
     return EdgeClassifier(open_with_head(source.path), signature.inputs, probabilities, kind).eval()
 
 
-def signature_of_export(source: Bundle, probabilities: bool) -> tuple[Signature, str]:
-    """The signature of a torch bundle's export for any length, and the name of its output."""
+def signature_of_export(source: Bundle, probabilities: bool) -> tuple[Signature, tuple[str, ...]]:
+    """The signature of a torch bundle's export for any length, and the names of its outputs."""
     known, task = source.signature, source.task
     kind = task.of_kind if task else task_kinds.by_output(known.output)
     if not probabilities:
-        return known, kind.output_name
+        return known, kind.output_names
     if kind.probabilities is None:
         raise UserError(kind.no_probabilities)
-    return known.model_copy(update={"output": kind.probabilities}), "probabilities"
+    return known.model_copy(update={"output": kind.probabilities}), ("probabilities",)
 
 
 def example(inputs: Sequence[str], batch: int, tokens: int) -> dict[str, torch.Tensor]:

@@ -20,7 +20,7 @@ export function marked(text, marks) {
   return [...pieces, text.slice(from)];
 }
 
-function shared({ label, share, threshold, given }, place) {
+function shared({ label, share, threshold, given, nothing }, place) {
   const kind = threshold === undefined ? (place === 0 ? "first" : "") : given ? "given" : "without";
   const track = element("div", "track");
   track.ariaHidden = "true";
@@ -32,7 +32,7 @@ function shared({ label, share, threshold, given }, place) {
     limit.style.left = `${100 * threshold}%`;
     track.append(limit);
   }
-  return line(kind, given ? `\u2713 ${label}` : label, `${(100 * share).toFixed(1)} %`, track);
+  return line(kind, nothing ? "no answer" : given ? `\u2713 ${label}` : label, `${(100 * share).toFixed(1)} %`, track);
 }
 
 function line(kind, label, share, ...between) {

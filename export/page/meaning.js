@@ -8,7 +8,8 @@ const NOTHING = "O";
 
 /**
  * The kinds: given(outputs, asked) makes one array of what the runtime gives by name, as golden.jsonl has it, and
- * told(values, asked) what it says. asked: {signature, labels, known, texts, encoding}.
+ * told(values, asked, windows) what it says. asked: {signature, labels, known, texts, encoding}; windows: that of each
+ * window of a context, with its outputs.
  */
 const KINDS = {
   classification: { given: first, told: oneLabel },
@@ -49,32 +50,63 @@ function ranked(answers) {
 
 // -- a question's answer in its context --
 
-/** The start logit of every token, then the end logits; OUTSIDE where a token isn't the context's. */
-function startsAndEnds(outputs, { encoding: { ids, tokens, begins } }) {
-  const inside = (place) => place >= begins[1] && place < begins[1] + tokens[1].length;
+/** The start logit of every token, then the end logits; OUTSIDE where a token isn't the context's, nor stands for no answer. */
+function startsAndEnds(outputs, { signature, encoding }) {
+  const { ids, tokens, begins } = encoding;
+  const nowhere = nowhereOf(signature, encoding);
+  const inside = (place) => place === nowhere || (place >= begins[1] && place < begins[1] + tokens[1].length);
   return ["start_logits", "end_logits"].flatMap((name) => ids.map((_, place) => (inside(place) ? outputs[name][place] : OUTSIDE)));
 }
 
-function span(values, { texts: [, context], encoding: { ids, tokens, begins }, known }) {
-  const [starts, ends] = [values.slice(0, ids.length), values.slice(ids.length)];
-  const { from, to, share } = bestSpan(starts, ends);
-  const places = placesOf(context, tokens[1], known);
-  const [begin, end] = [places[from - begins[1]][0], places[to - begins[1]][1]];
+/** The token that stands for no answer: [CLS], the first, or XLNet's last; -1 where none does. */
+function nowhereOf({ null_threshold: threshold, stride }, { ids, begins }) {
+  if ((threshold ?? null) === null && (stride ?? null) === null) return -1;
+  return begins[0] > 0 ? 0 : ids.length - 1;
+}
+
+/** The best span over the windows; no answer where its logits are above the span's by more than the threshold. */
+function span(values, asked, windows = [{ ...asked, outputs: values }]) {
+  const { texts, signature, known } = asked;
+  const found = windows.map(({ outputs, encoding }) => ({ ...bestSpan(outputs, nowhereOf(signature, encoding)), encoding }));
+  const best = found.reduce((a, b) => (b.sum > a.sum ? b : a));
+  const none = Math.min(...found.map(({ nothing }) => nothing));
+  const answered = !nothingThere(best.sum, none, signature);
+  const most = answered ? best.sum : none;
+  const every = found.flatMap(({ sums }) => sums).concat((signature.null_threshold ?? null) === null ? [] : [none]);
+  const share = 1 / every.reduce((total, sum) => total + Math.exp(sum - most), 0);
+  if (!answered) return { answers: [{ label: "", share, nothing: true }], marks: [] };
+  const { tokens, begins, skipped = 0, whole = tokens[1] } = best.encoding;
+  const [, context] = texts;
+  const places = placesOf(context, whole, known);
+  const [begin, end] = [best.from, best.to].map((place) => place - begins[1] + skipped).map((token, side) => places[token][side]);
   return { answers: [{ label: context.slice(begin, end).trim(), share }], marks: [{ begin, end, label: "" }] };
 }
 
-/** The span of at most MOST_TOKENS tokens with the largest sum of logits, and its softmax among all such spans. */
-function bestSpan(starts, ends) {
+/** Numbers are float32, as everywhere. */
+function nothingThere(sum, none, { null_threshold: threshold }) {
+  if ((threshold ?? null) === null) return false;
+  return Math.fround(none - sum) > Math.fround(threshold);
+}
+
+/**
+ * The span of at most MOST_TOKENS tokens with the largest sum of logits; the sums of all such spans, and of the token
+ * that stands for no answer, which is in none of them.
+ */
+function bestSpan(values, nowhere) {
+  const half = values.length / 2;
+  const [starts, ends] = [values.slice(0, half), values.slice(half)];
+  const nothing = nowhere < 0 ? -Infinity : Math.fround(starts[nowhere] + ends[nowhere]);
+  if (nowhere >= 0) starts[nowhere] = ends[nowhere] = OUTSIDE;
   let best = { from: 0, to: 0, sum: -Infinity };
   const sums = [];
   for (let more = 0; more < Math.min(MOST_TOKENS, starts.length); more++) {
     for (let from = 0; from + more < ends.length; from++) {
-      const sum = starts[from] + ends[from + more];
+      const sum = Math.fround(starts[from] + ends[from + more]);
       sums.push(sum);
       if (sum > best.sum) best = { from, to: from + more, sum };
     }
   }
-  return { ...best, share: 1 / sums.reduce((total, sum) => total + Math.exp(sum - best.sum), 0) };
+  return { ...best, sums, nothing };
 }
 
 // -- a tag for each word --

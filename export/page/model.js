@@ -1,7 +1,7 @@
 // A model with its tokenizer, opened from the app's files: from texts to what the outputs mean.
 import { filesOf } from "./files.js";
 import { meaningOf } from "./meaning.js";
-import { encode } from "./runtime/encode.js";
+import { encode, encodeWindows } from "./runtime/encode.js";
 import { Tokenizer } from "./runtime/tokenizers.min.mjs";
 
 const CONFIG = "tokenizer_config.json";
@@ -35,20 +35,28 @@ export async function openIn(files, manifest, format) {
   };
 }
 
-/** {answers, marks, outputs, ids, tokens_run, truncated, milliseconds}; what answers and marks are says meaning.js. */
+/**
+ * {answers, marks, outputs, ids, tokens_run, truncated, milliseconds}; what answers and marks are says meaning.js. Of a
+ * context in several windows, outputs and ids are the first window's, and tokens_run are all that were run.
+ */
 async function answer(model, texts) {
   const begin = performance.now();
-  const encoding = encoded(model, texts);
-  const raw = await run(model, encoding);
-  const asked = { ...model, texts, encoding };
-  const outputs = model.meaning.given(raw.outputs, asked);
+  const windows = [];
+  let tokensRun = 0;
+  for (const encoding of encoded(model, texts)) {
+    const raw = await run(model, encoding);
+    const asked = { ...model, texts, encoding };
+    windows.push({ ...asked, outputs: model.meaning.given(raw.outputs, asked) });
+    tokensRun += raw.length;
+  }
+  const [{ outputs, encoding }] = windows;
   const { ids, truncated } = encoding;
-  return { ...model.meaning.told(outputs, asked), outputs, ids, truncated, tokens_run: raw.length, milliseconds: performance.now() - begin };
+  return { ...model.meaning.told(outputs, windows[0], windows), outputs, ids, truncated, tokens_run: tokensRun, milliseconds: performance.now() - begin };
 }
 
 /** Milliseconds of `runs` answers to a text that fills `length` tokens, from feeding the ids to having the numbers. */
 async function time(model, { texts, length, runs }) {
-  const { ids, types } = encoded(model, texts);
+  const [{ ids, types }] = encoded(model, texts);
   const filled = { ids: Array.from({ length }, (_, place) => ids[place % ids.length]), types: Array.from({ length }, (_, place) => types[place % ids.length]) };
   const milliseconds = [];
   for (let done = 0; done < runs; done++) {
@@ -68,8 +76,10 @@ function timeTokenizer(model, { texts }) {
   });
 }
 
+/** What is run of some texts: one sequence, or the windows of a context. */
 function encoded({ tokenizer, signature }, texts) {
-  return encode(tokenizer, signature.max_length, texts, signature.output === "spans");
+  if (signature.output !== "spans") return [encode(tokenizer, signature.max_length, texts)];
+  return encodeWindows(tokenizer, signature.max_length, texts, signature.stride);
 }
 
 /** Padded to the shortest length that the runtime has for so many tokens. */

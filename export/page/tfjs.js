@@ -41,8 +41,9 @@ async function stored(files) {
 
 async function answered(tf, model, feeds, length) {
   const tensors = Object.fromEntries(Object.entries(feeds).map(([name, values]) => [name, tf.tensor2d(values, [1, length], "int32")]));
-  const output = model.execute(tensors);
-  const values = await output.data();
-  tf.dispose([output, ...Object.values(tensors)]);
-  return { output: values };
+  const names = model.outputNodes;
+  const outputs = [model.execute(tensors, names)].flat();
+  const values = await Promise.all(outputs.map((output) => output.data()));
+  tf.dispose([...outputs, ...Object.values(tensors)]);
+  return Object.fromEntries(names.map((name, place) => [name, values[place]]));
 }

@@ -4,7 +4,7 @@ run time."""
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,9 +152,9 @@ class Graph:
             return self.op("NotEqual", value, torch.zeros((), dtype=source))
         return self.op("Cast", value, attributes={"SrcT": source, "DstT": to})
 
-    def prune(self, output: str) -> None:
-        """Drop the nodes and weights that `output` doesn't need; inputs stay."""
-        needed = {output}
+    def prune(self, outputs: Iterable[str]) -> None:
+        """Drop the nodes and weights that none of `outputs` needs; inputs stay."""
+        needed = set(outputs)
         for node in reversed(self.nodes):
             if node["name"] in needed:
                 needed.update(node.get("input", ()))

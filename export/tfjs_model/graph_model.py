@@ -24,7 +24,7 @@ Environment = dict[fx.Node, Any]
 def write_graph_model(
     program: ExportedProgram,
     input_names: Sequence[str],
-    output_name: str,
+    output_names: Sequence[str],
     out: Path,
     precision: Literal["float32", "float16"],
 ) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def write_graph_model(
 
     Args:
         input_names: the inputs' names in the program's order.
-        output_name: the name of the program's only output.
+        output_names: the names of its outputs, in the program's order.
 
     Returns:
         facts: the number of nodes, weights, shards, bytes of weights, and how many values are stored as float16.
@@ -44,13 +44,16 @@ def write_graph_model(
         UserError: operators that have no counterpart, all of them; or values that TensorFlow.js cannot hold.
     """
     program = _decompose(program)
-    graph, output = _translate(program, input_names)
-    result = graph.op("Identity", output, attributes={"T": output.dtype}, name=output_name)
-    graph.prune(result)
+    _check_outputs(program, output_names)
+    graph, outputs = _translate(program, input_names)
+    named = dict(zip(output_names, outputs, strict=True))
+    for name, output in named.items():
+        graph.op("Identity", output, attributes={"T": output.dtype}, name=name)
+    graph.prune(output_names)
     manifest, facts = write_shards(graph.weights, out, precision)
     signature = {
         "inputs": {node["name"]: _tensor_info(node) for node in graph.nodes if node["op"] == "Placeholder"},
-        "outputs": {output_name: _output_info(output_name, output)},
+        "outputs": {name: _output_info(name, output) for name, output in named.items()},
     }
     model = {
         "format": "graph-model",
@@ -83,7 +86,7 @@ def _has_others(graph: fx.Graph) -> bool:
     return in_place or not needed <= LOWERINGS.keys()
 
 
-def _translate(program: ExportedProgram, input_names: Sequence[str]) -> tuple[Graph, Value]:
+def _translate(program: ExportedProgram, input_names: Sequence[str]) -> tuple[Graph, list[Value]]:
     live = _live(program.graph)
     environment = _constants(program, live)
     calls = [node for node in live if node.op == "call_function" and node not in environment]
@@ -93,7 +96,7 @@ def _translate(program: ExportedProgram, input_names: Sequence[str]) -> tuple[Gr
     _add_inputs(graph, program, input_names, environment)
     for node in calls:
         environment[node] = _lower(graph, node, environment)
-    return graph, _only_output(graph, program, environment)
+    return graph, _outputs(graph, program, environment)
 
 
 def _live(graph: fx.Graph) -> list[fx.Node]:
@@ -171,14 +174,24 @@ def _lower(graph: Graph, node: fx.Node, environment: Environment) -> Value:
     return Value(name, torch.int32, ())
 
 
-def _only_output(graph: Graph, program: ExportedProgram, environment: Environment) -> Value:
-    outputs = program.graph.output_node().all_input_nodes
-    if len(outputs) != 1:
-        raise UserError(
-            f"the traced model gives {len(outputs)} outputs, a graph model is written with one: return only the logits"
-        )
-    value = environment[outputs[0]]
-    return value if isinstance(value, Value) else Value(graph.constant(value), value.dtype, tuple(value.shape))
+def _check_outputs(program: ExportedProgram, names: Sequence[str]) -> None:
+    given = len(_given(program))
+    if given != len(names):
+        raise UserError(f"the traced model gives {given} outputs, and named are {', '.join(names)}: return only these")
+
+
+def _outputs(graph: Graph, program: ExportedProgram, environment: Environment) -> list[Value]:
+    values = [environment[node] for node in _given(program)]
+    return [
+        value if isinstance(value, Value) else Value(graph.constant(value), value.dtype, tuple(value.shape))
+        for value in values
+    ]
+
+
+def _given(program: ExportedProgram) -> list[fx.Node]:
+    """The nodes of the outputs, in their order; one may be given twice."""
+    nodes: Any = program.graph.output_node().args[0]
+    return list(nodes)
 
 
 def _tensor_info(node: Node) -> Node:

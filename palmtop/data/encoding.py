@@ -25,10 +25,11 @@ class Encoding:
     token_type_ids: Int32[ndarray, " tokens"]
     truncated: bool = False
     places: Int64[ndarray, "tokens 2"] | None = None
-    """Of a question and its context: the characters of the context that a token stands for, -1 for all other tokens;
-    else None."""
+    """Of a question and its context: the characters of the context that a token stands for, -1 for all other tokens
+    (and -2 for one that stands for no answer, where there may be none); else None."""
     part: int = 0
-    """Which text of its row it is, from 0, where each text of a row is encoded by itself (`TaskKind.apart`)."""
+    """Which text of its row it is, from 0, where each text of a row is encoded by itself (`TaskKind.apart`); or which
+    window of its context."""
 
     def __len__(self) -> int:
         return len(self.input_ids)

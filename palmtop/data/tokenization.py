@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from palmtop import task_kinds
 from palmtop.data.encoding import Encoding, Text
 from palmtop.errors import UserError
 from palmtop.signature import Signature
+
+if TYPE_CHECKING:
+    from palmtop.task_kinds.kind import TaskKind
 
 FILE = "tokenizer.json"
 
@@ -17,9 +21,10 @@ class HostTokenizer:
     Args:
         output: what signature.json says of the outputs, by which the kind of task is known that says how its texts are
             encoded.
+        kind: the same, as a whole signature settles it.
     """
 
-    def __init__(self, folder: Path, max_length: int, output: str = "logits") -> None:
+    def __init__(self, folder: Path, max_length: int, output: str = "logits", kind: "TaskKind | None" = None) -> None:
         from tokenizers import Tokenizer  # the measuring side's dependency; the vocabulary loads without it
 
         path = folder / FILE
@@ -27,16 +32,17 @@ class HostTokenizer:
             raise UserError(f"{folder} has no {FILE}: a bundle carries its tokenizer; adopt the model again")
         self._tokenizer = Tokenizer.from_file(str(path))
         self._tokenizer.no_padding()
-        self._max_length, self._kind = max_length, task_kinds.by_output(output)
+        self._max_length, self._kind = max_length, kind or task_kinds.by_output(output)
         self._kind.check_length(max_length)
 
     @classmethod
     def of(cls, folder: Path, signature: Signature) -> "HostTokenizer":
         """The tokenizer in `folder` for an artefact of this signature."""
-        return cls(folder, signature.max_length, signature.output)
+        kind = task_kinds.by_output(signature.output).as_signed(signature)
+        return cls(folder, signature.max_length, kind=kind)
 
     def encode(self, texts: Sequence[Text]) -> list[Encoding]:
-        """Encode texts or pairs, in order."""
+        """Encode texts or pairs, in order; several windows of one that is read in windows, one after the other."""
         return self._kind.encode(self._tokenizer, texts, self._max_length)
 
     def plain(self, text: str) -> list[int]:

@@ -325,7 +325,11 @@ class CausalLm(TaskKind):
         raise NotImplementedError("a model that writes is asked token by token (palmtop.writer)")
 
     def said(
-        self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], label_names: Sequence[str]
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        encodings: Sequence[Encoding],
+        label_names: Sequence[str],
+        signature: Signature | None = None,
     ) -> Sequence[str | None]:
         """Nothing: no app is made of it."""
         raise NotImplementedError("no app is made of a model that writes")

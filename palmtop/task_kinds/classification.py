@@ -286,7 +286,11 @@ class Classification(TaskKind):
         ]
 
     def said(
-        self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], label_names: Sequence[str]
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        encodings: Sequence[Encoding],
+        label_names: Sequence[str],
+        signature: Signature | None = None,
     ) -> Sequence[str | None]:
         """The label of the largest output."""
         return [label_names[place] for place in outputs.argmax(axis=1)]

@@ -18,14 +18,15 @@ Given = tuple[str, int | None]
 
 
 def read_spans(
-    values: Sequence[Any], contexts: Sequence[str], where: str, column: str
+    values: Sequence[Any], contexts: Sequence[str], where: str, column: str, unanswerable: bool = False
 ) -> Int64[ndarray, "rows answers 2"]:
     """Begin and end (the character after the last) of every answer in its row's context, each answer of a row once, the
     first first.
 
     Args:
         values: a text, or SQuAD's {"text": [...], "answer_start": [...]} as Hugging Face data sets have it, for each
-        row.
+            row.
+        unanswerable: whether rows may be without an answer: all of theirs are ABSENT.
 
     Raises:
         UserError: rows without an answer, answers that can't be read, or that aren't in the context; told together.
@@ -34,12 +35,16 @@ def read_spans(
     located = [
         [_locate(answer, context) for answer in answers or ()] for answers, context in zip(given, contexts, strict=True)
     ]
-    if faults := _faults(given, values, contexts, located, f"in column '{column}'"):
+    faults = _faults(given, values, contexts, located, f"in column '{column}'")
+    if not unanswerable:
+        faults += _without(given, f"in column '{column}'")
+    if faults:
         raise UserError([f"{where}: {fault}" for fault in faults])
     once = [list(dict.fromkeys(span for span in spans if span is not None)) for spans in located]
-    made = np.full((len(once), max(map(len, once)), 2), ABSENT, np.int64)
+    made = np.full((len(once), max(1, *map(len, once)), 2), ABSENT, np.int64)
     for row, spans in enumerate(once):
-        made[row, : len(spans)] = spans
+        if spans:
+            made[row, : len(spans)] = spans
     return made
 
 
@@ -64,6 +69,17 @@ def _locate(answer: Given, context: str) -> tuple[int, int] | None:
     return begin + len(text) - len(text.lstrip()), begin + len(text.rstrip())
 
 
+def _without(given: Sequence[list[Given] | None], place: str) -> list[str]:
+    """Rows without an answer, where each has to have one."""
+    without = [row for row, answers in enumerate(given, 1) if answers == []]
+    if not without:
+        return []
+    return [
+        f"{have(without)} no answer {place}: remove them, or, where questions may have none in their context "
+        "(SQuAD 2.0), set options: {unanswerable: true} in the task"
+    ]
+
+
 def _faults(
     given: Sequence[list[Given] | None],
     values: Sequence[Any],
@@ -78,11 +94,6 @@ def _faults(
             f"{have(unread)} no answer that can be read {place} (the first: {values[unread[0] - 1]!r}): write a text, "
             f"or "
             '{"text": [...], "answer_start": [...]}'
-        )
-    if without := [row for row, answers in enumerate(given, 1) if answers == []]:
-        faults.append(
-            f"{have(without)} no answer {place}: questions without an answer, as in SQuAD 2.0, can't be learnt or "
-            "measured; remove them"
         )
     lost = [
         (row, answer)

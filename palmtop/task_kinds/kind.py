@@ -111,8 +111,6 @@ class TaskKind(ABC):
     """Whether the Android app (android_demo) knows it: its core has a file that makes answers of its outputs."""
     react_native: ClassVar[bool] = False
     """Whether the React Native code (export/react_native) knows it: its reader makes answers of its outputs."""
-    settles: ClassVar[bool] = False
-    """Whether `settled` has something to choose when a training is over."""
     task_client: ClassVar[Literal["classifier", "question_answerer", "embedder"] | None] = None
     """Which of Google's Task clients asks such a model."""
     no_task_client: ClassVar[str] = ""
@@ -131,6 +129,26 @@ class TaskKind(ABC):
         if options is not None:
             raise ValueError(f"{self.name} has no options; remove 'options'")
         return self
+
+    def signed(self, signature: Signature, folder: Path) -> Signature:
+        """The signature of a model that learns such a task, before anything is chosen by what it answers.
+
+        Args:
+            folder: of the model, with its config.json and its tokenizer.
+
+        Raises:
+            UserError: it hasn't what the task's options name.
+        """
+        return signature.model_copy(update={"output": self.output})
+
+    def as_signed(self, signature: Signature) -> "TaskKind":
+        """The kind as a model's signature settles it, which says how texts are encoded."""
+        return self
+
+    @property
+    def settles(self) -> bool:
+        """Whether `settled` has something to choose when a training is over."""
+        return False
 
     @property
     def has_floor(self) -> bool:
@@ -157,17 +175,6 @@ class TaskKind(ABC):
             written: what it says already.
         """
         return {}
-
-    def signed(self, signature: Signature, folder: Path) -> Signature:
-        """The signature of a model with such a head.
-
-        Args:
-            folder: of the model, with its config.json and its tokenizer.
-
-        Raises:
-            UserError: it hasn't what the task's options name.
-        """
-        return signature.model_copy(update={"output": self.output})
 
     one_label: ClassVar[bool] = False
     """Whether a row's label is one word, of which there are few: a part of the rows can have its share of each."""
@@ -259,6 +266,8 @@ class TaskKind(ABC):
             return [(text, 0) for text in texts]
         return [((side,), place) for text in texts for place, side in enumerate(text)]
 
+    asks_a_context: ClassVar[bool] = False
+    """Whether a row is a question and its context, of which the context alone is cut."""
     least_tokens: ClassVar[int] = 0
     """Fewer hold no such text."""
     text_is: ClassVar[str] = "a text"
@@ -349,14 +358,20 @@ class TaskKind(ABC):
     filler: ClassVar[float] = 0.0
     """Stands in a teacher's outputs where there is no token."""
 
-    def settled(self, outputs: Float32[ndarray, "texts outputs"], labels: Labels, signature: Signature) -> Signature:
-        """The signature with what is chosen by a trained model's outputs on the validation split."""
+    def settled(
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        labels: Labels,
+        signature: Signature,
+        encodings: Sequence[Encoding] = (),
+    ) -> Signature:
+        """The signature with what is chosen by a trained model's outputs on the validation split, `encodings`."""
         return signature
 
     # -- answers --
 
-    output_name: ClassVar[str] = "logits"
-    """What an exported graph calls its output, where it has one."""
+    output_names: ClassVar[tuple[str, ...]] = ("logits",)
+    """What an exported graph calls its outputs, in their order."""
     names_outputs: ClassVar[bool] = True
     """Whether each output goes by one of `label_names`."""
 
@@ -571,7 +586,11 @@ class TaskKind(ABC):
 
     @abstractmethod
     def said(
-        self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], label_names: Sequence[str]
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        encodings: Sequence[Encoding],
+        label_names: Sequence[str],
+        signature: Signature | None = None,
     ) -> Sequence[str | None]:
         """What golden.jsonl says that each answer is, beside its numbers."""
 

@@ -76,7 +76,6 @@ class MultiLabel(TaskKind):
         "smaller model",
     }
     no_task_client: ClassVar[str] = "they show one list of scores, and know nothing of a threshold for each label"
-    settles: ClassVar[bool] = True
     pipeline: ClassVar[str | None] = "text-classification"
 
     def shows(self, texts: Sequence[Any], labels: Sequence[Any]) -> bool:
@@ -165,7 +164,18 @@ class MultiLabel(TaskKind):
         """Sigmoid of each label."""
         return logits.sigmoid()
 
-    def settled(self, outputs: Float32[ndarray, "texts outputs"], labels: Labels, signature: Signature) -> Signature:
+    @property
+    def settles(self) -> bool:
+        """The thresholds."""
+        return True
+
+    def settled(
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        labels: Labels,
+        signature: Signature,
+        encodings: Sequence[Encoding] = (),
+    ) -> Signature:
         """A threshold for each label, where its F1 is best; labels of fewer than FEWEST texts share the one where F1
         over all labels is best (Lipton et al. 2014, 1402.1892: the best threshold is F1's own, not 1/2)."""
         shares = _sigmoid(outputs)
@@ -259,7 +269,11 @@ class MultiLabel(TaskKind):
         return made
 
     def said(
-        self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], label_names: Sequence[str]
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        encodings: Sequence[Encoding],
+        label_names: Sequence[str],
+        signature: Signature | None = None,
     ) -> Sequence[str | None]:
         """The label of the largest output, by which a client sees that it reads labels and outputs in one order."""
         return [label_names[place] for place in outputs.argmax(axis=1)]

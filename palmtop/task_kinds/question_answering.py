@@ -1,19 +1,22 @@
 """Question answering: where in a context the answer to a question stands, as a span of tokens."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64, Num
+from jaxtyping import Float, Float32, Num
 from numpy import ndarray
+from pydantic import Field
 
 from palmtop.data.encoding import Encoding, Text
 from palmtop.data.rows import Table
 from palmtop.errors import UserError
 from palmtop.metrics import Score, proportion
+from palmtop.settings import Settings, build
 from palmtop.signature import Signature
-from palmtop.task_kinds import spans
+from palmtop.task_kinds import context_windows, no_answer, spans
 from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.gold_spans import read_spans
 from palmtop.task_kinds.kind import Definition, Differences, Labels, TaskKind
@@ -27,10 +30,20 @@ if TYPE_CHECKING:
 PAIR = 2
 SPAN = ("start_logits", "end_logits")
 """What the model gives for each token."""
-MOST_OF_QUESTION = 64
-"""Tokens after which a question is cut, as in BERT's run_squad.py and in tflite-support's BertQuestionAnswerer."""
 LEAST_FOR_SPANS = 16
 """Tokens that hold a question, a context and the special ones between them."""
+
+
+class Options(Settings):
+    """What a task of questions leaves open."""
+
+    unanswerable: bool = False
+    """Rows may be without an answer (SQuAD 2.0): the model learns to say so at [CLS], and the threshold from which on
+    it does is chosen on the validation part."""
+    stride: int | None = Field(default=None, ge=1)
+    """Read a context that is longer than fits in several windows, in training and when it is asked, and answer with the
+    best span over them: how many tokens of the context two windows have in common, as doc_stride is counted by
+    transformers. Without it the end of a context is cut off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,28 +51,36 @@ class Span(Answer):
     """The answer to a question, as it stands in the context."""
 
     answer: str
+    """Empty where the context has no answer; then begin and end are 0."""
     begin: int
     """The first character of the answer in the context, from 0."""
     end: int
     """The character after its last: context[begin:end] is the answer."""
     score: float
     """Its probability among all spans that could have been the answer, of at most 30 tokens: the softmax of the sums
-    of start and end logit. BERT's run_squad.py does the same over its 20 best."""
+    of start and end logit, over all windows, no answer beside them where that may be one. BERT's run_squad.py does the
+    same over its 20 best."""
 
     head: ClassVar[Mapping[str, int]] = {"answer": 32, "characters": 11, "score": 6}
 
     def lines(self, top: int) -> list[tuple[str, ...]]:
         """One line."""
-        return [(self.answer, f"{self.begin}-{self.end}", f"{self.score:.4f}")]
+        said = (self.answer, f"{self.begin}-{self.end}") if self.answer else ("(no answer)", "")
+        return [(*said, f"{self.score:.4f}")]
 
 
+@dataclass(frozen=True)
 class QuestionAnswering(TaskKind):
-    """A span of the context."""
+    """A span of the context, or nothing."""
+
+    chosen: Options = field(default_factory=Options)
+    """What the task settles."""
 
     name: ClassVar[str] = "question_answering"
     phone: ClassVar[bool] = True
     react_native: ClassVar[bool] = True
     asked: ClassVar[tuple[str, ...]] = ("question", "context")
+    asks_a_context: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
     architecture: ClassVar[str] = "ForQuestionAnswering"
     has_labels: ClassVar[bool] = False
@@ -68,13 +89,17 @@ class QuestionAnswering(TaskKind):
         "probabilities is for classification; of a span the start and end logits are wanted"
     )
     outputs: ClassVar[tuple[str, ...]] = ("spans",)
+    output_names: ClassVar[tuple[str, ...]] = SPAN
     per_token: ClassVar[bool] = True
     texts_have: ClassVar[str] = "an answer each"
     lost_with_words: ClassVar[str | None] = "the answer to a question"
     token_work: ClassVar[str] = "find an answer"
     head: ClassVar[Any] = "span_head"
     stages: ClassVar[frozenset[str] | None] = frozenset(
-        {"adopt", "finetune", "distill", "to_tflite", "quantize", "to_app"}
+        {
+            *("adopt", "finetune", "distill", "quantize", "to_app"),
+            *("to_tflite", "to_onnx", "to_tfjs", "to_executorch", "to_coreml"),
+        }
     )
     refuses: ClassVar[Mapping[str, str]] = {
         "cut_embedding": "its answer is a place in a context, no vector",
@@ -87,6 +112,35 @@ class QuestionAnswering(TaskKind):
     golden_says: ClassVar[str] = "start and end logits for each token"
     golden_wants: ClassVar[str] = "a start and an end logit for each token"
     outputs_per_token: ClassVar[int | None] = len(SPAN)
+    options: ClassVar[type[Settings] | None] = Options
+
+    def settled_by(self, options: Mapping[str, Any] | None) -> "QuestionAnswering":
+        """With the task's options.
+
+        Raises:
+            ValueError: they aren't such options, with every fault.
+        """
+        if options is None:
+            return self
+        try:
+            return QuestionAnswering(build(Options, options, "options"))
+        except UserError as error:
+            raise ValueError("; ".join(error.faults)) from None
+
+    def signed(self, signature: Signature, folder: Path) -> Signature:
+        """With the usual threshold where there may be no answer, and with the windows."""
+        threshold = no_answer.USUAL if self.chosen.unanswerable else None
+        said = {"null_threshold": threshold, "stride": self.chosen.stride}
+        return super().signed(signature, folder).model_copy(update=said)
+
+    def as_signed(self, signature: Signature) -> "QuestionAnswering":
+        """With the windows that the model reads."""
+        return QuestionAnswering(Options(unanswerable=signature.null_threshold is not None, stride=signature.stride))
+
+    @property
+    def settles(self) -> bool:
+        """The threshold, where there may be no answer."""
+        return self.chosen.unanswerable
 
     def check_definition(self, task: Definition) -> None:
         """Raises: ValueError: it has labels, or not a question's column and a context's."""
@@ -106,10 +160,17 @@ class QuestionAnswering(TaskKind):
 
     def read_labels(self, task: Definition, texts: Sequence[Text], values: Sequence[Any], table: Table) -> Labels:
         """The answers as `gold_spans` reads them, int64 [rows, answers, 2]."""
-        return read_spans(values, [context for _, context in texts], table.where, task.label)
+        contexts = [context for _, context in texts]
+        return read_spans(values, contexts, table.where, task.label, self.chosen.unanswerable)
 
     def check_learnable(self, task: Definition, labels: Labels, where: str) -> None:
-        """Nothing: equal answers in other contexts are to be learnt too."""
+        """Raises: UserError: no row has an answer. Equal answers in other contexts are to be learnt too."""
+        if no_answer.without(labels).all():
+            raise UserError(f"{where}: none of {len(labels)} rows has an answer: there is nothing to learn")
+
+    def strata(self, labels: Labels) -> Num[ndarray, " rows"] | None:
+        """Rows with an answer and rows without, where there are such."""
+        return no_answer.without(labels) if self.chosen.unanswerable else None
 
     def describe(self, task: Definition) -> str:
         """What is answered."""
@@ -118,33 +179,34 @@ class QuestionAnswering(TaskKind):
     least_tokens: ClassVar[int] = LEAST_FOR_SPANS
     text_is: ClassVar[str] = "a question and its context"
 
+    def check_length(self, tokens: int) -> None:
+        """Raises: UserError: so few tokens hold no question and its context, or not the windows' common tokens."""
+        super().check_length(tokens)
+        context_windows.check_stride(self.chosen.stride, tokens)
+
     def encode(self, tokenizer: "Tokenizer", texts: Sequence[Text], max_length: int) -> list[Encoding]:
-        """Questions and contexts: only the context is cut, unless the question fills half the length."""
-        questions = _cut_questions(tokenizer, [question for question, _ in texts], max_length)
-        tokenizer.enable_truncation(max_length=max_length, strategy="only_second")
-        rows = tokenizer.encode_batch(
-            [(question, context) for question, (_, context) in zip(questions, texts, strict=True)]
-        )
-        return [
-            Encoding(
-                text,
-                np.asarray(row.ids, np.int32),
-                np.asarray(row.type_ids, np.int32),
-                bool(row.overflowing) or question != text[0],
-                _places(row),
-            )
-            for text, question, row in zip(texts, questions, rows, strict=True)
-        ]
+        """See `context_windows.encode`. In windows there is always one that the answer isn't in, so no answer has a
+        token of its own."""
+        chosen = self.chosen
+        marks_nowhere = chosen.unanswerable or chosen.stride is not None
+        return context_windows.encode(tokenizer, texts, max_length, chosen.stride, marks_nowhere)
 
     def trained(self, encodings: list[Encoding], labels: Labels) -> tuple[list[Encoding], Labels]:
-        """The rows whose answer wasn't cut off, and its first and last token, int64 [rows, 2]."""
-        tokens = spans.token_labels(encodings, labels)
-        kept = np.flatnonzero((tokens >= 0).all(axis=1))
+        """The windows of rows whose answer wasn't cut off, and its first and last token, int64 [windows, 2]: where it
+        is in another window, and where a row has none, the token that stands for no answer."""
+        begins = spans.first_windows(encodings)
+        text_of = np.cumsum([encoding.part == 0 for encoding in encodings]) - 1
+        tokens = spans.token_labels(encodings, labels[text_of])
+        found = np.logical_or.reduceat((tokens >= 0).all(axis=1), begins)
+        kept = np.flatnonzero(found[text_of])
         if not len(kept):
             raise UserError(
-                f"all {len(encodings)} answers lie behind the tokens that are read of a context: raise max_length"
+                f"all {len(begins)} answers lie behind the tokens that are read of a context: raise max_length"
             )
-        return [encodings[row] for row in kept], tokens[kept]
+        for window in kept:
+            if tokens[window, 0] < 0:
+                tokens[window] = spans.nowhere(encodings[window])
+        return [encodings[window] for window in kept], tokens[kept]
 
     def label_loss(self, outputs: "Tensor", labels: "Tensor") -> "Tensor":
         """The mean of the cross-entropies of start and end over all tokens (Devlin et al. 2018, section 4.2).
@@ -160,6 +222,16 @@ class QuestionAnswering(TaskKind):
     def soft_loss(self, outputs: "Tensor", taught: "Tensor", temperature: float, mask: "Tensor") -> "Tensor":
         """`losses.soft_loss` over tokens, its mean over start and end, as the labels' loss is."""
         return soft_loss(outputs, taught, temperature).mean(dim=1)
+
+    def settled(
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        labels: Labels,
+        signature: Signature,
+        encodings: Sequence[Encoding] = (),
+    ) -> Signature:
+        """See `no_answer.settled`."""
+        return no_answer.settled(outputs, encodings, labels, signature)
 
     def drawn_loss(self, outputs: "Tensor", generator: "Generator") -> "Tensor":
         """No stage that needs it works for spans."""
@@ -186,8 +258,8 @@ class QuestionAnswering(TaskKind):
     def answers(
         self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], signature: Signature | None
     ) -> Float32[ndarray, "texts answers"]:
-        """Begin and end of the best span, in characters of the context, [texts, 2]."""
-        return spans.characters(outputs, encodings)
+        """Begin and end of the best span, in characters of the context, [texts, 2]; -1 where there is no answer."""
+        return spans.characters(outputs, encodings, _threshold(signature))
 
     def graded(
         self,
@@ -201,23 +273,27 @@ class QuestionAnswering(TaskKind):
 
     def looked_at(self, metric: str, graded: Float[ndarray, "texts marks"]) -> Num[ndarray, "texts ..."]:
         """The marks that it is the mean of."""
-        return graded[:, self.metrics.index(metric)]
+        return graded[:, self.metrics.index(no_answer.plain(metric))]
+
+    def measured(self, labels: Labels) -> tuple[str, ...]:
+        """Where some rows are without an answer, those with one and those without apart as well."""
+        none = no_answer.without(labels)
+        return (*self.metrics, *no_answer.PARTS) if none.any() and not none.all() else self.metrics
 
     def value(self, metric: str, looked: Num[ndarray, "texts ..."], labels: Labels, outputs: int) -> float:
-        """f1, exact_match."""
-        return float(looked.mean())
+        """The mean mark of the rows that a metric is about."""
+        part = looked[no_answer.rows_of(metric, labels)]
+        return float(part.mean()) if len(part) else float("nan")
 
     def by_text(
         self, metric: str, looked: Num[ndarray, "texts ..."], labels: Labels
     ) -> Float[ndarray, " texts"] | None:
-        """Its mark: both metrics are means of those."""
-        return looked.astype(np.float64)
+        """Its mark: f1 and exact_match are means of those."""
+        return looked.astype(np.float64) if metric in self.metrics else None
 
     def score(self, metric: str, graded: Float[ndarray, "texts marks"], labels: Labels) -> Score:
-        """Wilson's interval for exact match, the bootstrap's for F1."""
-        if metric == "exact_match":
-            return proportion(int(self.looked_at(metric, graded).sum()), len(labels))
-        return super().score(metric, graded, labels)
+        """See `no_answer.score`."""
+        return no_answer.score(metric, self.looked_at(metric, graded), labels)
 
     def _agreement(self, answers: Float32[ndarray, "texts answers"], other: Float32[ndarray, "texts answers"]) -> Score:
         """The share of equal spans."""
@@ -243,19 +319,26 @@ class QuestionAnswering(TaskKind):
         label_names: Sequence[str],
     ) -> Sequence[Answer]:
         """A `Span` each."""
-        places = spans.characters(outputs, encodings)
+        threshold = _threshold(signature)
+        places = spans.characters(outputs, encodings, threshold).clip(min=0)
+        asked = [encodings[window] for window in spans.first_windows(encodings)]
+        scores = spans.probabilities(outputs, encodings, threshold)
         return [
-            Span(truncated=encoding.truncated, answer=words, begin=int(begin), end=int(end), score=_span_score(output))
-            for encoding, words, (begin, end), output in zip(
-                encodings, spans.texts_of(places, encodings), places, outputs, strict=True
+            Span(truncated=first.truncated, answer=words, begin=int(begin), end=int(end), score=score)
+            for first, words, (begin, end), score in zip(
+                asked, spans.texts_of(places, encodings), places, scores, strict=True
             )
         ]
 
     def said(
-        self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], label_names: Sequence[str]
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        encodings: Sequence[Encoding],
+        label_names: Sequence[str],
+        signature: Signature | None = None,
     ) -> Sequence[str | None]:
-        """The words of the answer."""
-        return spans.texts_of(spans.characters(outputs, encodings), encodings)
+        """The words of the answer; nothing where there is none."""
+        return spans.texts_of(spans.characters(outputs, encodings, _threshold(signature)), encodings)
 
     def golden_outputs(self, outputs: Float32[ndarray, "..."], tokens: int) -> list[float]:
         """The start logit of every token, then the end logits."""
@@ -269,24 +352,5 @@ class QuestionAnswering(TaskKind):
         return made
 
 
-def _cut_questions(tokenizer: "Tokenizer", questions: Sequence[str], max_length: int) -> list[str]:
-    most = min(MOST_OF_QUESTION, max_length // 2)
-    tokenizer.no_truncation()
-    rows = tokenizer.encode_batch(list(questions), add_special_tokens=False)
-    return [
-        question if len(row) <= most else question[: row.offsets[most - 1][1]]
-        for question, row in zip(questions, rows, strict=True)
-    ]
-
-
-def _places(row: Any) -> Int64[ndarray, "tokens 2"]:
-    places = np.asarray(row.offsets, np.int64)
-    places[[sequence != 1 for sequence in row.sequence_ids]] = -1
-    return places
-
-
-def _span_score(logits: Float32[ndarray, "2 tokens"]) -> float:
-    """Softmax of the best span among all that `spans.best_tokens` considers."""
-    start, end = logits.astype(np.float64)
-    sums = np.concatenate([start[: len(start) - more] + end[more:] for more in range(min(spans.MOST_TOKENS, len(end)))])
-    return float(1 / np.exp(sums - sums.max()).sum())
+def _threshold(signature: Signature | None) -> float | None:
+    return None if signature is None else signature.null_threshold

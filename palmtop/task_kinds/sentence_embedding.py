@@ -131,7 +131,7 @@ class SentenceEmbedding(TaskKind):
     has_labels: ClassVar[bool] = False
     output: ClassVar[str] = "embedding"
     outputs: ClassVar[tuple[str, ...]] = ("embedding",)
-    output_name: ClassVar[str] = "sentence_embedding"
+    output_names: ClassVar[tuple[str, ...]] = ("sentence_embedding",)
     texts_have: ClassVar[str] = "a vector each"
     token_work: ClassVar[str] = "give a vector of it"
     lost_with_words: ClassVar[str | None] = "how alike two texts are"
@@ -402,7 +402,11 @@ class SentenceEmbedding(TaskKind):
         return made
 
     def said(
-        self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], label_names: Sequence[str]
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        encodings: Sequence[Encoding],
+        label_names: Sequence[str],
+        signature: Signature | None = None,
     ) -> Sequence[str | None]:
         """Nothing beside the numbers."""
         return [None] * len(outputs)

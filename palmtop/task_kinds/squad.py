@@ -44,10 +44,11 @@ def marks(
     golds: Int64[ndarray, "texts answers 2"],
     contexts: Sequence[str],
 ) -> Float64[ndarray, "texts 2"]:
-    """F1 and exact match of each answer, each the best over the gold answers; NaN where there is no answer.
+    """F1 and exact match of each answer, each the best over the gold answers; NaN where the answer isn't a number.
+    Where there is no gold answer, 1 for none (SQuAD 2.0's script).
 
     Args:
-        spans: begin and end of the answers, in characters of the contexts.
+        spans: begin and end of the answers, in characters of the contexts; ABSENT where there is none.
         golds: those of the gold answers, as palmtop.task_kinds.gold_spans reads them.
     """
     return np.array([_mark(span, gold, context) for span, gold, context in zip(spans, golds, contexts, strict=True)])
@@ -57,5 +58,5 @@ def _mark(span: Float32[ndarray, " 2"], golds: Int64[ndarray, "answers 2"], cont
     if not np.isfinite(span).all():
         return np.nan, np.nan
     answer = context[int(span[0]) : int(span[1])]
-    texts = [context[begin:end] for begin, end in golds if begin != ABSENT]
+    texts = [context[begin:end] for begin, end in golds if begin != ABSENT] or [""]
     return max(f1(answer, gold) for gold in texts), max(exact_match(answer, gold) for gold in texts)

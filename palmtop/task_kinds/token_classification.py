@@ -304,7 +304,11 @@ class TokenClassification(TaskKind):
         return made
 
     def said(
-        self, outputs: Float32[ndarray, "texts ..."], encodings: Sequence[Encoding], label_names: Sequence[str]
+        self,
+        outputs: Float32[ndarray, "texts ..."],
+        encodings: Sequence[Encoding],
+        label_names: Sequence[str],
+        signature: Signature | None = None,
     ) -> Sequence[str | None]:
         """The tags of the words, with a space between them."""
         made = []

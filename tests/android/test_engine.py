@@ -37,6 +37,7 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "multi_label": ("xlm-roberta", "SequenceClassification", {"lengths": "any", "probabilities": True}),
     "token_classification": ("roberta", "TokenClassification", {"lengths": "any"}),
     "question_answering": ("bert", "QuestionAnswering", {"lengths": [24, 64]}),
+    "question_answering, no answer": ("bert", "QuestionAnswering", {"lengths": [64]}),
 }
 """Of each kind a family, whose tokenizers are WordPiece, Unigram and byte-level BPE; its head; and the lengths of its
 file."""
@@ -46,6 +47,7 @@ TASKS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "multi_label": write_multi_label,
     "token_classification": write_tags,
     "question_answering": write_questions,
+    "question_answering, no answer": lambda folder: write_questions(folder) | {"options": {"unanswerable": True}},
 }
 
 
@@ -166,7 +168,7 @@ def _random(folder: Path, kind: str) -> Bundle:
     task = TASKS[kind](folder / "data")
     model = write_model(folder / "model", family, initializer_range=0.4)
     config = transformers.AutoConfig.from_pretrained(model)
-    if kind != "question_answering":
+    if head != "QuestionAnswering":
         names = Task.find(task).label_names
         config.update({"id2label": dict(enumerate(names)), "label2id": {name: at for at, name in enumerate(names)}})
     torch.manual_seed(1)

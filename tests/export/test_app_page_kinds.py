@@ -55,8 +55,6 @@ def test_the_page_shows_what_python_answers(
     made_of: str, taught: tuple[str, Bundle], browser: Chromium, tmp_path: Path
 ) -> None:
     kind, teacher = taught
-    if (kind, made_of) == ("question_answering", "tfjs"):
-        pytest.skip("to_tfjs refuses models that answer questions")
     use, settings = EXPORTS[made_of]
     app = _make("to_app", {"title": "Tiny"}, _make(use, settings, teacher, tmp_path / "file"), tmp_path / "app")
     texts = ASKED[kind]

@@ -83,7 +83,7 @@ def write(
 ) -> dict[str, int]:
     """A folder that the browser target opens."""
     out.mkdir(exist_ok=True)
-    facts = write_graph_model(trace(module, inputs, shortest), NAMES[:inputs], "logits", out, precision)
+    facts = write_graph_model(trace(module, inputs, shortest), NAMES[:inputs], ("logits",), out, precision)
     Signature(inputs=NAMES[:inputs], max_length=64, pad_id=PAD).write(out)
     vocabulary = {"type": "WordLevel", "vocab": {"[UNK]": 0}, "unk_token": "[UNK]"}
     empty = dict.fromkeys(("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"))

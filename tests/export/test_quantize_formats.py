@@ -109,7 +109,7 @@ def _web(teacher: Bundle, out: Path) -> Bundle:
     out.mkdir()
     signature = Signature.read(teacher.path)
     program = any_size_program(edge_classifier(teacher, False), signature.inputs, signature.max_length)
-    write_graph_model(program, signature.inputs, "logits", out, "float32")
+    write_graph_model(program, signature.inputs, ("logits",), out, "float32")
     signature.write(out)
     copy_app_files(teacher, out)
     return sealed(out, "tfjs", "to_tfjs", teacher, {"precision": "float32"})

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 ASK = """\
 import { readFileSync } from "node:fs";
 import { Tokenizer } from "./runtime/tokenizers.min.mjs";
-import { encode } from "./runtime/encode.js";
+import { encode, encodeWindows } from "./runtime/encode.js";
 import { meaningOf } from "./meaning.js";
 import { placesOf } from "./places.js";
 import { quantiles } from "./benchmark.js";
@@ -36,6 +36,19 @@ const QUESTIONS = {
       return { ids: encoding.ids, given, ...meaningOf(kind).told(given, asked) };
     });
   },
+  windows: ({ rows, signature, labels }) => {
+    const [known, config] = [read("tokenizer.json"), read("tokenizer_config.json")];
+    const tokenizer = new Tokenizer(known, config);
+    const { given, told } = meaningOf("question_answering");
+    return rows.map(({ text, outputs }) => {
+      const windows = encodeWindows(tokenizer, signature.max_length, text, signature.stride).map((encoding, place) => {
+        const asked = { signature, labels, known, texts: text, encoding };
+        return { ...asked, outputs: given(outputs[place], asked) };
+      });
+      const ids = windows.map(({ encoding }) => encoding.ids);
+      return { ids, truncated: windows[0].encoding.truncated, ...told(windows[0].outputs, windows[0], windows) };
+    });
+  },
   quantiles: ({ times }) => quantiles(times),
 };
 process.stdout.write(JSON.stringify(QUESTIONS[asked.question](asked)));
@@ -43,7 +56,8 @@ process.stdout.write(JSON.stringify(QUESTIONS[asked.question](asked)));
 
 
 def in_node(at: Path, question: str, **asked: Any) -> Any:
-    """What a script says to a question: encode (texts of a tokenizer's `folder`), tell (what outputs mean), quantiles.
+    """What a script says to a question: encode (texts of a tokenizer's `folder`), tell (what outputs mean), windows
+    (what those of several windows mean), quantiles.
 
     Args:
         at: a folder for the scripts, empty or of a question before.

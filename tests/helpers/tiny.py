@@ -120,16 +120,27 @@ def _tagged(chosen: random.Random) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_questions(folder: Path, train: int = 256, evaluation: int = 36) -> dict[str, Any]:
+def write_questions(
+    folder: Path, train: int = 256, evaluation: int = 36, unanswerable: bool = False, words: int = 6
+) -> dict[str, Any]:
     """A task of questions written out, with its JSONL files in `folder`: the answer is the one or two words of the
-    weather."""
+    weather.
+
+    Args:
+        unanswerable: every third context has none; the task says so.
+        words: before the answer, and behind it, at most.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, count, seed in (("train", train, 1), ("evaluation", evaluation, 2)):
-        rows = [_question(random.Random(1000 * seed + number)) for number in range(count)]
+        rows = [_question(random.Random(1000 * seed + number), words) for number in range(count)]
+        for row in rows[::3] if unanswerable else ():
+            row["context"] = row["context"].replace(row["answers"]["text"][0], "play")
+            row["answers"] = {"text": [], "answer_start": []}
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return {
         "name": "questions",
         "kind": "question_answering",
+        **({"options": {"unanswerable": True}} if unanswerable else {}),
         "text": ["question", "context"],
         "label": "answers",
         "train": str(folder / "train.jsonl"),
@@ -137,8 +148,8 @@ def write_questions(folder: Path, train: int = 256, evaluation: int = 36) -> dic
     }
 
 
-def _question(chosen: random.Random) -> dict[str, Any]:
-    before, after = ([chosen.choice(FILLERS) for _ in range(chosen.randint(1, 6))] for _ in range(2))
+def _question(chosen: random.Random, words: int) -> dict[str, Any]:
+    before, after = ([chosen.choice(FILLERS) for _ in range(chosen.randint(1, words))] for _ in range(2))
     answer = " ".join(chosen.sample(WORDS["weather"], chosen.randint(1, 2)))
     context = " ".join([*before, answer + chosen.choice(("", "", ",")), *after])
     return {

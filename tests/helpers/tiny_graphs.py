@@ -91,6 +91,6 @@ def tfjs_bundle(folder: Path, source: Bundle) -> Bundle:
     sizes = {0: torch.export.Dim("batch", min=1, max=64), 1: torch.export.Dim("tokens", min=2, max=MAX_LENGTH)}
     example = tuple(torch.ones(2, 8, dtype=torch.int32) for _ in INPUTS)
     program = torch.export.export(Masked(source.path), example, dynamic_shapes=[sizes] * 3, strict=False)
-    write_graph_model(program, INPUTS, "logits", folder, "float32")
+    write_graph_model(program, INPUTS, ("logits",), folder, "float32")
     copy_beside(source, folder)
     return sealed(folder, "tfjs", "to_tfjs", source, {"precision": "float32"})

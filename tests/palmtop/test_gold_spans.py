@@ -64,8 +64,8 @@ def test_answers_are_kept_as_characters_of_the_context(tmp_path: Path) -> None:
     [
         (
             ["rain", None, {"text": [], "answer_start": []}, " "],
-            "3 rows (2, 3, 4) have no answer in column 'answers': questions without an answer, as in SQuAD 2.0, "
-            "can't be learnt or measured; remove them",
+            "3 rows (2, 3, 4) have no answer in column 'answers': remove them, or, where questions may have none in "
+            "their context (SQuAD 2.0), set options: {unanswerable: true} in the task",
         ),
         (
             ["rain", 7, {"text": "rain", "answer_start": 10}, {"text": ["rain"], "answer_start": []}],

@@ -38,6 +38,7 @@ class Case:
     output: str = "logits"
     pair: bool = False
     thresholds: tuple[float, ...] | None = None
+    null_threshold: float | None = None
     tokens: tuple[int, ...] = ()
     """How many tokens have outputs of their own."""
 
@@ -51,6 +52,7 @@ CASES = {
     "token_classification, WordPiece": Case("bert", TAGS, "token_logits", tokens=(LENGTH,)),
     "question_answering": Case("xlm-roberta", SPAN, "spans", pair=True, tokens=(LENGTH,)),
     "question_answering, WordPiece": Case("bert", SPAN, "spans", pair=True, tokens=(LENGTH,)),
+    "question_answering, no answer": Case("bert", SPAN, "spans", True, null_threshold=-11.5, tokens=(LENGTH,)),
 }
 
 
@@ -68,7 +70,7 @@ def test_answers_are_those_of_python(name: str, node: Node, tmp_path: Path) -> N
     found = node.ask("answers", tmp_path, asked)
     assert len(found) == TEXTS
     told = kind.told(outputs, encodings, signature, case.labels)
-    said = kind.said(outputs, encodings, case.labels)
+    said = kind.said(outputs, encodings, case.labels, signature)
     kept = [kind.golden_outputs(row, len(encoding)) for row, encoding in zip(outputs, encodings, strict=True)]
     assert [row["said"] for row in found] == list(said)
     assert [row["kept"] for row in found] == kept
@@ -76,6 +78,8 @@ def test_answers_are_those_of_python(name: str, node: Node, tmp_path: Path) -> N
         _forward(_rounded(answer.as_dict())) for answer in told
     ]
     assert 100 < sum(answer.truncated for answer in told)
+    if case.null_threshold is not None:
+        assert 200 < sum(not each for each in said) < 1800
 
 
 def test_a_model_answers_once_its_golden_answers_passed_and_they_are_asked_once(node: Node, tmp_path: Path) -> None:
@@ -172,6 +176,7 @@ def _write_folder(folder: Path, name: str, rows: list[GoldenRow], changed: Mappi
         max_length=changed.get("max_length", LENGTH),
         pad_id=0,
         thresholds=case.thresholds,
+        null_threshold=case.null_threshold,
     )
     signature.write(folder)
     manifest = {

@@ -41,7 +41,6 @@ ROWS: dict[str, Any] = {
 """What writes a tiny task of a kind."""
 REFUSED = {
     ("browser_litert", "LiteRT.js takes fixed lengths only, and this file takes any"),
-    ("browser_litert", "it answers questions with two outputs, and the page reads one"),
 }
 """What a target says of a file that it can't run though it runs the format."""
 HERE = [name for name in target.names() if target.class_of(name).address_is is None]

@@ -1,15 +1,31 @@
 // A text, or a pair, as token ids: what Hugging Face's tokenizers give for it, special tokens in, cut to the model's length.
-import { truncate, truncateSecond } from "./truncation.js";
+import { truncate, truncateSecond, windows } from "./truncation.js";
 
 /**
  * Answers {ids, types, truncated, tokens, begins} for [text] or [text, pair].
  * tokens: of each text its own, as they were kept; begins: where the first of them stands among the ids.
  * A question and its context (onlySecond) are cut otherwise than a pair: only the context is, as long as the question leaves it half of the room.
  */
-export function encode(tokenizer, maxLength, [text, pair], onlySecond = false) {
-  const tokens = [text, pair].map((part) => (part === undefined ? null : tokenizer.tokenize(mended(tokenizer, part), { add_special_tokens: false })));
+export function encode(tokenizer, maxLength, texts, onlySecond = false) {
+  const tokens = tokensOf(tokenizer, texts);
   const cut = onlySecond ? truncateSecond : truncate;
-  const [first, second, truncated] = cut(tokens[0], tokens[1], maxLength - specials(tokenizer, tokens[1] !== null), maxLength);
+  return encoded(tokenizer, cut(tokens[0], tokens[1], maxLength - specials(tokenizer, tokens[1] !== null), maxLength));
+}
+
+/** A question and its context in windows that have `stride` tokens in common, each as `encode` gives it, with the
+ * `whole` context's tokens and how many of them are `skipped` before it; without a stride the one that is cut. */
+export function encodeWindows(tokenizer, maxLength, texts, stride) {
+  if (stride === undefined || stride === null) return [encode(tokenizer, maxLength, texts, true)];
+  const [question, context] = tokensOf(tokenizer, texts);
+  const cuts = windows(question, context, maxLength - specials(tokenizer, true), maxLength, stride);
+  return cuts.map((cut) => ({ ...encoded(tokenizer, cut), skipped: cut[3], whole: context }));
+}
+
+function tokensOf(tokenizer, [text, pair]) {
+  return [text, pair].map((part) => (part === undefined ? null : tokenizer.tokenize(mended(tokenizer, part), { add_special_tokens: false })));
+}
+
+function encoded(tokenizer, [first, second, truncated]) {
   const whole = assemble(tokenizer, first, second);
   const ids = whole.tokens.map((token) => tokenizer.token_to_id(token) ?? tokenizer.model.unk_token_id);
   return { ids, types: whole.token_type_ids ?? ids.map(() => 0), truncated, ...placed(tokenizer, first, second) };

@@ -25,7 +25,7 @@ async function answer({ inputs, length }) {
   const runnable = several ? model.signatures[`length_${length}`] : model;
   if (!runnable) throw new Error(`model.tflite has no signature 'length_${length}'`);
   const outputs = await runnable.run(feeds);
-  const values = Object.values(outputs)[0].toTypedArray().slice();
+  const values = Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, tensor.toTypedArray().slice()]));
   for (const tensor of [...Object.values(feeds), ...Object.values(outputs)]) tensor.delete();
   return values;
 }

@@ -23,10 +23,11 @@ async function openModel({ folder }) {
 async function answer({ inputs, rows, length }) {
   const feeds = {};
   for (const [name, values] of Object.entries(inputs)) feeds[name] = tf.tensor2d(Int32Array.from(values), [rows, length], "int32");
-  const output = model.execute(feeds);
-  const values = await output.data();
-  tf.dispose([output, ...Object.values(feeds)]);
-  return values;
+  const names = model.outputNodes;
+  const outputs = [model.execute(feeds, names)].flat();
+  const values = await Promise.all(outputs.map((output) => output.data()));
+  tf.dispose([...outputs, ...Object.values(feeds)]);
+  return Object.fromEntries(names.map((name, place) => [name, values[place]]));
 }
 
 serve({ start, openModel, answer });

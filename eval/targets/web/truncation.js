@@ -22,6 +22,20 @@ function shares(shorter, room) {
 const MOST_OF_QUESTION = 64;
 
 /**
+ * A question and its context as windows of at most `room` tokens, which have `stride` tokens of the context in common:
+ * what `truncateSecond` returns for each, and as fourth how many tokens of the context stand before it.
+ */
+export function windows(question, context, room, maxLength, stride) {
+  const asked = question.slice(0, Math.min(MOST_OF_QUESTION, Math.floor(maxLength / 2)));
+  const most = room - asked.length;
+  const made = [];
+  for (let begin = 0; !made.length || begin + stride < context.length; begin += most - stride) {
+    made.push([asked, context.slice(begin, begin + most), !begin && asked.length < question.length, begin]);
+  }
+  return made;
+}
+
+/**
  * Cut a question and its context to `room` tokens: of the question at most 64, or half of what the model takes, and the
  * context to what is left. Returns what `truncate` does.
  */

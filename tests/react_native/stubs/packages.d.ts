@@ -56,7 +56,8 @@ declare module '@tensorflow/tfjs-converter' {
   import type { io, Tensor } from '@tensorflow/tfjs-core';
   export interface GraphModel {
     readonly inputs: { name: string }[];
-    execute(inputs: Record<string, Tensor>): Tensor | Tensor[];
+    readonly outputNodes: string[];
+    execute(inputs: Record<string, Tensor>, outputs?: string | string[]): Tensor | Tensor[];
   }
   export function loadGraphModel(source: io.IOHandler): Promise<GraphModel>;
 }

@@ -45,6 +45,9 @@ export interface Signature {
   readonly padId: number;
   /** Probabilities from which on each label is given; null where a text has one label. */
   readonly thresholds: readonly number[] | null;
+  /** A question has no answer where the logits of [CLS] are above the best span's by more than this; null: it always has
+   * one. */
+  readonly nullThreshold: number | null;
 }
 
 /** A text, what the tokenizer has to make of it, and what the model answered where it was made. */
@@ -87,6 +90,7 @@ export function signatureOf(folder: ModelFolder): Signature {
   const inputs = texts(json.inputs, 'inputs');
   const strange = inputs.find((name) => !INPUTS.includes(name));
   if (strange !== undefined || inputs.length === 0) throw new Refused(`the model takes '${strange ?? 'nothing'}', which this code doesn't know`);
+  if ((json.stride ?? null) !== null) throw new Refused("the model reads a context in several windows, which this code doesn't do");
   return {
     inputs: inputs as InputName[],
     output: text(json.output ?? 'logits', 'output'),
@@ -94,6 +98,7 @@ export function signatureOf(folder: ModelFolder): Signature {
     maxLength: number(json.max_length, 'max_length'),
     padId: number(json.pad_id, 'pad_id'),
     thresholds: json.thresholds ? numbers(json.thresholds, 'thresholds') : null,
+    nullThreshold: (json.null_threshold ?? null) === null ? null : number(json.null_threshold, 'null_threshold'),
   };
 }
 

@@ -35,11 +35,13 @@ export class Reader {
 
   /**
    * What is kept of a padded run, as golden.jsonl has it: an output for each label; of tags those of each token; of
-   * spans the start logit of each token, then the end logits. What belongs to no token of the text is OUTSIDE.
+   * spans the start logit of each token, then the end logits. What belongs to no token of the text is OUTSIDE, but for the
+   * token that stands for no answer.
    */
   kept(outputs: readonly Float32Array[], encoded: Encoded): number[] {
     if (this.kind === 'question_answering') {
-      const [starts, ends] = outputs.map((row) => inside(row, 1, encoded, (sequence) => sequence === 1));
+      const nowhere = nowhereOf(this.signature, encoded);
+      const [starts, ends] = outputs.map((row) => inside(row, 1, encoded, (sequence, token) => sequence === 1 || token === nowhere));
       return [...starts, ...ends];
     }
     if (this.kind === 'token_classification') return inside(outputs[0], this.labels.length, encoded, (sequence) => sequence !== SPECIAL);
@@ -58,14 +60,14 @@ export class Reader {
       case 'token_classification':
         return this.tags(kept, encoded, text);
       case 'question_answering':
-        return span(kept, encoded, pair);
+        return span(kept, encoded, pair, this.signature);
     }
   }
 
   /** The same in one string, as golden.jsonl has it; null of a number. */
   said(kept: readonly number[], encoded: Encoded, [text, pair]: readonly string[]): string | null {
     if (this.kind === 'regression') return null;
-    if (this.kind === 'question_answering') return span(kept, encoded, pair).text;
+    if (this.kind === 'question_answering') return span(kept, encoded, pair, this.signature).text;
     if (this.kind === 'token_classification') return this.tagged(kept, encoded, text).map(({ tag }) => tag).join(' ');
     return this.labels[largest(kept)];
   }
@@ -111,17 +113,32 @@ export class Reader {
   }
 }
 
-function inside(row: Float32Array, each: number, { ids, sequences }: Encoded, isInside: (sequence: number) => boolean): number[] {
-  return Array.from({ length: ids.length * each }, (_, at) => (isInside(sequences[Math.floor(at / each)]) ? row[at] : OUTSIDE));
+function inside(row: Float32Array, each: number, { ids, sequences }: Encoded, isInside: (sequence: number, token: number) => boolean): number[] {
+  const belongs = (token: number) => isInside(sequences[token], token);
+  return Array.from({ length: ids.length * each }, (_, at) => (belongs(Math.floor(at / each)) ? row[at] : OUTSIDE));
 }
 
-function span(kept: readonly number[], { ids, begins, ends, sequences }: Encoded, context: string): Answer & { kind: 'span' } {
+/** The token that stands for no answer: [CLS], the first, or XLNet's last; null where none does. */
+function nowhereOf({ nullThreshold }: Signature, { ids, sequences }: Encoded): number | null {
+  if (nullThreshold === null) return null;
+  return sequences[0] === SPECIAL ? 0 : ids.length - 1;
+}
+
+function span(kept: readonly number[], encoded: Encoded, context: string, signature: Signature): Answer & { kind: 'span' } {
+  const { ids, begins, ends, sequences } = encoded;
   const [starts, stops] = [kept.slice(0, ids.length), kept.slice(ids.length)];
+  const nowhere = nowhereOf(signature, encoded);
+  const nothing = nowhere === null ? null : Math.fround(starts[nowhere] + stops[nowhere]);
+  if (nowhere !== null) starts[nowhere] = stops[nowhere] = OUTSIDE;
   const [first, last] = bestSpan(starts, stops);
+  const above = nothing === null ? -Infinity : Math.fround(nothing - Math.fround(starts[first] + stops[last]));
+  if (above > Math.fround(signature.nullThreshold ?? Infinity)) {
+    return { kind: 'span', text: '', begin: 0, end: 0, score: spanScore(starts, stops, nothing, false) };
+  }
   const begin = sequences[first] === 1 ? begins[first] : 0;
   const end = sequences[last] === 1 ? ends[last] : 0;
   const place = trimmed(context, { begin, end: Math.max(begin, end) });
-  return { kind: 'span', text: context.slice(place.begin, place.end), ...place, score: spanScore(starts, stops) };
+  return { kind: 'span', text: context.slice(place.begin, place.end), ...place, score: spanScore(starts, stops, nothing) };
 }
 
 /** The place of the largest number, the first of equal ones. */

@@ -19,11 +19,13 @@ export function bestSpan(starts: readonly number[], ends: readonly number[]): [n
   return found;
 }
 
-/** The probability of the best span among all that bestSpan looks at: the softmax of the sums. */
-export function spanScore(starts: readonly number[], ends: readonly number[]): number {
+/** The probability of the best span among all that bestSpan looks at, and nothing, the sum of no answer, where there may be
+ * none: the softmax of the sums. That of no answer where it isn't answered. */
+export function spanScore(starts: readonly number[], ends: readonly number[], nothing: number | null, answered = true): number {
   const sums = spansOf(starts.length).map(([first, last]) => starts[first] + ends[last]);
-  const most = sums.reduce((a, b) => Math.max(a, b), -Infinity);
-  return 1 / sums.reduce((sum, each) => sum + Math.exp(each - most), 0);
+  const chosen = answered || nothing === null ? sums.reduce((a, b) => Math.max(a, b), -Infinity) : nothing;
+  const every = nothing === null ? sums : [...sums, nothing];
+  return 1 / every.reduce((sum, each) => sum + Math.exp(each - chosen), 0);
 }
 
 /** A place without the spaces around it. */

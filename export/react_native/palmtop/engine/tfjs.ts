@@ -43,8 +43,8 @@ function stored({ json, shards }: TfjsModel): tf.io.IOHandler {
 async function answered(graph: GraphModel, feeds: Feeds, length: number): Promise<Float32Array[]> {
   const names = graph.inputs.map(({ name }) => name.replace(/:0$/, '')) as (keyof Feeds)[];
   const tensors = Object.fromEntries(names.map((name) => [name, tf.tensor2d(feeds[name], [1, length], 'int32')]));
-  const output = graph.execute(tensors) as tf.Tensor;
-  const values = (await output.data()) as Float32Array;
-  tf.dispose([output, ...Object.values(tensors)]);
-  return [values];
+  const outputs = [graph.execute(tensors, graph.outputNodes)].flat();
+  const values = (await Promise.all(outputs.map((output) => output.data()))) as Float32Array[];
+  tf.dispose([...outputs, ...Object.values(tensors)]);
+  return values;
 }

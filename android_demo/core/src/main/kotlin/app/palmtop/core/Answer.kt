@@ -25,7 +25,7 @@ public sealed interface Answer {
 
     /** The answer to a question: `context.substring(begin, end)`. */
     public class Span(
-        /** The words of the answer; empty where the best span is. */
+        /** The words of the answer; empty where the context has none, or the best span is. */
         public val text: String,
         /** Its first character in the context. */
         public val begin: Int,

@@ -45,16 +45,33 @@ public class Reader(
 
     /**
      * What is kept of a padded run, as golden.jsonl has it: an output for each label; of tags those of each token; of
-     * spans the start logit of each token, then the end logits. What belongs to no token of the text is [OUTSIDE].
+     * spans the start logit of each token, then the end logits. What belongs to no token of the text is [OUTSIDE], but
+     * for the token that stands for no answer.
      */
     public fun kept(
         outputs: List<FloatArray>,
         encoded: Encoded,
     ): FloatArray =
         when (kind) {
-            Kind.QUESTION_ANSWERING -> outputs.flatMap { row -> inside(row, 1, encoded) { it == 1 } }.toFloatArray()
+            Kind.QUESTION_ANSWERING -> outputs.flatMap { row -> ofContext(row, encoded) }.toFloatArray()
             Kind.TOKEN_CLASSIFICATION -> inside(outputs[0], labels.size, encoded) { it != Encoded.SPECIAL }.toFloatArray()
             else -> outputs[0]
+        }
+
+    private fun ofContext(
+        row: FloatArray,
+        encoded: Encoded,
+    ): List<Float> {
+        val nowhere = nowhere(encoded)
+        return List(encoded.size) { if (encoded.sequences[it] == 1 || it == nowhere) row[it] else OUTSIDE }
+    }
+
+    /** The token that stands for no answer: [CLS], the first, or XLNet's last; null where none does. */
+    private fun nowhere(encoded: Encoded): Int? =
+        when {
+            signature.nullThreshold == null -> null
+            encoded.sequences[0] == Encoded.SPECIAL -> 0
+            else -> encoded.size - 1
         }
 
     private fun inside(
@@ -156,12 +173,18 @@ public class Reader(
     ): Answer.Span {
         val starts = kept.copyOfRange(0, encoded.size)
         val ends = kept.copyOfRange(encoded.size, kept.size)
+        val nothing = nowhere(encoded)?.let { starts[it] + ends[it] }
+        nowhere(encoded)?.let { starts[it] = OUTSIDE }
+        nowhere(encoded)?.let { ends[it] = OUTSIDE }
         val (first, last) = bestSpan(starts, ends)
+        if (nothing != null && nothing - (starts[first] + ends[last]) > requireNotNull(signature.nullThreshold).toFloat()) {
+            return Answer.Span("", 0, 0, spanScore(starts, ends, nothing, answered = false), encoded.truncated)
+        }
         val begin = if (encoded.sequences[first] == 1) encoded.begins[first] else 0
         val end = if (encoded.sequences[last] == 1) encoded.ends[last] else 0
         val place = trimmed(context, begin, maxOf(begin, end))
         val words = context.substring(place.begin, place.end)
-        return Answer.Span(words, place.begin, place.end, spanScore(starts, ends), encoded.truncated)
+        return Answer.Span(words, place.begin, place.end, spanScore(starts, ends, nothing), encoded.truncated)
     }
 
     private fun largest(

@@ -18,6 +18,8 @@ public class Signature(
     public val padId: Int,
     /** Probabilities from which on each label is given; null where a text has one label. */
     public val thresholds: List<Double>?,
+    /** A question has no answer where the logits of [CLS] are above the best span's by more than this; null: it always has one. */
+    public val nullThreshold: Double? = null,
 ) {
     /** The length at which a text of [tokens] tokens is run. */
     public fun lengthFor(tokens: Int): Int = lengths?.let { known -> known.find { it >= tokens } ?: known.last() } ?: tokens
@@ -37,6 +39,7 @@ public class Signature(
         private fun read(json: JSONObject): Signature {
             val inputs = json.getJSONArray("inputs").strings()
             if (inputs.isEmpty()) throw DamagedModel("the model has no graph that answers a text whole")
+            if (!json.isNull("stride")) throw DamagedModel("the model reads a context in several windows, which this code doesn't do")
             return Signature(
                 inputs,
                 json.optString("output", "logits"),
@@ -44,6 +47,7 @@ public class Signature(
                 json.getInt("max_length"),
                 json.getInt("pad_id"),
                 json.optJSONArray("thresholds")?.numbers { getDouble(it) },
+                if (json.isNull("null_threshold")) null else json.getDouble("null_threshold"),
             )
         }
     }

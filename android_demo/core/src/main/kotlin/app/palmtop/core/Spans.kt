@@ -27,17 +27,22 @@ internal fun bestSpan(
     return found
 }
 
-/** The probability of the best span among all that [bestSpan] looks at: the softmax of the sums. */
+/**
+ * The probability of the best span among all that [bestSpan] looks at, and [nothing], the sum of no answer, where there
+ * may be none: the softmax of the sums. That of no answer where it isn't [answered].
+ */
 internal fun spanScore(
     starts: FloatArray,
     ends: FloatArray,
+    nothing: Float?,
+    answered: Boolean = true,
 ): Double {
     val sums =
         (0 until minOf(MOST_TOKENS, ends.size)).flatMap { more ->
             (0 until starts.size - more).map { starts[it].toDouble() + ends[it + more].toDouble() }
         }
-    val most = sums.max()
-    return 1 / sums.sumOf { exp(it - most) }
+    val chosen = if (answered) sums.max() else requireNotNull(nothing).toDouble()
+    return 1 / (sums + listOfNotNull(nothing?.toDouble())).sumOf { exp(it - chosen) }
 }
 
 /** [begin] to [end] of a context without the spaces around it. */
