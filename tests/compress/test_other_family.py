@@ -32,6 +32,7 @@ from palmtop.making import make_by_name
 from palmtop.models.family import FAMILIES
 from palmtop.models.layer_weights import HALVES, places_in_layer
 from palmtop.models.linears import PARTS
+from palmtop.recipe.recipe import Recipe
 from palmtop.signature import Signature
 from palmtop.stage import Outline, check_fit
 from palmtop.task import Task
@@ -421,3 +422,19 @@ def test_any_family_teaches_a_distilbert(family: str, tmp_path: Path) -> None:
     assert set(student.card.facts["loss"]) == {"soft", "labels", "cosine"}
     assert student.card.facts["tokens_aligned"] == 1.0
     assert _made("to_onnx", {}, student, tmp_path / "onnx").card.facts["parity_agreement"] == 1.0
+
+
+def test_a_recipe_is_told_of_it_before_any_work(tmp_path: Path) -> None:
+    steps = [
+        {"name": "base", "use": "adopt", "settings": {"model": str(write_model(tmp_path / "model", "bert"))}},
+        {"name": "teacher", "use": "finetune"},
+        {"name": "body", "use": "new_student", "settings": {"family": "fnet", "layers": 2}},
+        {"name": "taught", "use": "minilm", "from": "body", "with": {"teacher": "teacher"}},
+    ]
+    (tmp_path / "r.yaml").write_text(json.dumps({"task": write_task(tmp_path / "data"), "steps": steps}))
+    with pytest.raises(UserError) as refused:
+        Recipe.read(str(tmp_path / "r.yaml"))
+    told = "step 'taught': {} of the family 'fnet' can't be compared: its tokens are mixed by a Fourier transform"
+    assert len(refused.value.faults) == 3
+    for fault, feature in zip(refused.value.faults, ("query_relation", "key_relation", "value_relation"), strict=True):
+        assert fault.startswith(told.format(feature))

@@ -22,9 +22,12 @@ from palmtop.errors import UserError
 from palmtop.eval.measure import MeasureOptions
 from palmtop.eval.measuring.answers import answers
 from palmtop.eval.measuring.latency import TURN, side_by_side
+from palmtop.eval.measuring.ledger import Ledger
 from palmtop.eval.measuring.plan import Subject, plans
+from palmtop.eval.measuring.quality import Quality
 from palmtop.eval.measuring.run_file import RunFile
 from palmtop.eval.measuring.size import download_bytes, model_bytes
+from palmtop.measure_settings import MeasureText
 from palmtop.measurement import Measurement
 from palmtop.metrics import proportion
 from palmtop.target import find
@@ -193,16 +196,21 @@ def test_answers_are_computed_again_when_their_file_was_touched(
     assert path.read_bytes() == good
 
 
-@pytest.mark.slow
 def test_texts_that_are_cut_are_scored_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tiny_bundles.MAX_LENGTH", 9)
     teacher = torch_bundle(tmp_path / "teacher", write_task(tmp_path / "data", evaluation=120))
-    _, _, taken = measure_into({"teacher": teacher}, tmp_path / "run", on=("host_torch",), baseline="teacher", length=8)
+    (plan,) = plans({"teacher": teacher}, MeasureText(on=("host_torch",), length=8), lambda _: None)
+    ledger = Ledger(tmp_path / "run", plan.task_id, "now", lambda _: None)
+    (tmp_path / "run").mkdir()
+    for _ in range(2):  # what is known is not measured again
+        Quality(plan, tmp_path / "run", 1, ledger, lambda _: None).take(plan.subjects[0])
+    taken = measurement.read(tmp_path / "run" / measurement.FILE)
     found = by_metric(taken, "teacher")
     cut, others, whole = (found[name] for name in ("metric_of_cut_texts", "metric_of_whole_texts", "accuracy"))
+    assert len(taken) == len(found)
     assert cut.conditions == {"longest": 9, "metric": "accuracy"} and cut.n == found["truncated_texts"].value
-    assert None not in (cut.value, cut.n, others.value, others.n, whole.value)
-    assert whole.value == pytest.approx((cut.value * cut.n + others.value * others.n) / 120)  # type: ignore[operator]
+    assert cut.value is not None and others.value is not None and cut.n is not None and others.n is not None
+    assert whole.value == pytest.approx((cut.value * cut.n + others.value * others.n) / 120)
 
 
 @pytest.mark.slow
