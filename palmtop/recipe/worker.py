@@ -2,10 +2,11 @@
 
 import io
 import os
+import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -91,7 +92,7 @@ def opened(path: Path, digest: str) -> Bundle:
 def _make(order: Order) -> str:
     if order.version != VERSION:
         raise UserError(
-            f"the worker on {os.uname().nodename} has palmtop {VERSION}, and the run is of {order.version}: install "
+            f"the worker on {platform.node()} has palmtop {VERSION}, and the run is of {order.version}: install "
             "the same on all machines"
         )
     bundles = {name: opened(order.out / name, digest) for name, digest in order.sources.items()}
@@ -112,18 +113,33 @@ def _when_free(action: Callable[[], Bundle]) -> Bundle:
 
 @contextmanager
 def lines_of(name: str) -> Iterator[None]:
-    """Whatever Python writes meanwhile, warnings and progress too, carries a step's name."""
-    with Named(sys.stdout, name) as out, Named(sys.stderr, name) as errors:
-        with redirect_stdout(out), redirect_stderr(errors):
-            yield
+    """Whatever Python writes meanwhile, warnings and progress too, carries a step's name. The streams stay for the next
+    step: libraries keep hold of the one that they found first."""
+    streams = [_named("stdout"), _named("stderr")]
+    for stream in streams:
+        stream.step = name
+    try:
+        yield
+    finally:
+        for stream in streams:
+            stream.end()
+
+
+def _named(stream: str) -> "Named":
+    now = getattr(sys, stream)
+    made = now if isinstance(now, Named) else Named(now)
+    setattr(sys, stream, made)
+    return made
 
 
 class Named(io.TextIOBase):
-    """A stream whose lines carry a name, where they don't begin with it. Each is written at once, so lines of several
-    processes don't mix; and it is no terminal, so nothing draws over what it has written."""
+    """A stream whose lines carry a step's name, where they don't begin with it. Each is written at once, so lines of
+    several processes don't mix; and it is no terminal, so nothing draws over what it has written."""
 
-    def __init__(self, to: TextIO, name: str) -> None:
-        self._to, self._lead, self._begun = to, f"{name}: ", ""
+    step = ""
+
+    def __init__(self, to: TextIO) -> None:
+        self._to, self._begun = to, ""
 
     def write(self, text: str) -> int:
         """Write the lines that are whole now."""
@@ -142,12 +158,11 @@ class Named(io.TextIOBase):
         """That of the stream behind it."""
         return self._to.encoding
 
-    def close(self) -> None:
-        """Write what was begun; the stream behind it stays open."""
+    def end(self) -> None:
+        """Write what was begun."""
         if self._begun:
             self.write("\n")
-        super().close()
 
     def _led(self, line: str) -> str:
-        line = line.rpartition("\r")[2]
-        return line if not line or line.startswith(self._lead) else f"{self._lead}{line}"
+        line, lead = line.rpartition("\r")[2], f"{self.step}: "
+        return line if not line or line.startswith(lead) else f"{lead}{line}"
