@@ -80,7 +80,7 @@ class BrowserTarget(target.Target, ABC):
         several = task_kinds.by_output(Signature.read(folder).output).outputs_per_token is not None
         return "it answers questions with two outputs, and the page reads one" if several else None
 
-    def open(self, folder: Path, threads: int = 1) -> "Runner":
+    def open(self, folder: Path, threads: int = 1) -> target.Runner:
         """Load an artefact into a page of its own.
 
         Raises:

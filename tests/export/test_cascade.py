@@ -272,7 +272,7 @@ def test_an_apps_folder_has_an_app_of_each_and_golden_answers_of_both(made: Bund
 
 
 def test_the_demo_app_asks_one_model_and_says_what_asks_two(made: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="asks one model, .* is two: hand over the larger, or .* CascadeModel of"):
+    with pytest.raises(UserError, match=r"asks one model, .* is two: hand over the larger, or .* CascadeModel of"):
         ANDROID.check(made, tmp_path / "project")
 
 
