@@ -24,12 +24,20 @@ CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
 MODEL_TYPE, CLASS = "bert", "Bert"
 """What every model is dressed as: transformers.js wants a word that it knows, and makes no difference by it between
 encoders: what it feeds are the inputs that the file names, and what it computes is the file."""
+TYPED = "BertTokenizer"
+"""What the tokenizer of a file that takes token_type_ids is called: others' give none, and a pipeline then feeds zeros
+in their place, so that a context isn't told from its question. It changes nothing else."""
 OUTPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "text-classification": ("logits",),
     "token-classification": ("logits",),
     "question-answering": ("start_logits", "end_logits"),
+    "feature-extraction": ("sentence_embedding",),
 }
-"""What each of its pipelines reads, by name."""
+"""What each of its pipelines reads, by name; of vectors what our own files have."""
+VECTORS, READ_AS = "sentence_embedding", "token_embeddings"
+"""A text's vector, and by what name feature-extraction reads it, as it is where no pooling is asked for."""
+BODY = "Model"
+"""How the name of the class ends that feature-extraction opens."""
 
 
 def is_float(source: Bundle) -> bool:
@@ -63,7 +71,7 @@ def config(source: Bundle, task: Task, quantized: Bundle | None) -> dict[str, An
     kind, labels = task.of_kind, task.label_names
     known: dict[str, Any] = {
         "model_type": MODEL_TYPE,
-        "architectures": [CLASS + kind.architecture],
+        "architectures": [CLASS + (BODY if OUTPUTS.get(kind.pipeline or "") == (VECTORS,) else kind.architecture)],
         "max_position_embeddings": source.signature.max_length,
         "pad_token_id": source.signature.pad_id,
         "id2label": {str(place): label for place, label in enumerate(labels)},
@@ -133,14 +141,31 @@ def _write_model(source: Bundle, to: Path) -> None:
 
     model = onnx.load(str(file_in(source.path)))
     int64_inputs(model)
+    _name_vectors(model)
     onnx.save(model, str(to))
+
+
+def _name_vectors(model: Any) -> None:
+    """Give a file's vectors a second name, by which the pipeline reads them."""
+    import onnx
+
+    known = next((output for output in model.graph.output if output.name == VECTORS), None)
+    if known is None:
+        return
+    model.graph.node.append(onnx.helper.make_node("Identity", [VECTORS], [READ_AS]))
+    again = onnx.ValueInfoProto()
+    again.CopyFrom(known)
+    again.name = READ_AS
+    model.graph.output.append(again)
 
 
 def _tokenizer_config(source: Bundle) -> dict[str, Any]:
     """The bundle's own, with the length at which to cut, and what to pad with and where."""
     path = source.path / TOKENIZER_CONFIG
     known = json.loads(without_places(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-    ends = {"model_max_length": source.signature.max_length, "padding_side": "right"}
+    ends: dict[str, Any] = {"model_max_length": source.signature.max_length, "padding_side": "right"}
+    if "token_type_ids" in source.signature.inputs:
+        ends["tokenizer_class"] = TYPED
     return {**known, **ends, "pad_token": _pad_token(source)}
 
 

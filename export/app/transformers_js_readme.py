@@ -27,6 +27,7 @@ console.log({shown});
 ASKED: Final[dict[str | None, str]] = {
     "token-classification": '"a text"',
     "question-answering": '"a question", "its context"',
+    "feature-extraction": '"a text"',
 }
 """What a pipeline is asked, where that isn't a text that gets labels."""
 NODE_FOLDER = "import.meta.dirname"
@@ -64,6 +65,18 @@ CUT = """\
 """
 SPANS = """\
 - An answer is made of its tokens (lower-case where the model is), without its place in the context.
+"""
+NO_ANSWER = """\
+- It always answers. This model may say that a context has no answer: where start and end logit of the first token
+  ([CLS]) together are above the best span's by more than `null_threshold` in signature.json, there is none.
+"""
+WINDOWS = """\
+- It reads the beginning of a context alone. palmtop reads a long one in windows that have `stride` tokens in common
+  (signature.json), and answers with the best span over them.
+"""
+VECTORS = """\
+- The file gives a text's vector itself, pooled and normalized as the model learnt it: ask for no `pooling` and no
+  `normalize`, which would make other vectors of it.
 """
 PAIRS = """\
 - A pair goes to the model, as above. The pipeline takes none: of `{ text, text_pair }` or `[[a, b]]` it gives wrong
@@ -148,8 +161,11 @@ def _traps(task: Task, signature: Signature) -> list[str]:
     several = kind.has_labels and not kind.one_label and not kind.per_token
     return [
         *([SPANS] if kind.pipeline == "question-answering" else []),
+        *([NO_ANSWER] if signature.null_threshold is not None else []),
+        *([WINDOWS] if signature.stride is not None else []),
+        *([VECTORS] if kind.pipeline == "feature-extraction" else []),
         *([PAIRS] if task.texts_at_a_time > 1 and kind.pipeline not in ASKED else []),
-        *([NUMBER] if not kind.has_labels and not kind.per_token else []),
+        *([NUMBER] if kind.pipeline not in ASKED and not kind.has_labels else []),
         *([TAGS] if kind.labels_per_token else []),
         *([SEVERAL] if several else []),
         CUT.format(length=signature.max_length),

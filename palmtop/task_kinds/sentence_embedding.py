@@ -151,6 +151,7 @@ class SentenceEmbedding(TaskKind):
         "inverted_bottleneck": "the teacher that it builds ends in a classifier: distil to fewer layers with 'distill'",
     }
     task_client: ClassVar[Any] = "embedder"
+    pipeline: ClassVar[str | None] = "feature-extraction"
 
     # -- the task --
 

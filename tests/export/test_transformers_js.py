@@ -16,7 +16,7 @@ import pytest
 from any_kind import headed, static
 from app_pages import AppPage, served
 from onnx.helper import make_graph, make_model, make_node, make_tensor_value_info
-from tiny import sentences, write_multi_label, write_tags, write_task
+from tiny import sentences, write_model, write_multi_label, write_pairs, write_tags, write_task
 from tiny_bundles import naming_this_machine, sealed
 from transformers_js import HERE, MODULE, asked, packages
 
@@ -35,6 +35,7 @@ from palmtop.task_kinds.spans import OUTSIDE
 
 if TYPE_CHECKING:
     from once import MadeOnce
+    from tiny_bundles import Taught
 
 TEXTS = [text for text, _ in sentences(200, 7)]
 SAME = 1e-4
@@ -156,6 +157,43 @@ def test_every_kind_and_a_static_student_give_our_logits(
     assert SAYS[source.task.kind, columns].search(said_by_the_readme(app, tmp_path))
     for trap in TRAPS[source.task.kind, columns]:
         assert trap in (app.path / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_questions_are_answered_with_our_words(reader: "Taught", once: "MadeOnce", tmp_path: Path) -> None:
+    source = once("to_onnx", {}, reader.teacher)
+    app = laid_out(source, tmp_path / "app")
+    assert source.task is not None
+    texts = source.task.load("evaluation").texts
+    asked_for = {"folder": app.path, "auto": "AutoModelForQuestionAnswering", "texts": texts}
+    pipeline = {"what": "pipeline", "folder": app.path, "task": "question-answering"}
+    found, *said = asked(
+        {"what": "outputs", "names": ["start_logits", "end_logits"], **asked_for},
+        *({**pipeline, "texts": question, "call": context} for question, context in texts[:12]),
+    )
+    rows = ours(source, texts)
+    assert_same(found, rows, SAME)
+    assert [each["answer"] for each in said] == [row.answer for row in rows[:12]]
+    assert re.search(r"answer: '", said_by_the_readme(app, tmp_path))
+    assert "without its place in the context" in (app.path / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_vectors_are_ours_without_any_pooling(once: "MadeOnce", tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model", "bert", initializer_range=0.4)
+    settings = {"model": str(model), "task": write_pairs(tmp_path / "data", train=16, evaluation=8)}
+    source = once("to_onnx", {}, make_by_name("adopt", settings, None, tmp_path / "source", print))
+    app = laid_out(source, tmp_path / "app")
+    [found] = asked({"what": "pipeline", "folder": app.path, "task": "feature-extraction", "texts": TEXTS[:40]})
+    rows = ours(source, [(text,) for text in TEXTS[:40]])
+    expected = np.asarray([row.outputs for row in rows])
+    assert np.abs(np.asarray(found) - expected).max() < SAME
+    np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1, atol=1e-5)
+    assert "dims: [ 1, 32 ]" in said_by_the_readme(app, tmp_path)
+    written = (app.path / "README.md").read_text(encoding="utf-8")
+    assert "ask for no `pooling`" in written and "of one number is always" not in written
+    said: list[str] = []
+    verify(app.path, said.append)
 
 
 def assert_pairs_need_the_model(app: Bundle, texts: list[tuple[str, ...]], rows: list[GoldenRow]) -> None:

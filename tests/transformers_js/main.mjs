@@ -1,6 +1,6 @@
 // What transformers.js makes of folders, in Node: questions as JSON on stdin, an answer for each on stdout. Texts are
 // cut as its pipelines cut them.
-// logits: of each text, or pair, by the tokenizer and the model; pipeline: of all texts at a time, by a pipeline.
+// outputs: of each text, or pair, by the names of the model's outputs; logits: of each text, or pair, by the tokenizer and the model; pipeline: of all texts at a time, by a pipeline.
 
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
@@ -10,6 +10,18 @@ const transformers = await import(pathToFileURL(module));
 transformers.env.allowRemoteModels = false;
 
 const ANSWERS = {
+  async outputs({ folder, auto, texts, names, options }) {
+    const tokenizer = await transformers.AutoTokenizer.from_pretrained(folder);
+    const model = await transformers[auto].from_pretrained(folder, options);
+    const found = [];
+    for (const [first, second] of texts) {
+      const inputs = tokenizer(first, { text_pair: second ?? null, return_token_type_ids: true });
+      const given = await model(inputs);
+      const outputs = names.flatMap((name) => Array.from(given[name].data));
+      found.push({ ids: inputs.input_ids.tolist()[0].map(Number), logits: outputs });
+    }
+    return found;
+  },
   async logits({ folder, auto, texts, options }) {
     const tokenizer = await transformers.AutoTokenizer.from_pretrained(folder);
     const model = await transformers[auto].from_pretrained(folder, options);
@@ -23,7 +35,8 @@ const ANSWERS = {
   },
   async pipeline({ folder, task, texts, call, options }) {
     const ask = await transformers.pipeline(task, folder, options);
-    return ask(texts, call);
+    const answered = await ask(texts, call);
+    return answered.tolist ? answered.tolist() : answered;
   },
 };
 
