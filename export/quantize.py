@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from palmtop import format as file_format
+from palmtop import task_kinds
 from palmtop.bundle import Bundle, Format
 from palmtop.effect import Effect
 from palmtop.errors import UserError
@@ -103,6 +104,11 @@ class Quantize(Stage):
         if self.scheme not in quantizer.schemes:
             raise UserError(
                 f"{self.scheme} isn't for {source.format}; for that there is {', '.join(quantizer.schemes)}"
+            )
+        if self.scheme == "static_int8" and source.task is not None and task_kinds.find(source.task).writes:
+            raise UserError(
+                "static_int8 isn't for models that write: ranges are taken of whole texts in one graph, and these have "
+                "a cache that fills; take dynamic_int8"
             )
         if self.kept_modules and not quantizer.modules_named:
             called = file_format.find(source.format).called or source.format

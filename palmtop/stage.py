@@ -232,6 +232,8 @@ def check_fit(name: str, stage: Stage, source: Outline | None) -> None:
     Raises:
         UserError: it doesn't.
     """
+    if source is not None and source.task is not None and task_kinds.find(source.task).writes:
+        check_task(name, stage, source)  # a decoder's task says why, in place of its family
     check_kind(name, stage, source)
     check_layers(name, stage, source)
     check_refused(name, source.family if source else None)

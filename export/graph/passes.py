@@ -58,6 +58,7 @@ FOR_STEPS: tuple[Pass, ...] = (
     drop_no_ops,
     fold_constants,
     spell_out_norms,
+    keep_rank_four,
     look_up_gathered,
 )
 """Of graphs of a model that writes: those that don't look for a classifier's mask and rows."""

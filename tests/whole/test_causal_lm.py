@@ -182,7 +182,14 @@ def test_what_does_not_fit_is_refused_by_name(random: Bundle, tmp_path: Path) ->
     said = refusal("finetune", Outline("torch", "bert", 2), task=write_texts(tmp_path / "texts"))
     assert said.startswith("finetune for causal lm: a model of the family 'bert' is an encoder, whose tokens see those")
     writes = Outline("torch", "gpt2", 2, ("next_tokens",), task="causal_lm")
-    assert refusal("to_tfjs", writes).startswith("to_tfjs works on encoders, but a model of the family 'gpt2'")
+    assert refusal("to_tfjs", writes).startswith("to_tfjs isn't for causal lm: its graph model runs whole texts, and a")
+    assert refusal("to_app", writes).startswith("to_app isn't for causal lm: no client that it writes has the loop yet")
+    assert refusal("minilm", writes).startswith(
+        "minilm isn't for causal lm yet; what is: adopt, distill, finetune, dist"
+    )
+    file = Outline("tflite", "gpt2", 2, ("next_tokens",), task="causal_lm")
+    with pytest.raises(UserError, match="static_int8 isn't for models that write: ranges are taken of whole texts"):
+        find("quantize")(scheme="static_int8").outline(file)
     assert "gives one label" in KIND.refuses["tfidf"]
     with pytest.raises(UserError, match="reads prompts in graphs of fixed lengths"):
         find("to_tflite")(lengths="any").outline(writes)
