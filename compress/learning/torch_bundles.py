@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palmtop.bundle import Bundle
-from palmtop.compress.learning.validation import Validation
+from palmtop.compress.learning.answered import answered
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.signature import Signature
 from palmtop.task import Split, Task
@@ -71,7 +72,9 @@ def _settled(
     rows = task.load("validation") if task.validation is not None else held
     if not task.of_kind.settles or rows is None:
         return signature
-    return Validation(task, rows, source.path, signature, lambda _: None).settled(model)
+    encodings = HostTokenizer.of(source.path, signature).encode(rows.texts)
+    outputs = answered(model, task.of_kind, encodings, signature)
+    return task.of_kind.settled(outputs, rows.labels, signature, encodings)
 
 
 def copy_tokenizer(source: Bundle, out: Path) -> None:
