@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palmtop.bundle import Bundle
-from palmtop.compress.learning.validation import Validation
+from palmtop.compress.learning.answered import answered
+from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
 from palmtop.signature import Signature
 from palmtop.task import Split, Task
@@ -77,7 +78,9 @@ def _settled(model: "PreTrainedModel", words: Path, task: Task, signature: Signa
     rows = task.load("validation") if task.validation is not None else held
     if not task.of_kind.settles or rows is None:
         return signature
-    return Validation(task, rows, words, signature, lambda _: None).settled(model)
+    encodings = HostTokenizer.of(words, signature).encode(rows.texts)
+    outputs = answered(model, task.of_kind, encodings, signature)
+    return task.of_kind.settled(outputs, rows.labels, signature, encodings)
 
 
 def copy_tokenizer(folder: Path, out: Path) -> None:

@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from jaxtyping import Float32
 
+from palmtop.compress.learning.answered import answered
 from palmtop.compress.learning.training_settings import ChosenRates
-from palmtop.data.encoding import Encoding, pad
+from palmtop.data.encoding import Encoding
 from palmtop.data.tokenization import HostTokenizer
-from palmtop.models.opening import outputs_of
 from palmtop.signature import Signature
 from palmtop.task import Split, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-BATCH = 32
-"""Texts that are answered at a time."""
 MOST = 1000
 """Texts that are graded: more would tell rates no better apart, and cost time after each epoch."""
 LEAST = 30
@@ -93,25 +91,7 @@ class Validation:
 
     def outputs(self, model: "PreTrainedModel") -> Float32[np.ndarray, "texts ..."]:
         """The model's answers, as the kind of the task joins them."""
-        import torch
-
-        training = model.training
-        model.eval()
-        order = np.argsort([len(encoding) for encoding in self.encodings], kind="stable")
-        answers: list[np.ndarray] = []
-        with torch.inference_mode():
-            for start in range(0, len(order), BATCH):
-                chosen = [self.encodings[place] for place in order[start : start + BATCH]]
-                batch = pad(chosen, self.signature.only_length or max(map(len, chosen)), self.signature.pad_id)
-                inputs = {name: torch.from_numpy(batch[name]).long().to(model.device) for name in self.signature.inputs}
-                said = self.task.of_kind.condensed(outputs_of(model(**inputs)), inputs["input_ids"])
-                answers += list(said.float().cpu().numpy())
-        model.train(training)
-        return self.task.of_kind.joined([answers[place] for place in np.argsort(order)], self.encodings)
-
-    def settled(self, model: "PreTrainedModel") -> Signature:
-        """The signature with what the kind of the task chooses by the model's answers."""
-        return self._settled(self.outputs(model)) if self.task.of_kind.settles else self.signature
+        return answered(model, self.task.of_kind, self.encodings, self.signature)
 
     def _settled(self, outputs: Float32[np.ndarray, "texts ..."]) -> Signature:
         return self.task.of_kind.settled(outputs, self.split.labels, self.signature, self.encodings)
