@@ -17,7 +17,6 @@ from palmtop.eval.reports.table import (
     NOT_COMPARABLE,
     NOT_MEASURED,
     NOT_VALID,
-    ONE_MODEL,
     WEAK_TEACHER,
     Cell,
     Row,
@@ -220,7 +219,11 @@ def _nonzero(artefact: Artefact) -> Cell:
 
 def _of_cascade(artefact: Artefact, metric: str) -> Cell:
     """In hundredths; of one model there is no such thing."""
-    return _cell(artefact, metric, 100) if ANSWERED_FIRST in artefact.numbers else Cell(word=ONE_MODEL)
+    return (
+        _cell(artefact, metric, 100)
+        if ANSWERED_FIRST in artefact.numbers
+        else Cell(word=NOT_COMPARABLE, why="it is one model")
+    )
 
 
 def _scaled(found: Measurement, value: float, scale: float) -> Cell:

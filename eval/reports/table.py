@@ -8,8 +8,6 @@ from palmtop.metrics import Score
 
 NOT_MEASURED, NOT_COMPARABLE, NOT_VALID = "not measured", "not comparable", "not valid"
 NOT_BESIDE = "not timed side by side with the baseline"
-ONE_MODEL = "one model"
-"""Stands where only a cascade of two has a number."""
 WEAK_TEACHER = "weak teacher"
 """Stands for a share of a teacher that is worse than a linear model or than its own student."""
 

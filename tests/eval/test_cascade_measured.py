@@ -112,7 +112,7 @@ def test_the_table_says_what_the_cascade_gains(run: Run) -> None:
     rows = {row.name: row for row in section.rows}
     cells = rows["both"].cells
     assert cells["answered_first"].value is not None and cells["larger_points"].low is not None
-    assert rows["large"].cells["answered_first"].word == "one model"
+    assert rows["large"].cells["answered_first"].word == "not comparable"
     said = next(verdict.says for verdict in section.verdicts if "first model" in verdict.says)
     assert said.startswith("both on host_onnx: its first model answers ")
     assert (
