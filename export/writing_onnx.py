@@ -32,10 +32,26 @@ def write(source: Bundle, file: Path) -> Signature:
         external_data=False,
         verbose=False,
     )
+    count_texts_by_ids(file)
     for name in BESIDE:
         if (source.path / name).is_file():
             shutil.copyfile(source.path / name, file.parent / name)
     return source.signature.model_copy(update={"inputs": (), "other_graphs": {STEP: graph}})
+
+
+def count_texts_by_ids(file: Path) -> int:
+    """Let every node that takes the number of texts from a cache take it from the ids, and return how many did:
+    transformers.js' first, empty cache has no text either."""
+    import onnx
+
+    model, changed = onnx.load(str(file)), 0
+    for node in model.graph.node:
+        first = {attribute.name: attribute.i for attribute in node.attribute} == {"start": 0, "end": 1}
+        if node.op_type == "Shape" and first and node.input[0].startswith(PAST):
+            node.input[0] = "input_ids"
+            changed += 1
+    onnx.save(model, str(file))
+    return changed
 
 
 def _graph(model: Any) -> Graph:

@@ -34,10 +34,9 @@ class Windows:
 def windows_by_distance(model: "PreTrainedModel") -> Windows:
     """Change a model in place; it answers only with an additive mask, and after its windows were told."""
     windows, body = Windows(int(model.config.window_size)), model.base_model
-    assert isinstance(body.h, torch.nn.ModuleList)
-    blocks: Any = body.h
-    for block in blocks:
-        attention: Any = block.attn.attention
+    layers: Any = body.h
+    for block in layers:
+        attention = block.attn.attention
         local = windows if attention.attention_type == "local" else None
         attention._attn = MethodType(_Attention(local), attention)
     return windows

@@ -1,5 +1,6 @@
 """Models that write: scores against formulas, searches against transformers' own, and a GPT-2 the whole way."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from tiny import END, write_task, write_texts, write_writer
 from torch.nn import functional
+from transformers_js import asked
 
 from palmtop import target, task_kinds
 from palmtop.bundle import Bundle
@@ -185,7 +187,7 @@ def test_what_does_not_fit_is_refused_by_name(random: Bundle, tmp_path: Path) ->
     assert refusal("to_tfjs", writes).startswith("to_tfjs isn't for causal lm: its graph model runs whole texts, and a")
     assert refusal("to_app", writes).startswith("to_app isn't for causal lm: no client that it writes has the loop yet")
     assert refusal("minilm", writes).startswith(
-        "minilm isn't for causal lm yet; what is: adopt, distill, finetune, dist"
+        "minilm isn't for causal lm yet; what is: adopt, distill, distill_causal, "
     )
     file = Outline("tflite", "gpt2", 2, ("next_tokens",), task="causal_lm")
     with pytest.raises(UserError, match="static_int8 isn't for models that write: ranges are taken of whole texts"):
@@ -305,6 +307,23 @@ def test_a_student_of_fewer_layers_writes_too(use: str, taught: Bundle, tmp_path
     assert (made.task, made.signature.generation) == (taught.task, taught.signature.generation)
     with load(made) as model:
         assert isinstance(model(PROMPT), Written)
+
+
+@pytest.mark.slow
+def test_transformers_js_writes_the_same_tokens(taught: Bundle, once: "MadeOnce", tmp_path: Path) -> None:
+    made, prompts = once("to_onnx", {}, taught), [PROMPT, "play song", "a my bank card bill", "what is the weather"]
+    (tmp_path / "onnx").mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(made.path / name, tmp_path / name)
+    shutil.copyfile(made.path / "model.onnx", tmp_path / "onnx" / "model.onnx")
+    call = {"max_new_tokens": 12, "do_sample": False}
+    question = {"what": "write", "folder": tmp_path, "auto": "AutoModelForCausalLM", "texts": prompts, "call": call}
+    (found,) = asked(question | {"options": {"dtype": "fp32", "local_files_only": True}})
+    with target.find("host_onnx").open(made.path) as writer:
+        assert isinstance(writer, Writer)
+        settings = Generation(max_new_tokens=12, end_id=0)
+        expected = [list(write(writer, writer.prompt(prompt), settings)) for prompt in prompts]
+    assert [ids[:-1] if ids[-1] == 0 else ids for ids in found] == expected
 
 
 @pytest.mark.long
