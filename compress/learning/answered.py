@@ -9,7 +9,6 @@ from jaxtyping import Float32
 from palmtop.data.encoding import Encoding, pad
 from palmtop.models.opening import outputs_of
 from palmtop.signature import Signature
-from palmtop.task_kinds.kind import TaskKind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -19,15 +18,15 @@ BATCH = 32
 
 
 def answered(
-    model: "PreTrainedModel", kind: TaskKind, encodings: Sequence[Encoding], signature: Signature
-) -> Float32[np.ndarray, "texts ..."]:
-    """The answers, as the kind of the task joins them. The model is in training mode afterwards if it was before."""
+    model: "PreTrainedModel", encodings: Sequence[Encoding], signature: Signature
+) -> list[Float32[np.ndarray, "..."]]:
+    """The answer to each text, padded as it was when it was run. The model stays in the mode that it was in."""
     import torch
 
     training = model.training
     model.eval()
     order = np.argsort([len(encoding) for encoding in encodings], kind="stable")
-    answers: list[np.ndarray] = []
+    answers: list[Float32[np.ndarray, ...]] = []
     with torch.inference_mode():
         for start in range(0, len(order), BATCH):
             chosen = [encodings[place] for place in order[start : start + BATCH]]
@@ -35,4 +34,4 @@ def answered(
             inputs = {name: torch.from_numpy(batch[name]).long().to(model.device) for name in signature.inputs}
             answers += list(outputs_of(model(**inputs)).float().cpu().numpy())
     model.train(training)
-    return kind.joined([answers[place] for place in np.argsort(order)], encodings)
+    return [answers[place] for place in np.argsort(order)]

@@ -73,7 +73,7 @@ def _settled(
     if not task.of_kind.settles or rows is None:
         return signature
     encodings = HostTokenizer.of(source.path, signature).encode(rows.texts)
-    outputs = answered(model, task.of_kind, encodings, signature)
+    outputs = task.of_kind.joined(answered(model, encodings, signature), encodings)
     return task.of_kind.settled(outputs, rows.labels, signature, encodings)
 
 
