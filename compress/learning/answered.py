@@ -20,14 +20,14 @@ BATCH = 32
 
 def answered(
     model: "PreTrainedModel", kind: TaskKind, encodings: Sequence[Encoding], signature: Signature
-) -> Float32[np.ndarray, "texts ..."]:
-    """The answers, as the kind of the task joins them. The model is in training mode afterwards if it was before."""
+) -> list[Float32[np.ndarray, "..."]]:
+    """The answer to each text, padded as it was when it was run, and what the kind of task keeps of it. The model stays in the mode that it was in."""
     import torch
 
     training = model.training
     model.eval()
     order = np.argsort([len(encoding) for encoding in encodings], kind="stable")
-    answers: list[np.ndarray] = []
+    answers: list[Float32[np.ndarray, ...]] = []
     with torch.inference_mode():
         for start in range(0, len(order), BATCH):
             chosen = [encodings[place] for place in order[start : start + BATCH]]
@@ -36,4 +36,4 @@ def answered(
             said = kind.condensed(outputs_of(model(**inputs)), inputs["input_ids"])
             answers += list(said.float().cpu().numpy())
     model.train(training)
-    return kind.joined([answers[place] for place in np.argsort(order)], encodings)
+    return [answers[place] for place in np.argsort(order)]

@@ -79,7 +79,7 @@ def _settled(model: "PreTrainedModel", words: Path, task: Task, signature: Signa
     if not task.of_kind.settles or rows is None:
         return signature
     encodings = HostTokenizer.of(words, signature).encode(rows.texts)
-    outputs = answered(model, task.of_kind, encodings, signature)
+    outputs = task.of_kind.joined(answered(model, task.of_kind, encodings, signature), encodings)
     return task.of_kind.settled(outputs, rows.labels, signature, encodings)
 
 

@@ -1,7 +1,7 @@
 """What training chooses by: texts that it doesn't learn from, and how well a model answers them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,20 +87,16 @@ class Validation:
     def grade(self, model: "PreTrainedModel") -> float:
         """The task's metric of the model's answers; minus infinity where it isn't defined, as when all answers are the
         same or aren't finite. The model is in training mode afterwards if it was before."""
-        return self._metric(self.outputs(model))
+        return self._metric(answered(model, self.task.of_kind, self.encodings, self.signature))
 
-    def outputs(self, model: "PreTrainedModel") -> Float32[np.ndarray, "texts ..."]:
-        """The model's answers, as the kind of the task joins them."""
-        return answered(model, self.task.of_kind, self.encodings, self.signature)
-
-    def _settled(self, outputs: Float32[np.ndarray, "texts ..."]) -> Signature:
-        return self.task.of_kind.settled(outputs, self.split.labels, self.signature, self.encodings)
-
-    def _metric(self, outputs: Float32[np.ndarray, "texts ..."]) -> float:
+    def _metric(self, answers: Sequence[Float32[np.ndarray, "..."]]) -> float:
         kind = self.task.of_kind
+        outputs = kind.joined(answers, self.encodings)
         if not np.isfinite(outputs).all():
             return -math.inf
-        signature = self._settled(outputs) if kind.settles else self.signature
+        signature = self.signature
+        if kind.settles:
+            signature = kind.settled(outputs, self.split.labels, signature, self.encodings)
         graded = kind.graded(
             kind.answers(outputs, self.encodings, signature), self.split.labels, self.split.texts, self.task.label_names
         )
