@@ -21,7 +21,8 @@ BATCH = 32
 def answered(
     model: "PreTrainedModel", kind: TaskKind, encodings: Sequence[Encoding], signature: Signature
 ) -> list[Float32[np.ndarray, "..."]]:
-    """The answer to each text, padded as it was when it was run, and what the kind of task keeps of it. The model stays in the mode that it was in."""
+    """What the kind of task keeps of the answer to each text, padded as it was when it was run. The model stays in the
+    mode that it was in."""
     import torch
 
     training = model.training
