@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from jaxtyping import Float32
-from numpy import ndarray
+from typing import TYPE_CHECKING
 
 from palmtop import task_kinds
 from palmtop.data.encoding import Encoding
 from palmtop.errors import UserError
 from palmtop.signature import Signature
 from palmtop.task_kinds.answer import Answer
+
+if TYPE_CHECKING:  # an app's import is quick: numpy waits for the first text
+    from jaxtyping import Float32
+    from numpy import ndarray
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Purpose:
         return task_kinds.find(self.kind).ranks
 
 
-def answers(purpose: Purpose, encodings: Sequence[Encoding], outputs: Float32[ndarray, "texts ..."]) -> list[Answer]:
+def answers(purpose: Purpose, encodings: Sequence[Encoding], outputs: "Float32[ndarray, 'texts ...']") -> list[Answer]:
     """What a runner's outputs say, text by text.
 
     Raises:
         UserError: a kind of task that isn't known, or outputs that aren't this task's, or aren't finite.
     """
+    import numpy as np
+
     kind = task_kinds.find(purpose.kind)
     if wrong := [row for row, output in enumerate(outputs, 1) if not np.isfinite(output).all()]:
         raise UserError(

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import numpy as np
-from jaxtyping import Float32
-from numpy import ndarray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from palmtop.bundle import FileEntry, Format
 from palmtop.data.encoding import Encoding
 from palmtop.errors import UserError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # an app's import is quick: numpy waits for the first text
+    from jaxtyping import Float32
+    from numpy import ndarray
+
     from palmtop.signature import Signature
     from palmtop.task import Task
     from palmtop.task_kinds.kind import TaskKind
@@ -130,7 +130,7 @@ class GoldenRow(_Frozen):
 
 def golden_rows(
     encodings: Sequence[Encoding],
-    outputs: Float32[ndarray, "texts ..."],
+    outputs: "Float32[ndarray, 'texts ...']",
     task: "Task",
     signature: "Signature | None" = None,
 ) -> list[GoldenRow]:
@@ -149,7 +149,7 @@ def golden_rows(
     ]
 
 
-def golden_outputs(rows: Sequence[GoldenRow], kind: "TaskKind") -> Float32[ndarray, "texts ..."]:
+def golden_outputs(rows: Sequence[GoldenRow], kind: "TaskKind") -> "Float32[ndarray, 'texts ...']":
     """The outputs in golden.jsonl as a runner gives them."""
     return kind.from_golden([row.outputs for row in rows], [len(row.input_ids) for row in rows])
 
@@ -159,6 +159,8 @@ def unseen_labels(rows: Sequence[GoldenRow], kind: "TaskKind", labels: Sequence[
     outputs are no labels."""
     if kind.outputs_per_token is not None or not kind.names_outputs:
         return {}
+    import numpy as np
+
     largest = (np.reshape(row.outputs, (-1, len(labels))).argmax(axis=1) for row in rows)
     seen = {int(place) for places in largest for place in places}
     return {place: label for place, label in enumerate(labels) if place not in seen}

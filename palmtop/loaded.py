@@ -2,20 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Self, overload
+from typing import TYPE_CHECKING, Self, overload
 
 from palmtop import target, task_kinds
 from palmtop.answering import Purpose, answers
 from palmtop.app_manifest import LABELS, Manifest
 from palmtop.bundle import Bundle, Format
-from palmtop.continuation import Continuation
 from palmtop.data.encoding import Text
 from palmtop.errors import UserError, raise_all
 from palmtop.generation import Generation
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.target import Runner
 from palmtop.task_kinds.answer import Answer
-from palmtop.writer import Writer
+
+if TYPE_CHECKING:  # importing this file is quick: what writes needs numpy
+    from palmtop.continuation import Continuation
 
 COUNTED = {1: "one text", 2: "two texts"}
 
@@ -55,17 +56,20 @@ class Model:
         if not texts:
             return []
         raise_all([fault for number, text in enumerate(texts, 1) if (fault := _fault(text, number, self.purpose))][:1])
-        if isinstance(self._runner, Writer):
-            return [Continuation(self._runner, prompt, self._generation).whole() for (prompt,) in texts]
+        if self.purpose.signature is not None and self.purpose.signature.generation is not None:
+            return [self.write(prompt).whole() for (prompt,) in texts]
         encodings = self._runner.tokenize(texts)
         return answers(self.purpose, encodings, self._runner.predict(encodings))
 
-    def write(self, prompt: str) -> Continuation:
+    def write(self, prompt: str) -> "Continuation":
         """What a model that writes says behind a prompt, to be gone through piece by piece as it comes.
 
         Raises:
             UserError: the model doesn't write, or the prompt is no text.
         """
+        from palmtop.continuation import Continuation
+        from palmtop.writer import Writer
+
         if not isinstance(self._runner, Writer):
             raise UserError(
                 f"{self.bundle.name} is for {self.purpose.kind.replace('_', ' ')}: ask it, it doesn't write"

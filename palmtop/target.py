@@ -7,10 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
-
-from jaxtyping import Bool, Float32
-from numpy import ndarray
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from palmtop.data.encoding import Encoding, Text
 from palmtop.errors import UserError, did_you_mean
@@ -18,6 +15,10 @@ from palmtop.format import judge
 from palmtop.measurement import NOT_RUN, Kind
 from palmtop.signature import FILE as SIGNATURE
 from palmtop.signature import Signature
+
+if TYPE_CHECKING:  # an app's import is quick: numpy waits for the first text
+    from jaxtyping import Bool, Float32
+    from numpy import ndarray
 
 ROOM = "palmtop.eval.targets"
 OWN_LENGTH: Literal["own"] = "own"
@@ -71,7 +72,7 @@ class Runner(ABC):
         """Encode texts with the tokenizer that this target uses."""
 
     @abstractmethod
-    def predict(self, encodings: Sequence[Encoding]) -> Float32[ndarray, "texts ..."]:
+    def predict(self, encodings: Sequence[Encoding]) -> "Float32[ndarray, 'texts ...']":
         """Answer each text, [texts, outputs]; the runner pads and batches as its runtime likes.
 
         Of questions and contexts (a signature of spans): start and end logits, [texts, 2, tokens of the longest], with
@@ -96,7 +97,7 @@ class Runner(ABC):
             UserError: nothing tokenizes there, with the reason; the way from a text to its answer isn't timed then.
         """
 
-    def answered_first(self, encodings: Sequence[Encoding]) -> Bool[ndarray, " texts"] | None:
+    def answered_first(self, encodings: Sequence[Encoding]) -> "Bool[ndarray, ' texts'] | None":
         """Of a cascade, which texts the first of its two models answers; None of one model."""
         return None
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import Int32, Int64
-from numpy import ndarray
+if TYPE_CHECKING:  # an app's import is quick: numpy waits for the first text
+    from jaxtyping import Int32, Int64
+    from numpy import ndarray
 
 Text = tuple[str, ...]
 """What is classified: one text, or a pair; or a question and its context."""
@@ -21,10 +22,10 @@ class Encoding:
     """One text as a model takes it: unpadded, special tokens in, truncated to the model's length."""
 
     text: Text
-    input_ids: Int32[ndarray, " tokens"]
-    token_type_ids: Int32[ndarray, " tokens"]
+    input_ids: "Int32[ndarray, ' tokens']"
+    token_type_ids: "Int32[ndarray, ' tokens']"
     truncated: bool = False
-    places: Int64[ndarray, "tokens 2"] | None = None
+    places: "Int64[ndarray, 'tokens 2'] | None" = None
     """Of a question and its context: the characters of the context that a token stands for, -1 for all other tokens
     (and -2 for one that stands for no answer, where there may be none); else None."""
     part: int = 0
@@ -35,8 +36,10 @@ class Encoding:
         return len(self.input_ids)
 
 
-def pad(encodings: Sequence[Encoding], length: int, pad_id: int) -> dict[str, Int32[ndarray, "batch tokens"]]:
+def pad(encodings: Sequence[Encoding], length: int, pad_id: int) -> "dict[str, Int32[ndarray, 'batch tokens']]":
     """One batch, padded on the right to `length` tokens: input_ids, attention_mask (1 = real) and token_type_ids."""
+    import numpy as np
+
     shape = (len(encodings), length)
     batch = {
         "input_ids": np.full(shape, pad_id, np.int32),
