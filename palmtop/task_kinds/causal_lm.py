@@ -17,7 +17,7 @@ from palmtop.errors import UserError
 from palmtop.families.family import Kind
 from palmtop.generation import Generation
 from palmtop.metrics import Score, proportion
-from palmtop.settings import Settings, build
+from palmtop.settings import Settings
 from palmtop.signature import Signature
 from palmtop.task_kinds.answer import Answer
 from palmtop.task_kinds.kind import IGNORED, Definition, Differences, Labels, TaskKind
@@ -112,19 +112,6 @@ class CausalLm(TaskKind):
     no_task_client: ClassVar[str] = "they classify, this model writes"
 
     # -- the task --
-
-    def settled_by(self, options: Mapping[str, Any] | None) -> "CausalLm":
-        """With the task's options.
-
-        Raises:
-            ValueError: they aren't such options, with every fault.
-        """
-        if options is None:
-            return self
-        try:
-            return CausalLm(build(Options, options, "options"))
-        except UserError as error:
-            raise ValueError("; ".join(error.faults)) from None
 
     def signed(self, signature: Signature, folder: Path) -> Signature:
         """With the generation settings; their ending token is that of the task, or of the folder's config.json.

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Num
@@ -16,7 +16,7 @@ from palmtop.data.rows import Table
 from palmtop.errors import UserError, clipped
 from palmtop.families.family import Kind
 from palmtop.metrics import Score, bootstrapped, bootstrapped_mean, faults_of
-from palmtop.settings import Settings
+from palmtop.settings import Settings, build
 from palmtop.signature import Signature
 from palmtop.task_kinds.answer import Answer
 
@@ -118,17 +118,22 @@ class TaskKind(ABC):
     pipeline: ClassVar[str | None] = None
     """The pipeline of transformers.js that asks such a model; None: none that a folder is written for."""
     options: ClassVar[type[Settings] | None] = None
-    """What a task of this kind may settle besides, under `options`."""
+    """What a task of this kind may settle besides, under `options`; such a kind is made of them."""
 
-    def settled_by(self, options: Mapping[str, Any] | None) -> "TaskKind":
-        """The kind as a task settles it.
+    def settled_by(self, options: Mapping[str, Any] | None) -> Self:
+        """The kind as a task settles it: made anew of the task's options, where it has some.
 
         Raises:
-            ValueError: it has no such options.
+            ValueError: it has no such options, with every fault.
         """
-        if options is not None:
+        if options is None:
+            return self
+        if self.options is None:
             raise ValueError(f"{self.name} has no options; remove 'options'")
-        return self
+        try:
+            return type(self)(build(self.options, options, "options"))  # type: ignore[call-arg]  # of kinds with options
+        except UserError as error:
+            raise ValueError("; ".join(error.faults)) from None
 
     def signed(self, signature: Signature, folder: Path) -> Signature:
         """The signature of a model that learns such a task, before anything is chosen by what it answers.

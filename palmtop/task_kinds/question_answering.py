@@ -14,7 +14,7 @@ from palmtop.data.encoding import Encoding, Text
 from palmtop.data.rows import Table
 from palmtop.errors import UserError
 from palmtop.metrics import Score, proportion
-from palmtop.settings import Settings, build
+from palmtop.settings import Settings
 from palmtop.signature import Signature
 from palmtop.task_kinds import context_windows, no_answer, spans
 from palmtop.task_kinds.answer import Answer
@@ -113,19 +113,6 @@ class QuestionAnswering(TaskKind):
     golden_wants: ClassVar[str] = "a start and an end logit for each token"
     outputs_per_token: ClassVar[int | None] = len(SPAN)
     options: ClassVar[type[Settings] | None] = Options
-
-    def settled_by(self, options: Mapping[str, Any] | None) -> "QuestionAnswering":
-        """With the task's options.
-
-        Raises:
-            ValueError: they aren't such options, with every fault.
-        """
-        if options is None:
-            return self
-        try:
-            return QuestionAnswering(build(Options, options, "options"))
-        except UserError as error:
-            raise ValueError("; ".join(error.faults)) from None
 
     def signed(self, signature: Signature, folder: Path) -> Signature:
         """With the usual threshold where there may be no answer, and with the windows."""

@@ -14,7 +14,7 @@ from palmtop.data.rows import Table, have
 from palmtop.errors import UserError
 from palmtop.metrics import Score, bootstrapped_mean, pearson, ranks
 from palmtop.models.embedding_head import KEY, Head
-from palmtop.settings import Settings, build
+from palmtop.settings import Settings
 from palmtop.signature import Signature
 from palmtop.task_kinds import embedding_losses as losses
 from palmtop.task_kinds import embedding_ranks
@@ -154,19 +154,6 @@ class SentenceEmbedding(TaskKind):
     pipeline: ClassVar[str | None] = "feature-extraction"
 
     # -- the task --
-
-    def settled_by(self, options: Mapping[str, Any] | None) -> "SentenceEmbedding":
-        """With the task's options.
-
-        Raises:
-            ValueError: they aren't such options, with every fault.
-        """
-        if options is None:
-            return self
-        try:
-            return SentenceEmbedding(build(Options, options, "options"))
-        except UserError as error:
-            raise ValueError("; ".join(error.faults)) from None
 
     def decides(self, task: Definition) -> str:
         """Spearman's correlation of rated pairs, nDCG@10 of pairs without a rating, and of classes the nearest text."""
