@@ -92,7 +92,8 @@ def test_the_bootstrap_of_a_mean_is_the_bootstrap_on_the_same_resamples(rows: in
     ("kind", "metric"), [(name, metric) for name in task_kinds.names() for metric in find(name).metrics]
 )
 def test_a_metric_with_a_part_for_each_text_is_their_mean(kind: str, metric: str) -> None:
-    looked, labels = RANDOM.integers(0, 3, 50), RANDOM.integers(0, 3, 50)
+    spans = (1, 2) if kind == "question_answering" else ()  # an answer each, its first and last token
+    looked, labels = RANDOM.integers(0, 3, 50), RANDOM.integers(0, 3, (50, *spans))
     parts = find(kind).by_text(metric, looked, labels)
     found = ("ndcg_at_10", "recall_at_1", "recall_at_10")
     assert (parts is not None) == (metric in ("accuracy", "f1", "exact_match", *found))
