@@ -53,8 +53,9 @@ def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
     wait for the other's alone."""
     for item in items:
         if _families_made(item) & LONG_FAMILIES:
-            item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.long)
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.slow)  # whoever leaves out the slow ones leaves out these
     turn = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: turn.get(item.path.name, len(turn)))
 
