@@ -112,7 +112,7 @@ def test_long_contexts_are_read_in_windows_and_some_questions_have_no_answer(
     reader: Taught, once: "MadeOnce", tmp_path: Path
 ) -> None:
     """Answers far behind the 32 tokens that the model reads at a time; its file says the same."""
-    task = write_questions(tmp_path / "data", 384, 45, unanswerable=True, words=24)
+    task = write_questions(tmp_path / "data", 384, 45, unanswerable=True, words=32)
     task |= {"options": task["options"] | {"stride": 11}, "validation": task["train"]}
     settings = {"task": task, "epochs": 12, "learning_rate": 5e-3, "batch_size": 16, "max_length": 32}
     made = _make("finetune", settings, reader.base, tmp_path / "made")
@@ -135,7 +135,11 @@ def test_long_contexts_are_read_in_windows_and_some_questions_have_no_answer(
         said = [span.as_dict() for span in model([(question, context) for question, context in split.texts])]
     assert [span["answer"] == "" for span in said] == [bool(answer[0] < 0) for answer in both[1]]
     firsts = {row.text: row.places[:, 1].max() for row in encodings if not row.part and row.places is not None}
-    assert sum(span["begin"] >= firsts[text] for span, text in zip(said, split.texts, strict=True)) > 3
+    rows = [json.loads(line) for line in Path(task["evaluation"]).read_text().splitlines()]
+    begins = [min(row["answers"]["answer_start"], default=-1) for row in rows]
+    behind = [place for place, text in enumerate(split.texts) if begins[place] >= firsts[text]]
+    assert len(behind) > 3  # the first window ends before their answers
+    assert sum(said[place]["begin"] == begins[place] for place in behind) > 0.7 * len(behind)
     app = _make("to_app", {"golden": "task"}, file, tmp_path / "app")
     verify(app.path, print)
 
