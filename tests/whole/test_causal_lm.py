@@ -327,7 +327,7 @@ def test_transformers_js_writes_the_same_tokens(taught: Bundle, once: "MadeOnce"
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("use", "settings"), [("to_onnx", {}), ("to_tflite", {"lengths": [8]})])
+@pytest.mark.parametrize(("use", "settings"), [("to_onnx", {}), ("to_tflite", {"lengths": [8], "cache_length": 32})])
 def test_a_window_is_exported_too(use: str, settings: dict[str, Any], tmp_path: Path) -> None:
     given = {"model": str(write_writer(tmp_path / "model", "gpt_neo")), "task": write_texts(tmp_path / "data")}
     made = make_by_name("adopt", given, None, tmp_path / "base", lambda _: None)
@@ -336,7 +336,7 @@ def test_a_window_is_exported_too(use: str, settings: dict[str, Any], tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("use", "settings"), [("to_onnx", {}), ("to_tflite", {"lengths": [8], "cache_length": 32})])
+@pytest.mark.parametrize(("use", "settings"), [("to_onnx", {}), ("to_tflite", {"lengths": [8]})])
 def test_an_exported_file_writes_as_torch_and_its_integers_are_measured(
     use: str, settings: dict[str, Any], taught: Bundle, once: "MadeOnce", tmp_path: Path
 ) -> None:
