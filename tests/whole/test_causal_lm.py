@@ -16,8 +16,10 @@ from transformers_js import asked
 from palmtop import target, task_kinds
 from palmtop.bundle import Bundle
 from palmtop.cli.main import main
+from palmtop.continuation import Continuation
 from palmtop.data.tokenization import HostTokenizer
 from palmtop.errors import UserError
+from palmtop.eval.targets._host_writer import HostWriter
 from palmtop.generation import Generation
 from palmtop.loaded import load
 from palmtop.making import make_by_name
@@ -97,6 +99,7 @@ def writer(random: Bundle) -> Iterator[Writer]:
 
 
 PROMPT = "rain snow sun"
+PROMPTS = (PROMPT, "a", f"play song album loud guitar piano {PROMPT}{END}")
 SEARCHES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "greedy": ({}, {}),
     "no repeated pairs": ({"no_repeat_ngram": 2}, {"no_repeat_ngram_size": 2}),
@@ -336,6 +339,18 @@ def test_a_window_is_exported_too(use: str, settings: dict[str, Any], tmp_path: 
 
 
 @pytest.mark.slow
+def test_a_short_cache_writes_as_torch_with_as_much_room(taught: Bundle, once: "MadeOnce") -> None:
+    made, generation = once("to_tflite", {"lengths": [8], "cache_length": 32}, taught), taught.signature.generation
+    assert generation is not None and made.card.facts["written_difference"] < FLOAT32
+    with target.find("host_torch").open(taught.path) as torchs, load(made) as files:
+        assert isinstance(torchs, HostWriter)
+        torchs.longest = made.signature.max_length
+        expected = [Continuation(torchs, prompt, generation).whole() for prompt in PROMPTS]
+        assert [files(prompt) for prompt in PROMPTS] == expected
+        assert [said.truncated for said in expected] == [False, False, True]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("use", "settings"), [("to_onnx", {}), ("to_tflite", {"lengths": [8]})])
 def test_an_exported_file_writes_as_torch_and_its_integers_are_measured(
     use: str, settings: dict[str, Any], taught: Bundle, once: "MadeOnce", tmp_path: Path
@@ -349,7 +364,7 @@ def test_an_exported_file_writes_as_torch_and_its_integers_are_measured(
     assert made.signature.graphs.keys() == ({"step"} if use == "to_onnx" else {"prefill_8", "step"})
     assert prefills(made.signature) == ([] if use == "to_onnx" else [8])
     with load(taught) as torchs, load(made) as files:
-        for prompt in (PROMPT, "a", f"play song album loud guitar piano {PROMPT}{END}"):
+        for prompt in PROMPTS:
             assert files(prompt) == torchs(prompt)
     small = make_by_name("quantize", {}, made, tmp_path / "int8", lambda _: None)
     given = {"teacher": taught, "file": made, "int8": small}
