@@ -144,11 +144,12 @@ class Convolution(MoreTexts, GivenRates):
         task, theirs, config = task_of(source, self.task), shortened(source, self.max_length), config_of(source)
         if self.soft_weight:
             check_labels(labels_in(config), task)
-        rows = self.more_rows(self.rows_of(task.load("train")), source, theirs, work)
+        split = task.load("train")
+        rows = self.more_rows(self.rows_of(split), source, theirs, work)
         said = None
         if self.soft_weight:
             said = signals(source, Encoded.of(rows.split, source.path, theirs), Wanted(), work.say)
-        own = own_tokenizer(source, theirs, task.load("train").texts, self.shape.vocabulary, work.scratch, work.say)
+        own = own_tokenizer(source, theirs, split.texts, self.shape.vocabulary, work.scratch, work.say)
         ours = theirs.model_copy(update={"inputs": INPUTS, "lengths": None, "pad_id": own.pad})
         data = rows.told(Encoded.of(rows.split, own.folder, ours))
         states = states_of_tokens(source, self.states, work.say) if self.learns else unasked(config, self.seed)

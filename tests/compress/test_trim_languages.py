@@ -135,7 +135,7 @@ def test_characters_stay_where_nothing_would_say_that_they_are_gone(task: dict[s
     (roberta.path / "tokenizer.json").write_text(json.dumps(written))
     with pytest.raises(UserError, match="this BPE tokenizer has no token for what it doesn't know"):
         stage = build(find("trim_vocabulary"), {"task": tiny, "characters": "covered"}, "trim_vocabulary")
-        stage.run(roberta, None)  # type: ignore[arg-type]
+        stage.run(roberta, None)  # type: ignore[arg-type]  # refused before any work
 
 
 def test_a_recipe_says_beforehand_what_mediapipe_can_not_take(
@@ -154,7 +154,7 @@ def test_a_recipe_says_beforehand_what_mediapipe_can_not_take(
     path.write_text(json.dumps(recipe))
     (said,) = [note for note in Recipe.read(str(path)).notes if "mediapipe" in note]
     assert "host_mediapipe will answer with none of the models: its tokenizer is Unigram" in said
-    recipe["steps"][2]["settings"] = {"task_clients": "required"}  # type: ignore[index]
+    recipe["steps"][2]["settings"] = {"task_clients": "required"}  # type: ignore[index]  # a list of steps, as written above
     path.write_text(json.dumps(recipe))
     with pytest.raises(UserError, match=r"step 'app': task_clients: required, but .* its tokenizer is Unigram"):
         Recipe.read(str(path))

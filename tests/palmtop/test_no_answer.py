@@ -140,7 +140,7 @@ def test_windows_are_cut_as_transformers_cuts_them(tokenizer: Path) -> None:
     assert texts.tolist() == expected["overflow_to_sample_mapping"] and not any(row.truncated for row in rows)
     for row in rows:
         assert row.places is not None and row.places[0].tolist() == [spans.NOWHERE] * 2
-    covered = {int(place) for row in rows if row.text == LONG[0] for place in row.places[:, 1]}  # type: ignore[index]
+    covered = {int(place) for row in rows if row.text == LONG[0] for place in row.places[:, 1]}  # type: ignore[index]  # none is None, as the loop above saw
     assert max(covered) == len(LONG[0][1])
     with pytest.raises(UserError, match=r"windows of 24 tokens can't have 12 in common.* a stride of at most 7"):
         HostTokenizer.of(tokenizer, signed(stride=12))

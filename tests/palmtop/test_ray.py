@@ -16,7 +16,7 @@ from palmtop.recipe.attempt import attempt
 from palmtop.recipe.side_by_side import attempt_with
 from palmtop.recipe.steps import Step
 
-pytest.importorskip("ray")
+pytest.importorskip("ray", reason="Ray is an extra of its own: pip install 'palmtop[cluster]'")
 pytestmark = pytest.mark.slow  # a cluster takes some 20 s to start
 
 

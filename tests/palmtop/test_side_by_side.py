@@ -84,7 +84,7 @@ def test_all_is_as_one_after_the_other_though_a_worker_dies(
 
 def test_what_is_there_needs_no_worker(tmp_path: Path) -> None:
     class NoCrew(LocalCrew):
-        def _hired(self) -> None:  # type: ignore[override]
+        def _hired(self) -> None:  # type: ignore[override]  # it gives nothing back: it must not be asked
             raise AssertionError("a worker was started")
 
     steps = [Step("base", "made", None, Made()), Step("one", "follows", "base", Follows())]
